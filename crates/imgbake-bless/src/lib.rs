@@ -1,0 +1,1 @@
+//! Gates and promotion rules: which version a channel may point at.

@@ -1,0 +1,1 @@
+//! A base OS disk from a distribution's packages.

@@ -1,0 +1,1 @@
+//! Runs commands in a machine and moves files: the Communicator trait, and ssh.

@@ -1,0 +1,1 @@
+//! The provisioners: shell and file.

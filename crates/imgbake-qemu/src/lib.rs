@@ -1,0 +1,1 @@
+//! The QEMU builder: argv, QMP, firmware, the proof of KVM.

@@ -1,0 +1,1 @@
+//! Versions and channels as storage: the local OCI image layout.

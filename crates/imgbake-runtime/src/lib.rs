@@ -1,0 +1,1 @@
+//! What every running thing stands on: cancellation, the clean-up journal, child processes, retries, redaction.

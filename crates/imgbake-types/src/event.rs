@@ -1,0 +1,237 @@
+//! What a running command tells: a typed, ordered stream, one JSON line each.
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::record::TestOutcome;
+use crate::{Digest, Reference};
+
+/// One thing that happened. Secrets are redacted before an event is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// When, in UTC.
+    #[schemars(with = "String")]
+    pub time: Timestamp,
+    /// Which build or job, unique on this host.
+    pub job: String,
+    /// What.
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// A stage of the flow.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Getting the base disk.
+    Source,
+    /// Starting the machine until ssh answers.
+    Boot,
+    /// One provision step.
+    Provision,
+    /// Taking identity and secrets out, and powering off.
+    Seal,
+    /// Reading the disk.
+    Capture,
+    /// Naming the version.
+    Publish,
+    /// Booting the published bytes and testing them.
+    Verify,
+    /// Moving a channel.
+    Promote,
+    /// Writing a version's bytes in a disk format.
+    Export,
+}
+
+impl Stage {
+    /// The stage's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Boot => "boot",
+            Self::Provision => "provision",
+            Self::Seal => "seal",
+            Self::Capture => "capture",
+            Self::Publish => "publish",
+            Self::Verify => "verify",
+            Self::Promote => "promote",
+            Self::Export => "export",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// All of it was done.
+    Done,
+    /// Done, with something the user should read.
+    Warning,
+    /// Not needed or not wanted.
+    Skipped,
+    /// It failed.
+    Failed,
+}
+
+/// Where a line of output came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// The machine's serial console.
+    Console,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventKind {
+    /// A build begins.
+    BuildStarted {
+        /// The template's path.
+        #[schemars(with = "String")]
+        template: Utf8PathBuf,
+        /// The image's name.
+        image: String,
+        /// The plan's digest.
+        #[schemars(with = "String")]
+        plan: Digest,
+        /// Stages to come, each with its name.
+        stages: usize,
+    },
+    /// A stage begins.
+    StageStarted {
+        /// Which.
+        stage: Stage,
+        /// Its name: a provision step's or the stage's word.
+        name: String,
+    },
+    /// A stage goes on.
+    StageProgress {
+        /// Which.
+        stage: Stage,
+        /// Its name.
+        name: String,
+        /// Bytes so far.
+        done: u64,
+        /// Bytes in all, where they are known.
+        total: Option<u64>,
+    },
+    /// What a stage is doing now, for people.
+    StageStatus {
+        /// Which.
+        stage: Stage,
+        /// Its name.
+        name: String,
+        /// A few words: "waiting for ssh".
+        status: String,
+    },
+    /// A stage ended.
+    StageFinished {
+        /// Which.
+        stage: Stage,
+        /// Its name.
+        name: String,
+        /// How.
+        outcome: Outcome,
+        /// Wall time in seconds.
+        seconds: f64,
+        /// Bytes that it made or moved; 0 where bytes mean nothing.
+        bytes: u64,
+        /// A few words: "3 GiB, 812 MiB in use".
+        detail: String,
+    },
+    /// A line from a provisioner, test or console.
+    Output {
+        /// The step's or test's name.
+        name: String,
+        /// Where it came from.
+        stream: Stream,
+        /// The line, without its end.
+        line: String,
+    },
+    /// A seal operation was done.
+    SealOperation {
+        /// Its name.
+        operation: String,
+        /// Files and folders it removed or emptied.
+        removed: u64,
+        /// Bytes that they held.
+        bytes: u64,
+        /// Up to a few paths.
+        paths: Vec<String>,
+    },
+    /// A test of the template, or one of verify's own checks, was done.
+    TestFinished {
+        /// Its result.
+        result: TestOutcome,
+    },
+    /// A machine did something by itself: it panicked, restarted, stopped.
+    Machine {
+        /// The machine's name: `build`, `verify-1`.
+        machine: String,
+        /// What it did.
+        what: String,
+    },
+    /// Something the user should know.
+    Notice {
+        /// How grave.
+        level: Level,
+        /// The words.
+        message: String,
+    },
+    /// A channel was moved.
+    ChannelMoved {
+        /// The image's name and the channel.
+        channel: Reference,
+        /// The version it points at now.
+        version: String,
+        /// Its digest.
+        #[schemars(with = "String")]
+        digest: Digest,
+    },
+    /// A build ended.
+    BuildFinished {
+        /// How.
+        outcome: Outcome,
+        /// The version, if one was published.
+        reference: Option<Reference>,
+        /// Its digest.
+        #[schemars(with = "Option<String>")]
+        digest: Option<Digest>,
+        /// The channel that points at it now.
+        channel: Option<String>,
+        /// The disk's size, if it was captured.
+        virtual_size: Option<u64>,
+        /// Bytes stored for it.
+        stored_bytes: Option<u64>,
+        /// Wall time in seconds.
+        seconds: f64,
+        /// The error's words.
+        error: Option<String>,
+    },
+}
+
+/// How grave a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// To be looked at.
+    Warning,
+}

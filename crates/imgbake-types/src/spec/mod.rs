@@ -1,0 +1,132 @@
+//! What a template's author wrote, one type per table.
+//!
+//! Field names are the template's keys; the template's JSON Schema is generated from these types, and
+//! the same schema checks a template before it is read into them. A `None` means that the author said
+//! nothing; the method of the same name as the field gives the value that then holds.
+
+mod builder;
+mod provision;
+mod seal;
+mod source;
+mod verify;
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use builder::{Accel, Boot, BuilderSpec, Firmware, QemuSpec, SshSpec};
+pub use provision::{Direction, FileSpec, ProvisionSpec, Reboot, RetrySpec, ShellSpec};
+pub use seal::{Residue, SealSpec};
+pub use source::{BootstrapSpec, Distribution, SourceSpec};
+pub use verify::{TestSpec, VerifySpec};
+
+/// A whole template.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "imgbake template")]
+pub struct TemplateSpec {
+    /// What the image is called.
+    pub image: ImageSpec,
+    /// Values that the caller may set; used elsewhere as `{{ var.NAME }}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, VariableSpec>,
+    /// Where the machine's disk comes from: exactly one of `bootstrap`, `url`, `image`.
+    pub source: SourceSpec,
+    /// What makes the machine.
+    #[serde(default)]
+    pub builder: BuilderSpec,
+    /// How the build talks to the machine.
+    #[serde(default)]
+    pub ssh: SshSpec,
+    /// What changes the machine, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provision: Vec<ProvisionSpec>,
+    /// What is taken out of the machine before its disk is read.
+    #[serde(default)]
+    pub seal: SealSpec,
+    /// How the published image is proved.
+    #[serde(default)]
+    pub verify: VerifySpec,
+    /// Commands that must succeed in a machine booted from the published image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<TestSpec>,
+    /// How the version is named, and the channel that it enters.
+    #[serde(default)]
+    pub publish: PublishSpec,
+}
+
+/// `[image]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSpec {
+    /// The image's name in the registry: lower-case letters, digits, `.`, `_`, `-` and `/`.
+    #[schemars(regex(pattern = r"^[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*$"))]
+    pub name: String,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The architecture. Default: `x86_64`.
+    #[serde(default)]
+    pub arch: crate::Arch,
+    /// Further annotations of the published manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `[variables.NAME]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VariableSpec {
+    /// What kind of value it takes. Default: that of `default`, else `string`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<VariableType>,
+    /// The value where the caller gives none. Without it, the caller must give one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Never printed and never stored.
+    #[serde(default)]
+    pub sensitive: bool,
+    /// The only values it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Vec<serde_json::Value>>,
+    /// A regular expression that the whole of a string value must match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+}
+
+/// The type of a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VariableType {
+    /// Text.
+    String,
+    /// An integer or a decimal number.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// A list of the above.
+    List,
+}
+
+/// `[publish]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PublishSpec {
+    /// The channel that a verified version enters. Default: none is moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"))]
+    pub channel: Option<String>,
+    /// The version's name. Default: `YYYY.MM.DD-N`, the day in UTC and the next free number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$"))]
+    pub version: Option<String>,
+    /// Files written beside the published version, for example `out/debian.qcow2`: the extension
+    /// tells the format (`raw`, `qcow2`, `vmdk`, `vhd`, `vhdx`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub output: Vec<Utf8PathBuf>,
+}

@@ -1,0 +1,1 @@
+//! Events to bars, plain lines and JSON lines.

@@ -1,0 +1,2 @@
+//! imgbake bakes golden machine images.
+fn main() {}
