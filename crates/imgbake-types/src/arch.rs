@@ -34,11 +34,7 @@ impl Arch {
 
     /// The architecture this program was compiled for.
     pub const fn host() -> Self {
-        if cfg!(target_arch = "aarch64") {
-            Self::Aarch64
-        } else {
-            Self::X86_64
-        }
+        if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 }
     }
 }
 

@@ -51,18 +51,12 @@ impl Digest {
 
     /// A digest from the 32 bytes of a finished SHA-256.
     pub fn from_sha256(raw: &[u8]) -> Self {
-        Self {
-            algorithm: Algorithm::Sha256,
-            hex: hex::encode(raw),
-        }
+        Self { algorithm: Algorithm::Sha256, hex: hex::encode(raw) }
     }
 
     /// A digest from the 64 bytes of a finished SHA-512.
     pub fn from_sha512(raw: &[u8]) -> Self {
-        Self {
-            algorithm: Algorithm::Sha512,
-            hex: hex::encode(raw),
-        }
+        Self { algorithm: Algorithm::Sha512, hex: hex::encode(raw) }
     }
 
     /// A digest from bare hexadecimal digits, whose number tells the algorithm.
@@ -75,10 +69,7 @@ impl Digest {
         if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(error());
         }
-        Ok(Self {
-            algorithm,
-            hex: digits.to_ascii_lowercase(),
-        })
+        Ok(Self { algorithm, hex: digits.to_ascii_lowercase() })
     }
 
     /// The hash function.
@@ -115,11 +106,7 @@ impl FromStr for Digest {
         let error = || ParseError::new(text, "a digest such as sha256:9f86d0…");
         let (name, digits) = text.split_once(':').ok_or_else(error)?;
         let digest = Self::from_hex(digits).map_err(|_| error())?;
-        if digest.algorithm.name() == name {
-            Ok(digest)
-        } else {
-            Err(error())
-        }
+        if digest.algorithm.name() == name { Ok(digest) } else { Err(error()) }
     }
 }
 
@@ -153,14 +140,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_digest() {
         let long = format!("sha256:{}", "a".repeat(128));
-        for text in [
-            "",
-            "sha256:",
-            "sha256:zz",
-            "md5:0123",
-            long.as_str(),
-            "sha256:é",
-        ] {
+        for text in ["", "sha256:", "sha256:zz", "md5:0123", long.as_str(), "sha256:é"] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

@@ -197,6 +197,7 @@ pub enum EventKind {
     /// A channel was moved.
     ChannelMoved {
         /// The image's name and the channel.
+        #[schemars(with = "String")]
         channel: Reference,
         /// The version it points at now.
         version: String,
@@ -209,6 +210,7 @@ pub enum EventKind {
         /// How.
         outcome: Outcome,
         /// The version, if one was published.
+        #[schemars(with = "Option<String>")]
         reference: Option<Reference>,
         /// Its digest.
         #[schemars(with = "Option<String>")]

@@ -37,9 +37,6 @@ pub struct ParseError {
 impl ParseError {
     /// Makes the error from the text given and the noun phrase expected.
     pub fn new(given: &str, expected: &'static str) -> Self {
-        Self {
-            given: given.to_owned(),
-            expected,
-        }
+        Self { given: given.to_owned(), expected }
     }
 }

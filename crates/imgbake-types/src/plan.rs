@@ -176,9 +176,6 @@ impl Plan {
     }
 
     fn find<T: Default>(&self, pick: impl Fn(&StepKind) -> Option<T>) -> T {
-        self.steps
-            .iter()
-            .find_map(|step| pick(&step.kind))
-            .unwrap_or_default()
+        self.steps.iter().find_map(|step| pick(&step.kind)).unwrap_or_default()
     }
 }

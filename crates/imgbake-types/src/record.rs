@@ -229,11 +229,7 @@ impl VersionView {
             });
         }
         let verify = verify.map_or(
-            VerifyView {
-                status: VerifyStatus::Unverified,
-                time: None,
-                tests: Vec::new(),
-            },
+            VerifyView { status: VerifyStatus::Unverified, time: None, tests: Vec::new() },
             |record| VerifyView {
                 status: record.status,
                 time: Some(record.time),

@@ -32,11 +32,7 @@ pub struct Reference {
 impl Reference {
     /// A local reference to a tag.
     pub fn tag(name: &str, tag: &str) -> Self {
-        Self {
-            host: None,
-            name: name.to_owned(),
-            target: Some(Target::Tag(tag.to_owned())),
-        }
+        Self { host: None, name: name.to_owned(), target: Some(Target::Tag(tag.to_owned())) }
     }
 
     /// The tag, where the reference has one.
@@ -57,9 +53,7 @@ pub fn is_name(text: &str) -> bool {
         let edges =
             bytes.first().copied().is_some_and(alnum) && bytes.last().copied().is_some_and(alnum);
         edges
-            && bytes
-                .iter()
-                .all(|&b| alnum(b) || matches!(b, b'.' | b'_' | b'-'))
+            && bytes.iter().all(|&b| alnum(b) || matches!(b, b'.' | b'_' | b'-'))
             && !part.contains("..")
             && !part.contains("___")
     };
@@ -84,12 +78,8 @@ impl FromStr for Reference {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = || {
-            ParseError::new(
-                text,
-                "a reference such as debian-12:dev or debian-12@sha256:…",
-            )
-        };
+        let error =
+            || ParseError::new(text, "a reference such as debian-12:dev or debian-12@sha256:…");
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest.parse().map_err(|_| error())?)),
             None => (text, None),
@@ -111,14 +101,9 @@ impl FromStr for Reference {
         if !is_name(name) {
             return Err(error());
         }
-        let target = digest
-            .map(Target::Digest)
-            .or_else(|| tag.map(|tag| Target::Tag(tag.to_owned())));
-        Ok(Self {
-            host,
-            name: name.to_owned(),
-            target,
-        })
+        let target =
+            digest.map(Target::Digest).or_else(|| tag.map(|tag| Target::Tag(tag.to_owned())));
+        Ok(Self { host, name: name.to_owned(), target })
     }
 }
 
@@ -142,36 +127,21 @@ mod tests {
     #[test]
     fn reads_back_what_it_prints() {
         let digest = format!("a/b@{}", Digest::sha256("x"));
-        for text in [
-            "debian-12",
-            "debian-12:dev",
-            "reg.example:5000/team/web:2026.11.23-1",
-            &digest,
-        ] {
+        for text in
+            ["debian-12", "debian-12:dev", "reg.example:5000/team/web:2026.11.23-1", &digest]
+        {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
         let parsed: Reference = "localhost:5000/web:prod".parse().unwrap();
         assert_eq!(parsed.host.as_deref(), Some("localhost:5000"));
-        assert_eq!(
-            (parsed.name.as_str(), parsed.tag_name()),
-            ("web", Some("prod"))
-        );
+        assert_eq!((parsed.name.as_str(), parsed.tag_name()), ("web", Some("prod")));
     }
 
     #[test]
     fn refuses_the_rest() {
-        for text in [
-            "",
-            ":dev",
-            "Debian",
-            "a//b",
-            "a:b:c",
-            "../x",
-            "a@sha256:1",
-            "web:-x",
-            "-a",
-            "a..b",
-        ] {
+        for text in
+            ["", ":dev", "Debian", "a//b", "a:b:c", "../x", "a@sha256:1", "web:-x", "-a", "a..b"]
+        {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
     }

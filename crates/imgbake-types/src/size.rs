@@ -16,13 +16,8 @@ use crate::ParseError;
 #[serde(try_from = "String", into = "String")]
 pub struct Size(u64);
 
-const UNITS: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const UNITS: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// The pattern that the template's JSON Schema gives for a size.
 pub const SIZE_PATTERN: &str = "^[0-9]+(TiB|GiB|MiB|KiB|B)$";
@@ -45,17 +40,12 @@ impl Size {
 
     /// For people: one decimal and the largest fitting unit, `812.4 MiB`.
     pub fn human(self) -> String {
-        let (unit, scale) = UNITS
-            .into_iter()
-            .find(|&(_, scale)| self.0 >= scale)
-            .unwrap_or(("B", 1));
+        let (unit, scale) =
+            UNITS.into_iter().find(|&(_, scale)| self.0 >= scale).unwrap_or(("B", 1));
         if scale == 1 {
             return format!("{} {unit}", self.0);
         }
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "rounded to one decimal for people"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "rounded to one decimal for people")]
         let value = self.0 as f64 / scale as f64;
         format!("{value:.1} {unit}")
     }

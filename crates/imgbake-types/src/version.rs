@@ -47,10 +47,7 @@ impl FromStr for VersionName {
         if is_tag(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ParseError::new(
-                text,
-                "a version: letters, digits, `_`, `.` and `-`, 128 at most",
-            ))
+            Err(ParseError::new(text, "a version: letters, digits, `_`, `.` and `-`, 128 at most"))
         }
     }
 }

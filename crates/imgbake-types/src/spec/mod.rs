@@ -128,5 +128,6 @@ pub struct PublishSpec {
     /// Files written beside the published version, for example `out/debian.qcow2`: the extension
     /// tells the format (`raw`, `qcow2`, `vmdk`, `vhd`, `vhdx`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<String>")]
     pub output: Vec<Utf8PathBuf>,
 }

@@ -45,6 +45,7 @@ pub struct ShellSpec {
     pub name: Option<String>,
     /// A script on the host, beside the template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub script: Option<Utf8PathBuf>,
     /// Lines of a script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,11 +130,13 @@ pub struct FileSpec {
     /// What is copied: a file or folder on the host, beside the template; in the machine for a
     /// download. A folder's contents go into `destination`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub source: Option<Utf8PathBuf>,
     /// What the file shall hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
     /// Where it goes: an absolute path in the machine; on the host for a download.
+    #[schemars(with = "String")]
     pub destination: Utf8PathBuf,
     /// Which way. Default: `upload`.
     #[serde(default)]

@@ -67,6 +67,7 @@ pub struct BootstrapSpec {
     pub kernel: Option<String>,
     /// A keyring file that signs the archive. Default: the distribution's archive keyring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub keyring: Option<Utf8PathBuf>,
     /// Words added to the kernel's command line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
