@@ -1,1 +1,21 @@
 //! The traits of builders, machines, provisioners and stores, and the runner that walks a plan.
+//!
+//! The flow is one way, each stage a value that the next consumes:
+//! [`stage::Booted`] → [`stage::Provisioned`] → [`stage::Sealed`] → [`stage::Captured`] →
+//! [`stage::Published`] → [`stage::Verified`].
+
+pub mod error;
+pub mod machine;
+pub mod provision;
+pub mod registry;
+pub mod seal;
+pub mod seed;
+pub mod source;
+
+pub use error::{BuildError, BuildErrorKind};
+pub use machine::{Builder, Machine, MachineRequest};
+pub use provision::{Provisioner, StepContext, StepEnd};
+pub use registry::{Capture, Naming, Registry, SegmentBlob};
+pub use seal::{Operation, Pattern, SealReport, Sealer};
+pub use seed::Seed;
+pub use source::{BaseDisk, KernelFiles, SourceContext, SourceProvider};

@@ -1,1 +1,26 @@
-//! What every running thing stands on: cancellation, the clean-up journal, child processes, retries, redaction.
+//! What every running thing stands on: cancellation, the clean-up journal, child processes, retries,
+//! redaction, events.
+//!
+//! A [`Job`] is one running command that makes things: it owns a folder under `IMGBAKE_HOME/work`, an
+//! entry in the [`journal`], the secrets it must not show and the stream of events it tells.
+
+pub mod cancel;
+pub mod error;
+pub mod events;
+pub mod home;
+pub mod job;
+pub mod journal;
+pub mod process;
+pub mod redact;
+pub mod retry;
+pub mod secrets;
+pub mod space;
+
+pub use cancel::Cancel;
+pub use error::{RuntimeError, RuntimeErrorKind};
+pub use events::{Events, StageGuard};
+pub use home::Home;
+pub use job::Job;
+pub use process::{Command, Running, Tool};
+pub use redact::LineRedactor;
+pub use secrets::Secrets;

@@ -93,7 +93,10 @@ impl FromStr for Reference {
         }
         // As in OCI clients: the first component is a host if it could not be a plain name.
         let (host, name) = match path.split_once('/') {
-            Some((host, name)) if host.contains(['.', ':']) || host == "localhost" => {
+            Some((host, name))
+                if host.starts_with(|c: char| c.is_ascii_alphanumeric())
+                    && (host.contains(['.', ':']) || host == "localhost") =>
+            {
                 (Some(host.to_owned()), name)
             }
             _ => (None, path),

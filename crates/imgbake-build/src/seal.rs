@@ -1,0 +1,71 @@
+//! Taking identity and secrets out of a machine.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use imgbake_comm::Communicator;
+use imgbake_runtime::Job;
+use imgbake_types::spec::SealSpec;
+use serde::Serialize;
+
+use crate::{BuildError, Machine};
+
+/// One seal operation, as `imgbake plan` lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// Its name: what `[seal] skip` and `also` take.
+    pub name: &'static str,
+    /// What it takes out, in a few words.
+    pub about: &'static str,
+    /// Whether it runs unless it is skipped.
+    pub default: bool,
+}
+
+/// Bytes that must not be in a captured image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// What they are: `canary in /tmp`, `secret token`, `ssh host key of the build`.
+    pub name: String,
+    /// The bytes, at least six.
+    pub bytes: Vec<u8>,
+    /// A secret or key of this build: a hit fails the build even where residues only warn.
+    pub grave: bool,
+}
+
+/// What sealing did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SealReport {
+    /// Operations that ran, with the number of things that each removed and their bytes.
+    pub operations: Vec<(String, u64, u64)>,
+    /// What must not be in the captured bytes: canaries and the build machine's identities. The
+    /// runner adds the job's secrets and the seed's keys.
+    pub residues: Vec<Pattern>,
+}
+
+impl SealReport {
+    /// Bytes removed in all.
+    pub fn bytes(&self) -> u64 {
+        self.operations.iter().map(|(_, _, bytes)| bytes).sum()
+    }
+}
+
+/// Takes identity and secrets out of a machine and powers it off.
+#[async_trait]
+pub trait Sealer: Send + Sync {
+    /// Every operation there is.
+    fn operations(&self) -> &'static [Operation];
+
+    /// Plants canaries in a machine that was just booted; gives what must not be found later.
+    async fn plant(&self, job: &Job, comm: &dyn Communicator) -> Result<Vec<Pattern>, BuildError>;
+
+    /// Seals the machine. It is off when this returns.
+    async fn seal(
+        &self,
+        job: &Job,
+        spec: &SealSpec,
+        user: &str,
+        machine: &mut dyn Machine,
+        comm: &dyn Communicator,
+        power_off_limit: Duration,
+    ) -> Result<SealReport, BuildError>;
+}

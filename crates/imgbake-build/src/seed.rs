@@ -1,0 +1,95 @@
+//! What lets a build into its own machine, and nobody else: a NoCloud seed with fresh keys.
+//!
+//! Formats: cloud-init's NoCloud datasource (`user-data` as `#cloud-config`, `meta-data`).
+
+use imgbake_comm::KeyPair;
+
+/// The seed of one machine.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    /// Who logs in.
+    pub user: String,
+    /// The user's key: made for this machine.
+    pub user_key: KeyPair,
+    /// The machine's ssh host key: made for this machine, and the only one that is accepted.
+    pub host_key: KeyPair,
+    /// cloud-init's instance id: a new one is a new first boot.
+    pub instance_id: String,
+    /// The machine's name while it is built.
+    pub hostname: String,
+    /// Whether this is a building machine, whose cloud-init shall do no more than let the build in;
+    /// a verified clone's runs whole.
+    pub lean: bool,
+}
+
+impl Seed {
+    /// A seed with fresh keys for a machine.
+    pub fn new(job: &str, machine: &str, user: &str, lean: bool) -> Self {
+        Self {
+            user: user.to_owned(),
+            user_key: KeyPair::generate(),
+            host_key: KeyPair::generate(),
+            instance_id: format!("imgbake-{job}-{machine}"),
+            hostname: format!("imgbake-{machine}"),
+            lean,
+        }
+    }
+
+    /// `meta-data`
+    pub fn meta_data(&self) -> String {
+        format!("instance-id: {}\nlocal-hostname: {}\n", self.instance_id, self.hostname)
+    }
+
+    /// `user-data`
+    pub fn user_data(&self) -> String {
+        let mut text = format!(
+            "#cloud-config\ndisable_root: false\nssh_pwauth: false\nssh_deletekeys: true\nssh_genkeytypes: []\n\
+             ssh_keys:\n  ed25519_private: |\n{}  ed25519_public: {}\nusers:\n{}",
+            indent(&self.host_key.private_openssh(), 4),
+            self.host_key.public_openssh(),
+            self.users(),
+        );
+        if self.lean {
+            // What a build does not need of a first boot: locale, apt sources, package updates, messages.
+            text.push_str(
+                "cloud_init_modules:\n  - seed_random\n  - growpart\n  - resizefs\n  - set_hostname\n  \
+                 - users-groups\n  - ssh\ncloud_config_modules: []\ncloud_final_modules: []\n\
+                 package_update: false\nmanage_etc_hosts: false\n",
+            );
+        }
+        text
+    }
+
+    fn users(&self) -> String {
+        let key = self.user_key.public_openssh();
+        if self.user == "root" {
+            format!("  - name: root\n    ssh_authorized_keys:\n      - {key}\n")
+        } else {
+            format!(
+                "  - name: {0}\n    shell: /bin/sh\n    lock_passwd: true\n    sudo: ALL=(ALL) NOPASSWD:ALL\n    \
+                 ssh_authorized_keys:\n      - {key}\n",
+                self.user
+            )
+        }
+    }
+}
+
+fn indent(text: &str, by: usize) -> String {
+    text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_cloud_init_reads() {
+        let seed = Seed::new("build-1", "build", "admin", true);
+        let text = seed.user_data();
+        assert!(text.starts_with("#cloud-config\n"));
+        assert!(text.contains("    -----BEGIN OPENSSH PRIVATE KEY-----\n"));
+        assert!(text.contains("- name: admin") && text.contains("NOPASSWD"));
+        assert!(seed.meta_data().contains("instance-id: imgbake-build-1-build"));
+        assert!(!Seed::new("b", "m", "root", false).user_data().contains("sudo"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Telling what happens: each event is redacted, then sent in order to one listener.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use imgbake_types::event::{Level, Stream};
+use imgbake_types::record::StageRecord;
+use imgbake_types::{Event, EventKind, Outcome, Stage};
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::Secrets;
+
+/// Where a job's events go. Clones go to the same listener.
+#[derive(Debug, Clone)]
+pub struct Events {
+    job: Arc<str>,
+    sender: UnboundedSender<Event>,
+    secrets: Secrets,
+}
+
+impl Events {
+    /// A stream for a job, and its listener's end.
+    pub fn channel(job: &str, secrets: Secrets) -> (Self, UnboundedReceiver<Event>) {
+        let (sender, receiver) = unbounded_channel();
+        (Self { job: job.into(), sender, secrets }, receiver)
+    }
+
+    /// The same listener, for another job.
+    #[must_use]
+    pub fn for_job(&self, job: &str, secrets: Secrets) -> Self {
+        Self { job: job.into(), sender: self.sender.clone(), secrets }
+    }
+
+    /// Tells one thing. A listener that has gone is no error.
+    pub fn tell(&self, kind: EventKind) {
+        let kind = self.redacted(kind);
+        let event = Event { time: jiff::Timestamp::now(), job: self.job.to_string(), kind };
+        let _ = self.sender.send(event);
+    }
+
+    /// Something good to know.
+    pub fn info(&self, message: impl Into<String>) {
+        self.tell(EventKind::Notice { level: Level::Info, message: message.into() });
+    }
+
+    /// Something to be looked at.
+    pub fn warn(&self, message: impl Into<String>) {
+        self.tell(EventKind::Notice { level: Level::Warning, message: message.into() });
+    }
+
+    /// A line of output.
+    pub fn output(&self, name: &str, stream: Stream, line: impl Into<String>) {
+        self.tell(EventKind::Output { name: name.to_owned(), stream, line: line.into() });
+    }
+
+    /// Begins a stage.
+    pub fn stage(&self, stage: Stage, name: &str) -> StageGuard {
+        self.tell(EventKind::StageStarted { stage, name: name.to_owned() });
+        StageGuard {
+            events: self.clone(),
+            stage,
+            name: name.to_owned(),
+            started: Instant::now(),
+            told: Mutex::new(None),
+            ended: false,
+        }
+    }
+
+    /// Every string of an event, redacted: a new kind of event cannot forget a field.
+    fn redacted(&self, kind: EventKind) -> EventKind {
+        if self.secrets.is_empty() {
+            return kind;
+        }
+        let Ok(mut value) = serde_json::to_value(&kind) else {
+            return kind;
+        };
+        let mut changed = false;
+        redact_value(&mut value, &self.secrets, &mut changed);
+        if !changed {
+            return kind;
+        }
+        serde_json::from_value(value).unwrap_or(EventKind::Notice {
+            level: Level::Warning,
+            message: "an event held a secret and was dropped".to_owned(),
+        })
+    }
+}
+
+fn redact_value(value: &mut Value, secrets: &Secrets, changed: &mut bool) {
+    match value {
+        Value::String(text) if secrets.found_in(text) => {
+            *text = secrets.redact(text);
+            *changed = true;
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| redact_value(item, secrets, changed)),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(|field| redact_value(field, secrets, changed));
+        }
+        _ => {}
+    }
+}
+
+/// A stage that runs. Dropped before [`StageGuard::finish`], it tells that the stage failed.
+#[derive(Debug)]
+pub struct StageGuard {
+    events: Events,
+    stage: Stage,
+    name: String,
+    started: Instant,
+    told: Mutex<Option<Instant>>,
+    ended: bool,
+}
+
+/// Progress is told at most ten times a second.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+
+impl StageGuard {
+    /// Tells how far it is, in bytes.
+    pub fn progress(&self, done: u64, total: Option<u64>) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if told.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        self.events.tell(EventKind::StageProgress {
+            stage: self.stage,
+            name: self.name.clone(),
+            done,
+            total,
+        });
+    }
+
+    /// Tells what it is doing now.
+    pub fn status(&self, status: impl Into<String>) {
+        self.events.tell(EventKind::StageStatus {
+            stage: self.stage,
+            name: self.name.clone(),
+            status: status.into(),
+        });
+    }
+
+    /// Ends it well; gives what to write down of it.
+    pub fn finish(self, bytes: u64, detail: impl Into<String>) -> StageRecord {
+        self.end(Outcome::Done, bytes, detail.into())
+    }
+
+    /// Ends it in any way; gives what to write down of it.
+    pub fn end(mut self, outcome: Outcome, bytes: u64, detail: String) -> StageRecord {
+        self.ended = true;
+        self.tell_end(outcome, bytes, detail)
+    }
+
+    fn tell_end(&self, outcome: Outcome, bytes: u64, detail: String) -> StageRecord {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.events.tell(EventKind::StageFinished {
+            stage: self.stage,
+            name: self.name.clone(),
+            outcome,
+            seconds,
+            bytes,
+            detail,
+        });
+        StageRecord { stage: self.stage, name: self.name.clone(), seconds, bytes, cached: false }
+    }
+}
+
+impl Drop for StageGuard {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.tell_end(Outcome::Failed, 0, String::new());
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The clean-up journal: what a job is about to make, written down before it is made.
+//!
+//! One file per job, `journal/JOB.jsonl`, locked by the process that owns the job: the lock goes when
+//! that process ends, however it ends. [`sweep`] takes each journal whose lock is free, ends the
+//! processes that carry the job's mark in their environment, removes the paths that the journal names
+//! and then the journal itself.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::Mutex;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+
+use crate::error::io_at;
+use crate::{Home, RuntimeError};
+
+/// The environment variable that marks a job's processes.
+pub const MARK: &str = "IMGBAKE_JOB";
+
+/// One line of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "made", rename_all = "lowercase")]
+pub enum Entry {
+    /// A process that carries the job's mark, by its program's name.
+    Process {
+        /// The program.
+        program: String,
+    },
+    /// A file or folder under `IMGBAKE_HOME`.
+    Path {
+        /// Where.
+        path: Utf8PathBuf,
+    },
+    /// The user asked to keep what the job made: until `imgbake clean`.
+    Kept,
+}
+
+/// A running job's journal.
+#[derive(Debug)]
+pub struct Journal {
+    path: Utf8PathBuf,
+    file: Mutex<File>,
+}
+
+impl Journal {
+    /// Begins a job's journal and takes its lock.
+    pub fn begin(home: &Home, job: &str) -> Result<Self, RuntimeError> {
+        let path = home.journal().join(format!("{job}.jsonl"));
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .open(&path)
+            .map_err(io_at("make the journal", &path))?;
+        file.lock().map_err(io_at("lock the journal", &path))?;
+        sync_dir(&home.journal())?;
+        Ok(Self { path, file: Mutex::new(file) })
+    }
+
+    /// Writes down what is about to be made; it is durable when this returns.
+    pub fn record(&self, entry: &Entry) -> Result<(), RuntimeError> {
+        let mut line = serde_json::to_vec(entry).unwrap_or_default();
+        line.push(b'\n');
+        let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.write_all(&line).and_then(|()| file.sync_data()).map_err(io_at("write the journal", &self.path))
+    }
+
+    /// Ends the journal: nothing of the job is left.
+    pub fn end(&self) -> Result<(), RuntimeError> {
+        fs::remove_file(&self.path).map_err(io_at("remove the journal", &self.path))
+    }
+}
+
+/// Makes a folder's names durable.
+pub fn sync_dir(path: &Utf8Path) -> Result<(), RuntimeError> {
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(io_at("sync the folder", path))
+}
+
+/// What [`sweep`] ended of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// The job.
+    pub job: String,
+    /// Processes that were ended.
+    pub processes: usize,
+    /// Files and folders that were removed.
+    pub paths: usize,
+}
+
+/// Ends what killed jobs left. `kept` also ends the jobs that the user asked to keep.
+pub fn sweep(home: &Home, kept: bool) -> Result<Vec<Swept>, RuntimeError> {
+    let dir = home.journal();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(RuntimeError::io("read the folder", &dir, error)),
+    };
+    let mut swept = Vec::new();
+    for entry in entries.flatten() {
+        let Ok(path) = Utf8PathBuf::from_path_buf(entry.path()) else { continue };
+        if path.extension() == Some("jsonl")
+            && let Some(job) = path.file_stem()
+            && let Some(done) = sweep_one(home, &path, job, kept)?
+        {
+            swept.push(done);
+        }
+    }
+    Ok(swept)
+}
+
+fn sweep_one(home: &Home, path: &Utf8Path, job: &str, kept: bool) -> Result<Option<Swept>, RuntimeError> {
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    if file.try_lock().is_err() {
+        return Ok(None); // its job runs
+    }
+    // Between the opening and the lock, its owner may have ended it, or another sweep.
+    let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
+    // A kill can cut the last line; what it named was then never made.
+    let entries: Vec<Entry> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    if entries.contains(&Entry::Kept) && !kept {
+        return Ok(None);
+    }
+    let processes = end_marked(job);
+    let mut paths = 0;
+    for entry in &entries {
+        if let Entry::Path { path } = entry
+            && path.starts_with(home.root())
+            && path.symlink_metadata().is_ok()
+        {
+            crate::job::remove_path(path)?;
+            paths += 1;
+        }
+    }
+    fs::remove_file(path).map_err(io_at("remove the journal", path))?;
+    Ok(Some(Swept { job: job.to_owned(), processes, paths }))
+}
+
+/// Kills every process that carries the job's mark, until none is left; gives how many.
+///
+/// A process is proved to be the job's by its own environment, which others cannot write; a process
+/// id alone would prove nothing, since ids are used again.
+pub(crate) fn end_marked(job: &str) -> usize {
+    let mark = format!("{MARK}={job}");
+    let mut ended = std::collections::BTreeSet::new();
+    // Each round ends what the last round's processes started; a fork loop is not fought for ever.
+    for _ in 0..100 {
+        let alive = marked(&mark);
+        if alive.is_empty() {
+            break;
+        }
+        for pid in alive {
+            ended.insert(pid);
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        std::thread::yield_now();
+    }
+    ended.len()
+}
+
+fn marked(mark: &str) -> Vec<i32> {
+    let Ok(processes) = fs::read_dir("/proc") else { return Vec::new() };
+    let own = i32::try_from(std::process::id()).unwrap_or(0);
+    processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|&pid| pid != own)
+        .filter(|pid| {
+            // A zombie's environment is empty: it holds nothing any more.
+            fs::read(format!("/proc/{pid}/environ"))
+                .is_ok_and(|environ| environ.split(|&b| b == 0).any(|var| var == mark.as_bytes()))
+        })
+        .collect()
+}

@@ -1,0 +1,285 @@
+//! Child processes: found by name, marked as the job's, ended with it.
+
+use std::ffi::{OsStr, OsString};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_types::event::Stream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
+
+use crate::journal::{Entry, MARK};
+use crate::{Job, LineRedactor, RuntimeError, RuntimeErrorKind};
+
+/// A program of the host that imgbake runs, and the Debian package that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tool {
+    /// The program's name.
+    pub program: &'static str,
+    /// Its package on Debian and Ubuntu.
+    pub package: &'static str,
+}
+
+impl Tool {
+    /// Names a program and its package.
+    pub const fn new(program: &'static str, package: &'static str) -> Self {
+        Self { program, package }
+    }
+
+    /// Where it is: in `PATH`, or where administrators' programs are, which a user's `PATH` may lack.
+    pub fn find(&self) -> Result<Utf8PathBuf, RuntimeError> {
+        #[expect(clippy::disallowed_methods, reason = "PATH says where the operating system's programs are")]
+        let path = std::env::var("PATH").unwrap_or_default();
+        path.split(':')
+            .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"])
+            .filter(|dir| !dir.is_empty())
+            .map(|dir| Utf8Path::new(dir).join(self.program))
+            .find(|candidate| is_executable(candidate))
+            .ok_or_else(|| RuntimeError::missing(self.program, self.package))
+    }
+
+    /// A command that runs it.
+    pub fn command(&self) -> Result<Command, RuntimeError> {
+        Ok(Command::new(self.find()?))
+    }
+}
+
+fn is_executable(path: &Utf8Path) -> bool {
+    path.is_file() && rustix::fs::access(path.as_std_path(), rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+/// A command to be run as part of a job.
+#[derive(Debug)]
+pub struct Command {
+    program: Utf8PathBuf,
+    args: Vec<OsString>,
+    envs: Vec<(OsString, OsString)>,
+    stdin: Option<Vec<u8>>,
+    dir: Option<Utf8PathBuf>,
+}
+
+/// What a command printed and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error's last lines.
+    pub stderr: String,
+}
+
+impl Command {
+    /// A command that runs the program at a path.
+    pub fn new(program: impl Into<Utf8PathBuf>) -> Self {
+        Self { program: program.into(), args: Vec::new(), envs: Vec::new(), stdin: None, dir: None }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.envs.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Gives it standard input.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// The folder it runs in.
+    pub fn current_dir(mut self, dir: impl Into<Utf8PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// The program's name, for messages.
+    fn name(&self) -> &str {
+        self.program.file_name().unwrap_or(self.program.as_str())
+    }
+
+    /// Starts it in a process group of its own, so that the terminal's Ctrl-C reaches only imgbake.
+    pub fn spawn(&self, job: &Job) -> Result<Running, RuntimeError> {
+        job.record(&Entry::Process { program: self.name().to_owned() })?;
+        #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
+        let mut command = tokio::process::Command::new(&self.program);
+        command
+            .args(&self.args)
+            .envs(self.envs.iter().map(|(name, value)| (name, value)))
+            .env(MARK, job.id())
+            .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        let mut child =
+            command.spawn().map_err(|error| RuntimeError::io("start", &self.program, error))?;
+        if let (Some(bytes), Some(mut stdin)) = (self.stdin.clone(), child.stdin.take()) {
+            tokio::spawn(async move {
+                // A program that does not read all of it says so itself.
+                let _ = stdin.write_all(&bytes).await;
+            });
+        }
+        Ok(Running { child, name: self.name().to_owned() })
+    }
+
+    /// Runs it to its end and keeps what it printed. Any exit code is given as it is.
+    pub async fn output(&self, job: &Job) -> Result<Output, RuntimeError> {
+        let mut stdout = Vec::new();
+        let mut stderr = Tail::default();
+        let mut running = self.spawn(job)?;
+        let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
+        let read_out = async {
+            if let Some(mut out) = out {
+                let _ = out.read_to_end(&mut stdout).await;
+            }
+        };
+        let read_err = each_line(err, LineRedactor::new(job.secrets().clone()), |line| stderr.push(line));
+        let (status, (), ()) = tokio::join!(running.wait(job), read_out, read_err);
+        Ok(Output { status: status?, stdout, stderr: stderr.text() })
+    }
+
+    /// Runs it to its end; an exit code other than 0 is an error with its last words.
+    pub async fn run(&self, job: &Job) -> Result<Vec<u8>, RuntimeError> {
+        let output = self.output(job).await?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(failed(self.name(), output.status, &output.stderr))
+    }
+
+    /// Runs it to its end and hands on each redacted line as it comes.
+    pub async fn run_lines(
+        &self,
+        job: &Job,
+        mut line: impl FnMut(Stream, String),
+    ) -> Result<(), RuntimeError> {
+        let mut running = self.spawn(job)?;
+        let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
+        let tail = std::cell::RefCell::new(Tail::default());
+        let line = std::cell::RefCell::new(&mut line);
+        let take = |stream| {
+            let (tail, line) = (&tail, &line);
+            move |text: String| {
+                tail.borrow_mut().push(text.clone());
+                line.borrow_mut()(stream, text);
+            }
+        };
+        let redactor = || LineRedactor::new(job.secrets().clone());
+        let (status, (), ()) = tokio::join!(
+            running.wait(job),
+            each_line(out, redactor(), take(Stream::Stdout)),
+            each_line(err, redactor(), take(Stream::Stderr)),
+        );
+        let status = status?;
+        if status.success() { Ok(()) } else { Err(failed(self.name(), status, &tail.borrow().text())) }
+    }
+}
+
+/// The error for a program that failed, with its last words.
+pub fn failed(name: &str, status: ExitStatus, words: &str) -> RuntimeError {
+    let words = words.trim();
+    let words = if words.is_empty() { String::new() } else { format!(":\n{words}") };
+    RuntimeError::new(RuntimeErrorKind::Failed, format!("`{name}` failed ({status}){words}"))
+}
+
+/// Reads a pipe to its end, line by line.
+async fn each_line(pipe: Option<impl AsyncRead + Unpin>, mut lines: LineRedactor, mut take: impl FnMut(String)) {
+    let Some(mut pipe) = pipe else { return };
+    let mut buffer = vec![0; 16 * 1024];
+    while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+        lines.push(&buffer[..read]).into_iter().for_each(&mut take);
+    }
+    lines.finish().into_iter().for_each(&mut take);
+}
+
+/// The last lines of an output, for error messages.
+#[derive(Debug, Default)]
+pub struct Tail(std::collections::VecDeque<String>);
+
+impl Tail {
+    const LINES: usize = 20;
+
+    /// Adds a line; the oldest goes when there are too many.
+    pub fn push(&mut self, line: String) {
+        if self.0.len() == Self::LINES {
+            self.0.pop_front();
+        }
+        self.0.push_back(line);
+    }
+
+    /// The lines as one text.
+    pub fn text(&self) -> String {
+        self.0.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    name: String,
+}
+
+impl Running {
+    /// Its process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Takes its standard error, to be read elsewhere.
+    pub fn take_stderr(&mut self) -> Option<tokio::process::ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    /// Takes its standard output, to be read elsewhere.
+    pub fn take_stdout(&mut self) -> Option<tokio::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&mut self) -> Result<ExitStatus, RuntimeError> {
+        self.child.wait().await.map_err(|error| RuntimeError::io("wait for", Utf8Path::new(&self.name), error))
+    }
+
+    /// Waits until it ends; ends it if the job is cancelled.
+    pub async fn wait(&mut self, job: &Job) -> Result<ExitStatus, RuntimeError> {
+        let ended = job.cancel().run(self.child.wait()).await;
+        match ended {
+            Ok(status) => status.map_err(|e| RuntimeError::io("wait for", Utf8Path::new(&self.name), e)),
+            Err(cancelled) => {
+                self.end().await;
+                Err(cancelled)
+            }
+        }
+    }
+
+    /// Ends it and its group: asks, gives it two seconds, then kills.
+    pub async fn end(&mut self) {
+        use rustix::process::{Pid, Signal, kill_process_group};
+        let Some(group) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) else {
+            return;
+        };
+        let _ = kill_process_group(group, Signal::TERM);
+        if tokio::time::timeout(Duration::from_secs(2), self.child.wait()).await.is_err() {
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = self.child.wait().await;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Waiting where only polling serves: a back-off from 50 ms to 1 s, ended by a deadline or the job.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{Cancel, RuntimeError, RuntimeErrorKind};
+
+/// A growing wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    next: Duration,
+    most: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(Duration::from_millis(50), Duration::from_secs(1))
+    }
+}
+
+impl Backoff {
+    /// Waits `first`, then twice that, up to `most`.
+    pub const fn new(first: Duration, most: Duration) -> Self {
+        Self { next: first, most }
+    }
+
+    /// Waits once.
+    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps: the back-off of a poll")]
+    pub async fn wait(&mut self) {
+        let wait = self.next;
+        self.next = (wait * 2).min(self.most);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Asks again and again until `ask` gives something, the time is over or the job is cancelled.
+/// `waiting_for` completes "… did not happen within 30s: ".
+pub async fn poll<T, F>(
+    cancel: &Cancel,
+    limit: Duration,
+    waiting_for: &str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, RuntimeError>
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + limit;
+    let mut backoff = Backoff::default();
+    let work = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            backoff.wait().await;
+        }
+    };
+    match cancel.run(tokio::time::timeout_at(deadline, work)).await? {
+        Ok(answer) => Ok(answer),
+        Err(_) => Err(timed_out(waiting_for, limit)),
+    }
+}
+
+/// The error for something that did not happen in its time.
+pub fn timed_out(waiting_for: &str, limit: Duration) -> RuntimeError {
+    RuntimeError::new(
+        RuntimeErrorKind::TimedOut,
+        format!("timed out after {}s waiting for {waiting_for}", limit.as_secs()),
+    )
+}
