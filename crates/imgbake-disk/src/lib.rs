@@ -1,1 +1,30 @@
 //! Disk formats and media: raw, qcow2, vmdk, vhd, vhdx, GPT, seed volumes, holes.
+//!
+//! Everything here is synchronous and positional: a disk is never held in memory, and a
+//! [`DiskImage`] can be read by many threads at once. Foreign bytes (headers, tables, segments)
+//! are trusted for nothing: what does not add up is a [`DiskError`], with bounded memory.
+
+mod bytes;
+mod crc32c;
+mod error;
+mod file;
+mod guid;
+mod source;
+
+pub mod export;
+pub mod fat;
+pub mod gpt;
+pub mod hash;
+pub mod image;
+pub mod overlay;
+mod qcow2;
+mod raw;
+pub mod seed;
+pub mod segment;
+pub mod zero;
+
+pub use error::{DiskError, DiskErrorKind, Result};
+pub use export::{ExportFormat, ExportOptions, export};
+pub use hash::DiskHasher;
+pub use image::{DiskFormat, DiskImage};
+pub use source::{DiskSource, Extent};

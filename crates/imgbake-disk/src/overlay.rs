@@ -1,0 +1,132 @@
+//! Making a qcow2 overlay: an empty image on top of a backing file, without any other program.
+
+use camino::Utf8Path;
+
+use crate::{
+    DiskError, DiskFormat, Result,
+    bytes::{put, to_u64, to_usize},
+    file::OutFile,
+    qcow2::MAX_L1_BYTES,
+};
+
+/// Writes an empty qcow2 (version 3) of `virtual_size` bytes at `path`, over `backing_path`, which
+/// is written into the image as it stands: relative, it is looked for beside the image. The
+/// backing file need not exist yet. `cluster_bits` is 9 to 21; 12 makes small layers, 16 is
+/// QEMU's default. The virtual size is rounded up to a sector of 512 bytes.
+pub fn create_overlay(
+    path: &Utf8Path,
+    backing_path: &Utf8Path,
+    backing_format: DiskFormat,
+    virtual_size: u64,
+    cluster_bits: u32,
+) -> Result<()> {
+    let image = build(backing_path, backing_format, virtual_size, cluster_bits)
+        .map_err(|e| e.in_file(path))?;
+    let out = OutFile::create(path)?;
+    out.write(0, &image.head)?;
+    out.set_len(image.len)?;
+    out.sync()
+}
+
+struct Overlay {
+    /// Header, refcount table and the refcount block; the empty L1 table after it is a hole.
+    head: Vec<u8>,
+    len: u64,
+}
+
+fn build(
+    backing_path: &Utf8Path,
+    backing_format: DiskFormat,
+    virtual_size: u64,
+    cluster_bits: u32,
+) -> Result<Overlay> {
+    if !(9..=21).contains(&cluster_bits) {
+        return Err(DiskError::unsupported(format!("cluster size of 2^{cluster_bits} bytes")));
+    }
+    let cluster = 1_u64 << cluster_bits;
+    let size = virtual_size.checked_next_multiple_of(512);
+    let l1_entries = size.unwrap_or(u64::MAX).div_ceil(cluster * (cluster / 8));
+    let (Some(size), true) = (size, l1_entries * 8 <= MAX_L1_BYTES) else {
+        let why = format!("{virtual_size} bytes are too many for 2^{cluster_bits}-byte clusters");
+        return Err(DiskError::unsupported(why));
+    };
+    // Clusters: the header, one refcount table, the refcount blocks, the L1 table.
+    let l1_clusters = (l1_entries * 8).div_ceil(cluster).max(1);
+    let per_block = cluster / 2;
+    let mut blocks = 1;
+    while blocks * per_block < 2 + blocks + l1_clusters {
+        blocks += 1;
+    }
+    if blocks * 8 > cluster {
+        let why = format!("{virtual_size} bytes are too many for 2^{cluster_bits}-byte clusters");
+        return Err(DiskError::unsupported(why));
+    }
+    let total = 2 + blocks + l1_clusters;
+    let mut head = vec![0; to_usize((2 + blocks) * cluster)];
+    for block in 0..blocks {
+        let at = to_usize(cluster + block * 8);
+        put(&mut head, at, &((2 + block) * cluster).to_be_bytes());
+    }
+    for index in 0..total {
+        put(&mut head, to_usize(2 * cluster + index * 2), &1_u16.to_be_bytes());
+    }
+    let fields = HeaderFields {
+        cluster_bits,
+        size,
+        l1_entries,
+        l1_offset: (2 + blocks) * cluster,
+        refcount_offset: cluster,
+        refcount_clusters: 1,
+        zstd: false,
+    };
+    let end = fields.write(&mut head);
+    write_backing(&mut head[..to_usize(cluster)], end, backing_path, backing_format)?;
+    Ok(Overlay { head, len: total * cluster })
+}
+
+/// The backing format extension, then the end of extensions, then the backing file's name.
+fn write_backing(first: &mut [u8], at: usize, path: &Utf8Path, format: DiskFormat) -> Result<()> {
+    let name = path.as_str().as_bytes();
+    let kind = format.to_string();
+    let name_at = at + 8 + kind.len().next_multiple_of(8) + 8;
+    if name.is_empty() || name.len() > 1023 || name_at + name.len() > first.len() {
+        return Err(DiskError::unsupported(format!("a backing path of {} bytes", name.len())));
+    }
+    put(first, at, &0xE279_2ACA_u32.to_be_bytes());
+    put(first, at + 4, &u32::try_from(kind.len()).unwrap_or(0).to_be_bytes());
+    put(first, at + 8, kind.as_bytes());
+    put(first, name_at, name);
+    put(first, 8, &to_u64(name_at).to_be_bytes());
+    put(first, 16, &u32::try_from(name.len()).unwrap_or(0).to_be_bytes());
+    Ok(())
+}
+
+/// The fields of a version 3 header ("Header"); refcounts are 16 bits wide.
+pub(crate) struct HeaderFields {
+    pub(crate) cluster_bits: u32,
+    pub(crate) size: u64,
+    pub(crate) l1_entries: u64,
+    pub(crate) l1_offset: u64,
+    pub(crate) refcount_offset: u64,
+    pub(crate) refcount_clusters: u32,
+    pub(crate) zstd: bool,
+}
+
+impl HeaderFields {
+    /// Writes the header at the start of `out`; returns where its extensions start.
+    pub(crate) fn write(&self, out: &mut [u8]) -> usize {
+        put(out, 0, &crate::qcow2::MAGIC);
+        put(out, 4, &3_u32.to_be_bytes());
+        put(out, 20, &self.cluster_bits.to_be_bytes());
+        put(out, 24, &self.size.to_be_bytes());
+        put(out, 36, &u32::try_from(self.l1_entries).unwrap_or(u32::MAX).to_be_bytes());
+        put(out, 40, &self.l1_offset.to_be_bytes());
+        put(out, 48, &self.refcount_offset.to_be_bytes());
+        put(out, 56, &self.refcount_clusters.to_be_bytes());
+        put(out, 72, &(u64::from(self.zstd) << 3).to_be_bytes());
+        put(out, 96, &4_u32.to_be_bytes());
+        put(out, 100, &112_u32.to_be_bytes());
+        out[104] = u8::from(self.zstd);
+        112
+    }
+}
