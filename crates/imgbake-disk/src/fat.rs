@@ -291,4 +291,28 @@ mod tests {
         let label = FatSpec { label: "small".into(), ..spec(0, 1 << 20) };
         assert_eq!(create_fat(&path, &label, &[]).unwrap_err().kind(), DiskErrorKind::Unsupported);
     }
+
+    #[test]
+    fn folders_start_with_their_dots() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(dir.path()).unwrap().join("disk.raw");
+        let files: [(&str, &[u8]); 3] =
+            [("EFI/BOOT/a", b"a"), ("EFI/BOOT/b", b"b"), ("EFI/c/d", b"d")];
+        create_fat(&path, &spec(0, 64 << 20), &files).unwrap();
+        let disk = fs::read(&path).unwrap();
+        let folders: Vec<_> = disk
+            .chunks_exact(512)
+            .filter(|sector| sector.starts_with(b".          ") && sector[11] == 0x10)
+            .collect();
+        assert_eq!(folders.len(), 3);
+        for folder in &folders {
+            assert!(folder[32..].starts_with(b"..         "));
+        }
+        let parents: Vec<_> = folders.iter().map(|f| [f[52], f[53], f[58], f[59]]).collect();
+        assert_eq!(
+            parents.iter().filter(|parent| **parent == [0; 4]).count(),
+            1,
+            "EFI is in the root"
+        );
+    }
 }

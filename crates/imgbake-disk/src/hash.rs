@@ -81,4 +81,22 @@ mod tests {
         assert_eq!(told.position(), 200_005);
         assert_eq!(told.finish(), read.finish());
     }
+
+    #[test]
+    fn a_disk_hashes_as_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = camino::Utf8Path::from_path(dir.path()).unwrap().join("disk.raw");
+        let mut disk = vec![0; 5 << 20];
+        disk[3 << 20] = 1;
+        std::fs::write(&path, b"start").unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(5 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[1], 3 << 20).unwrap();
+        disk[..5].copy_from_slice(b"start");
+        let mut done = 0;
+        let image = crate::DiskImage::open(&path).unwrap();
+        let digest = hash_disk(&image, &mut |count| done += count).unwrap();
+        assert_eq!(digest, <[u8; 32]>::from(Sha256::digest(&disk)));
+        assert_eq!(done, 5 << 20);
+    }
 }

@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::FileExt as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_disk::{
     DiskError, DiskErrorKind, DiskFormat, DiskImage, DiskSource as _, ExportFormat, ExportOptions,
-    export, overlay::create_overlay,
+    export, gpt, overlay::create_overlay,
 };
 use proptest::prelude::*;
 
@@ -158,6 +158,48 @@ proptest! {
             let path = path_in(dir, "mutant.qcow2");
             fs::write(&path, &bad).unwrap();
             let _either = use_up(&path);
+        });
+    }
+
+    #[test]
+    fn mutated_partition_tables_never_panic(
+        changes in prop::collection::vec((0..300_usize, any::<u8>(), any::<bool>()), 1..6),
+        whole in any::<bool>(),
+    ) {
+        thread_local! {
+            static DIR: tempfile::TempDir = tempfile::tempdir().unwrap();
+        }
+        DIR.with(|dir| {
+            let path = path_in(dir, "disk.raw");
+            fs::write(&path, vec![0; 128 << 10]).unwrap();
+            let spec = gpt::PartitionSpec {
+                type_guid: gpt::TYPE_LINUX,
+                unique_guid: gpt::guid_from_seed("", "a"),
+                name: "a".into(),
+                first_lba: 40,
+                sectors: 9,
+            };
+            gpt::write_gpt(&path, gpt::guid_from_seed("", "disk"), &[spec]).unwrap();
+            let mut disk = fs::read(&path).unwrap();
+            let end = disk.len() - 512;
+            for (at, byte, backup) in &changes {
+                // The header's fields, and the first entry; without the backup, or within it.
+                let at = if *at < 92 { 512 + at } else { 1024 + at - 92 };
+                disk[if *backup && at < 1024 { end + at - 512 } else { at }] = *byte;
+            }
+            for header in [512, end] {
+                // With a checksum that holds, so that what lies behind it is reached.
+                if whole {
+                    disk[header + 16..header + 20].fill(0);
+                    let sum = crc32fast::hash(&disk[header..header + 92]);
+                    disk[header + 16..header + 20].copy_from_slice(&sum.to_le_bytes());
+                }
+            }
+            fs::write(&path, &disk).unwrap();
+            let image = DiskImage::open(&path).unwrap();
+            for partition in gpt::read_partitions(&image).into_iter().flatten() {
+                assert!(partition.offset() + partition.len() <= image.virtual_size());
+            }
         });
     }
 }

@@ -8,8 +8,7 @@ use crate::{
     DiskError, DiskSource, Result,
     bytes::{put, to_u64, to_usize},
     file::OutFile,
-    overlay::HeaderFields,
-    qcow2::MAX_L1_BYTES,
+    qcow2::{HeaderFields, MAX_L1_BYTES},
 };
 
 const CLUSTER_BITS: u32 = 16;
