@@ -139,12 +139,15 @@ impl dyn Communicator + '_ {
             return Ok(out);
         }
         let kind = if exit == Exit::Lost { CommErrorKind::Lost } else { CommErrorKind::Failed };
-        Err(CommError::new(kind, format!("`{}` in the machine: {exit}: {}", brief(&command), err.trim())))
+        Err(CommError::new(
+            kind,
+            format!("`{}` in the machine: {exit}: {}", brief(&command), err.trim()),
+        ))
     }
 }
 
 /// A command line short enough for a message.
-fn brief(command: &str) -> String {
+pub(crate) fn brief(command: &str) -> String {
     let line = command.lines().next().unwrap_or_default();
     if line.chars().count() > 80 || line.len() < command.len() {
         format!("{}…", line.chars().take(79).collect::<String>())

@@ -10,3 +10,4 @@ pub mod transfer;
 pub use error::{CommError, CommErrorKind};
 pub use exec::{Communicator, Exec, Exit};
 pub use keys::KeyPair;
+pub use ssh::Ssh;

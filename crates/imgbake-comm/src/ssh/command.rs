@@ -1,0 +1,160 @@
+//! One command: one channel (RFC 4254, section 6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use imgbake_runtime::retry::Backoff;
+use imgbake_types::event::Stream;
+use russh::client::Msg;
+use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::timeout;
+
+use super::Ssh;
+use crate::exec::{OutputSink, brief};
+use crate::{CommError, CommErrorKind, Exec, Exit};
+
+/// Bytes of standard input that are read at a time; the channel cuts them to the server's packets.
+const CHUNK: usize = 128 << 10;
+/// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
+const STDERR: u32 = 1;
+
+/// Runs a command to its end. The time that it may take does not count waiting for others to end.
+pub(super) async fn run(ssh: &Ssh, exec: Exec, output: OutputSink<'_>) -> Result<Exit, CommError> {
+    let lost = || {
+        CommError::new(
+            CommErrorKind::Lost,
+            format!("the ssh connection to {} has ended", ssh.address),
+        )
+    };
+    let _turn = ssh.sessions.acquire().await.map_err(|_| lost())?;
+    let Exec { command, stdin, timeout: limit } = exec;
+    match timeout(limit, run_now(ssh, &command, stdin, output)).await {
+        Ok(done) => done,
+        Err(_) => Err(late(&command, limit)),
+    }
+}
+
+fn late(command: &str, limit: Duration) -> CommError {
+    let text =
+        format!("`{}` in the machine was not done after {limit:?} and was ended", brief(command));
+    CommError::new(CommErrorKind::TimedOut, text)
+}
+
+async fn run_now(
+    ssh: &Ssh,
+    command: &str,
+    stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    output: OutputSink<'_>,
+) -> Result<Exit, CommError> {
+    let lost = |error: russh::Error| {
+        let text =
+            format!("the ssh connection to {} ended before `{}` ran", ssh.address, brief(command));
+        CommError::with(CommErrorKind::Lost, text, error)
+    };
+    let (mut reader, writer) = open(ssh).await.map_err(lost)?.split();
+    let mut open = Open { writer: Arc::new(writer), ended: false };
+    open.writer.exec(true, command).await.map_err(lost)?;
+
+    let reading = read(&mut reader, output, command);
+    let writing = write(&open.writer, stdin);
+    tokio::pin!(reading, writing);
+    // A command need not read all its input: what counts is how it ends.
+    let exit = tokio::select! {
+        biased;
+        ended = &mut reading => ended?,
+        written = &mut writing => {
+            written.map_err(|source| {
+                CommError::with(CommErrorKind::Io, format!("cannot read the input of `{}`", brief(command)), source)
+            })?;
+            reading.await?
+        }
+    };
+    open.ended = true;
+    Ok(exit)
+}
+
+/// A new session. A server that has too many is asked again: one of them will end.
+async fn open(ssh: &Ssh) -> Result<Channel<Msg>, russh::Error> {
+    let mut backoff = Backoff::default();
+    loop {
+        match ssh.handle.channel_open_session().await {
+            Err(russh::Error::ChannelOpenFailure(reason)) if !ssh.is_closed() => {
+                tracing::debug!(?reason, "ssh: the machine takes no further session now");
+                backoff.wait().await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Hands on output until the channel is closed; tells how the command ended.
+async fn read(
+    reader: &mut ChannelReadHalf,
+    output: OutputSink<'_>,
+    command: &str,
+) -> Result<Exit, CommError> {
+    let mut exit = Exit::Lost;
+    while let Some(message) = reader.wait().await {
+        match message {
+            ChannelMsg::Data { data } => output(Stream::Stdout, &data),
+            ChannelMsg::ExtendedData { data, ext: STDERR } => output(Stream::Stderr, &data),
+            ChannelMsg::ExitStatus { exit_status } => exit = Exit::Code(exit_status.cast_signed()),
+            ChannelMsg::ExitSignal { signal_name, .. } => exit = Exit::Signal(signal(&signal_name)),
+            ChannelMsg::Failure => {
+                let text = format!("the machine's ssh server refuses to run `{}`", brief(command));
+                return Err(CommError::new(CommErrorKind::Failed, text));
+            }
+            ChannelMsg::Close => break,
+            _ => {}
+        }
+    }
+    Ok(exit)
+}
+
+fn signal(signal: &Sig) -> String {
+    match signal {
+        Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    }
+}
+
+/// Sends standard input and its end. A channel that takes no more is no error of the input.
+async fn write(
+    writer: &ChannelWriteHalf<Msg>,
+    stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
+) -> Result<(), std::io::Error> {
+    if let Some(mut stdin) = stdin {
+        loop {
+            let mut chunk = vec![0; CHUNK];
+            let len = stdin.read(&mut chunk).await?;
+            chunk.truncate(len);
+            if len == 0 || writer.data_bytes(chunk).await.is_err() {
+                break;
+            }
+        }
+    }
+    let _ = writer.eof().await;
+    Ok(())
+}
+
+/// A channel whose command runs. Dropped before its end, it ends the command.
+struct Open {
+    writer: Arc<ChannelWriteHalf<Msg>>,
+    ended: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let writer = Arc::clone(&self.writer);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = writer.signal(Sig::TERM).await;
+                let _ = writer.close().await;
+            });
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The communicator over ssh (RFC 4251 to 4254).
+
+mod command;
+mod connect;
+mod pinned;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use imgbake_runtime::Cancel;
+use russh::Disconnect;
+use russh::client::Handle;
+use tokio::sync::Semaphore;
+
+use crate::exec::OutputSink;
+use crate::{CommError, CommErrorKind, Communicator, Exec, Exit, KeyPair};
+use pinned::Pinned;
+
+/// Commands that run at once over one connection; further ones wait. OpenSSH's `MaxSessions` is 10.
+const SESSIONS: usize = 10;
+
+/// One ssh connection to a machine. It ends when this is dropped.
+pub struct Ssh {
+    handle: Handle<Pinned>,
+    user: String,
+    address: SocketAddr,
+    sessions: Semaphore,
+}
+
+impl std::fmt::Debug for Ssh {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ssh")
+            .field("user", &self.user)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ssh {
+    /// Waits until ssh answers at an address with the pinned host key and lets a user's key in.
+    ///
+    /// `host_key_public` is the one host key that is accepted, as in `ssh-ed25519 AAAA…`. A guest that
+    /// is still starting is asked again and again until `limit`, from 50 ms to 1 s apart.
+    ///
+    /// # Errors
+    /// [`CommErrorKind::HostKey`] at once if another host key answers; after `limit`,
+    /// [`CommErrorKind::Auth`] if the user's key was refused to the end, else
+    /// [`CommErrorKind::Unreachable`] with what was waited for last; [`CommErrorKind::Cancelled`].
+    pub async fn connect(
+        cancel: &Cancel,
+        address: SocketAddr,
+        user: &str,
+        user_key: &KeyPair,
+        host_key_public: &str,
+        limit: Duration,
+    ) -> Result<Self, CommError> {
+        let target = connect::Target::new(address, user, user_key, host_key_public)?;
+        let handle = cancel.run(target.connect(limit)).await.map_err(|_| {
+            CommError::new(CommErrorKind::Cancelled, "interrupted while waiting for ssh")
+        })??;
+        Ok(Self { handle, user: user.to_owned(), address, sessions: Semaphore::new(SESSIONS) })
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.handle.is_closed()
+    }
+
+    /// Ends the connection. One that has ended already is no error.
+    pub async fn close(&self) {
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "done", "").await;
+    }
+}
+
+#[async_trait]
+impl Communicator for Ssh {
+    fn user(&self) -> &str {
+        &self.user
+    }
+
+    async fn run(&self, exec: Exec, output: OutputSink<'_>) -> Result<Exit, CommError> {
+        command::run(self, exec, output).await
+    }
+}

@@ -1,0 +1,1 @@
+//! Files into and out of a machine, through its shell: no sftp subsystem is needed.
