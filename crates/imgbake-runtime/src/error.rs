@@ -58,7 +58,9 @@ impl RuntimeError {
     pub fn missing(program: &str, package: &str) -> Self {
         Self::new(
             RuntimeErrorKind::MissingProgram,
-            format!("`{program}` is not installed: it is in the package `{package}` (apt-get install {package})"),
+            format!(
+                "`{program}` is not installed: it is in the package `{package}` (apt-get install {package})"
+            ),
         )
     }
 
@@ -81,7 +83,9 @@ impl std::error::Error for RuntimeError {
 }
 
 /// For `map_err`: names the operation and the path of an operating system's error.
-pub fn io_at<'a>(operation: &'a str, path: &'a Utf8Path) -> impl FnOnce(io::Error) -> RuntimeError + 'a {
+pub fn io_at<'a>(
+    operation: &'a str,
+    path: &'a Utf8Path,
+) -> impl FnOnce(io::Error) -> RuntimeError + 'a {
     move |source| RuntimeError::io(operation, path, source)
 }
-

@@ -93,7 +93,9 @@ fn redact_value(value: &mut Value, secrets: &Secrets, changed: &mut bool) {
             *text = secrets.redact(text);
             *changed = true;
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| redact_value(item, secrets, changed)),
+        Value::Array(items) => {
+            items.iter_mut().for_each(|item| redact_value(item, secrets, changed))
+        }
         Value::Object(fields) => {
             fields.values_mut().for_each(|field| redact_value(field, secrets, changed));
         }

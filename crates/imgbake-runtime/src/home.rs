@@ -65,8 +65,8 @@ impl Home {
             return Ok(key);
         }
         let key: Vec<u8> = (0..2).flat_map(|_| *uuid::Uuid::new_v4().as_bytes()).collect();
-        let mut file =
-            tempfile::NamedTempFile::new_in(self.keys()).map_err(io_at("make a file in", &self.keys()))?;
+        let mut file = tempfile::NamedTempFile::new_in(self.keys())
+            .map_err(io_at("make a file in", &self.keys()))?;
         file.write_all(&key).map_err(io_at("write", &path))?;
         file.as_file().sync_all().map_err(io_at("write", &path))?;
         // Two first runs at once: the one that comes second takes the other's key.

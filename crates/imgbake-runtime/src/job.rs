@@ -46,7 +46,15 @@ impl Job {
         let work = home.work().join(id);
         journal.record(&Entry::Path { path: work.clone() })?;
         fs::DirBuilder::new().mode(0o700).create(&work).map_err(io_at("make the folder", &work))?;
-        Ok(Self(Arc::new(Inner { id: id.to_owned(), home: home.clone(), work, journal, cancel, events, secrets })))
+        Ok(Self(Arc::new(Inner {
+            id: id.to_owned(),
+            home: home.clone(),
+            work,
+            journal,
+            cancel,
+            events,
+            secrets,
+        })))
     }
 
     /// Its name, unique on this host.
@@ -102,7 +110,9 @@ pub fn remove_path(path: &Utf8Path) -> Result<(), RuntimeError> {
         Err(error) => Err(error),
     };
     match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RuntimeError::io("remove", path, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RuntimeError::io("remove", path, error))
+        }
         _ => Ok(()),
     }
 }

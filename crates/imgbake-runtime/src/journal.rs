@@ -62,7 +62,9 @@ impl Journal {
         let mut line = serde_json::to_vec(entry).unwrap_or_default();
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        file.write_all(&line).and_then(|()| file.sync_data()).map_err(io_at("write the journal", &self.path))
+        file.write_all(&line)
+            .and_then(|()| file.sync_data())
+            .map_err(io_at("write the journal", &self.path))
     }
 
     /// Ends the journal: nothing of the job is left.
@@ -108,7 +110,12 @@ pub fn sweep(home: &Home, kept: bool) -> Result<Vec<Swept>, RuntimeError> {
     Ok(swept)
 }
 
-fn sweep_one(home: &Home, path: &Utf8Path, job: &str, kept: bool) -> Result<Option<Swept>, RuntimeError> {
+fn sweep_one(
+    home: &Home,
+    path: &Utf8Path,
+    job: &str,
+    kept: bool,
+) -> Result<Option<Swept>, RuntimeError> {
     let Ok(file) = File::open(path) else { return Ok(None) };
     if file.try_lock().is_err() {
         return Ok(None); // its job runs
@@ -116,7 +123,8 @@ fn sweep_one(home: &Home, path: &Utf8Path, job: &str, kept: bool) -> Result<Opti
     // Between the opening and the lock, its owner may have ended it, or another sweep.
     let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
     // A kill can cut the last line; what it named was then never made.
-    let entries: Vec<Entry> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let entries: Vec<Entry> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     if entries.contains(&Entry::Kept) && !kept {
         return Ok(None);
     }

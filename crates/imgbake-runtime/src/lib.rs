@@ -21,6 +21,6 @@ pub use error::{RuntimeError, RuntimeErrorKind};
 pub use events::{Events, StageGuard};
 pub use home::Home;
 pub use job::Job;
-pub use process::{Command, Running, Tool};
+pub use process::{Command, Leash, Running, Tool};
 pub use redact::LineRedactor;
 pub use secrets::Secrets;

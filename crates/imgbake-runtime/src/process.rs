@@ -1,7 +1,10 @@
 //! Child processes: found by name, marked as the job's, ended with it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,6 +12,7 @@ use imgbake_types::event::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
+use crate::error::io_at;
 use crate::journal::{Entry, MARK};
 use crate::{Job, LineRedactor, RuntimeError, RuntimeErrorKind};
 
@@ -29,7 +33,10 @@ impl Tool {
 
     /// Where it is: in `PATH`, or where administrators' programs are, which a user's `PATH` may lack.
     pub fn find(&self) -> Result<Utf8PathBuf, RuntimeError> {
-        #[expect(clippy::disallowed_methods, reason = "PATH says where the operating system's programs are")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "PATH says where the operating system's programs are"
+        )]
         let path = std::env::var("PATH").unwrap_or_default();
         path.split(':')
             .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"])
@@ -57,6 +64,7 @@ pub struct Command {
     envs: Vec<(OsString, OsString)>,
     stdin: Option<Vec<u8>>,
     dir: Option<Utf8PathBuf>,
+    log: Option<Utf8PathBuf>,
 }
 
 /// What a command printed and how it ended.
@@ -73,7 +81,14 @@ pub struct Output {
 impl Command {
     /// A command that runs the program at a path.
     pub fn new(program: impl Into<Utf8PathBuf>) -> Self {
-        Self { program: program.into(), args: Vec::new(), envs: Vec::new(), stdin: None, dir: None }
+        Self {
+            program: program.into(),
+            args: Vec::new(),
+            envs: Vec::new(),
+            stdin: None,
+            dir: None,
+            log: None,
+        }
     }
 
     /// Adds an argument.
@@ -106,6 +121,13 @@ impl Command {
         self
     }
 
+    /// Writes both its outputs into a file that is made anew, for a process that may outlive this one:
+    /// a pipe would break with its reader.
+    pub fn log_to(mut self, path: impl Into<Utf8PathBuf>) -> Self {
+        self.log = Some(path.into());
+        self
+    }
+
     /// The program's name, for messages.
     fn name(&self) -> &str {
         self.program.file_name().unwrap_or(self.program.as_str())
@@ -123,8 +145,11 @@ impl Command {
             .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+            .process_group(0);
+        if let Some(path) = &self.log {
+            let log = File::create(path).map_err(io_at("make the file", path))?;
+            command.stdout(log.try_clone().map_err(io_at("open", path))?).stderr(log);
+        }
         if let Some(dir) = &self.dir {
             command.current_dir(dir);
         }
@@ -136,7 +161,7 @@ impl Command {
                 let _ = stdin.write_all(&bytes).await;
             });
         }
-        Ok(Running { child, name: self.name().to_owned() })
+        Ok(Running { child, name: self.name().to_owned(), leash: Leash::default() })
     }
 
     /// Runs it to its end and keeps what it printed. Any exit code is given as it is.
@@ -150,7 +175,8 @@ impl Command {
                 let _ = out.read_to_end(&mut stdout).await;
             }
         };
-        let read_err = each_line(err, LineRedactor::new(job.secrets().clone()), |line| stderr.push(line));
+        let read_err =
+            each_line(err, LineRedactor::new(job.secrets().clone()), |line| stderr.push(line));
         let (status, (), ()) = tokio::join!(running.wait(job), read_out, read_err);
         Ok(Output { status: status?, stdout, stderr: stderr.text() })
     }
@@ -188,7 +214,11 @@ impl Command {
             each_line(err, redactor(), take(Stream::Stderr)),
         );
         let status = status?;
-        if status.success() { Ok(()) } else { Err(failed(self.name(), status, &tail.borrow().text())) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(failed(self.name(), status, &tail.borrow().text()))
+        }
     }
 }
 
@@ -200,7 +230,11 @@ pub fn failed(name: &str, status: ExitStatus, words: &str) -> RuntimeError {
 }
 
 /// Reads a pipe to its end, line by line.
-async fn each_line(pipe: Option<impl AsyncRead + Unpin>, mut lines: LineRedactor, mut take: impl FnMut(String)) {
+async fn each_line(
+    pipe: Option<impl AsyncRead + Unpin>,
+    mut lines: LineRedactor,
+    mut take: impl FnMut(String),
+) {
     let Some(mut pipe) = pipe else { return };
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
@@ -230,17 +264,43 @@ impl Tail {
     }
 }
 
-/// A process that runs.
+/// A process that runs. It is killed when this is dropped, unless its [`Leash`] was let go.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
     name: String,
+    leash: Leash,
+}
+
+/// What ties a process to its [`Running`]. Clones are the same leash.
+#[derive(Debug, Clone, Default)]
+pub struct Leash(Arc<AtomicBool>);
+
+impl Leash {
+    /// Lets the process outlive its [`Running`] and this program. Its outputs must not be pipes.
+    pub fn let_go(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.leash.0.load(Ordering::SeqCst) {
+            // One that has ended already is no error.
+            let _ = self.child.start_kill();
+        }
+    }
 }
 
 impl Running {
     /// Its process id, while it runs.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// What ties it to this program.
+    pub fn leash(&self) -> Leash {
+        self.leash.clone()
     }
 
     /// Takes its standard error, to be read elsewhere.
@@ -255,14 +315,19 @@ impl Running {
 
     /// Waits until it ends by itself.
     pub async fn ended(&mut self) -> Result<ExitStatus, RuntimeError> {
-        self.child.wait().await.map_err(|error| RuntimeError::io("wait for", Utf8Path::new(&self.name), error))
+        self.child
+            .wait()
+            .await
+            .map_err(|error| RuntimeError::io("wait for", Utf8Path::new(&self.name), error))
     }
 
     /// Waits until it ends; ends it if the job is cancelled.
     pub async fn wait(&mut self, job: &Job) -> Result<ExitStatus, RuntimeError> {
         let ended = job.cancel().run(self.child.wait()).await;
         match ended {
-            Ok(status) => status.map_err(|e| RuntimeError::io("wait for", Utf8Path::new(&self.name), e)),
+            Ok(status) => {
+                status.map_err(|e| RuntimeError::io("wait for", Utf8Path::new(&self.name), e))
+            }
             Err(cancelled) => {
                 self.end().await;
                 Err(cancelled)
@@ -273,7 +338,8 @@ impl Running {
     /// Ends it and its group: asks, gives it two seconds, then kills.
     pub async fn end(&mut self) {
         use rustix::process::{Pid, Signal, kill_process_group};
-        let Some(group) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) else {
+        let Some(group) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?))
+        else {
             return;
         };
         let _ = kill_process_group(group, Signal::TERM);

@@ -53,6 +53,12 @@ impl LineRedactor {
         (!self.buffer.is_empty()).then(|| self.take(self.buffer.len()))
     }
 
+    /// What came since the last line's end, redacted and still kept. A secret that is only half
+    /// there is not known as one: ask when nothing has come for a while.
+    pub fn pending(&self) -> String {
+        self.secrets.redact(&String::from_utf8_lossy(&self.buffer))
+    }
+
     fn take(&mut self, len: usize) -> String {
         let line: Vec<u8> = self.buffer.drain(..len).collect();
         let text = String::from_utf8_lossy(&line);
@@ -71,6 +77,7 @@ mod tests {
         let mut lines = LineRedactor::new(secrets);
         assert!(lines.push(b"pw=hunter2h").is_empty());
         assert_eq!(lines.push(b"unter2\nnext"), ["pw=***"]);
+        assert_eq!(lines.pending(), "next");
         assert_eq!(lines.finish().as_deref(), Some("next"));
         assert_eq!(lines.finish(), None);
     }

@@ -27,7 +27,10 @@ impl Backoff {
     }
 
     /// Waits once.
-    #[expect(clippy::disallowed_methods, reason = "the one place that sleeps: the back-off of a poll")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that sleeps: the back-off of a poll"
+    )]
     pub async fn wait(&mut self) {
         let wait = self.next;
         self.next = (wait * 2).min(self.most);

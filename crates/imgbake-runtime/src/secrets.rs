@@ -47,7 +47,11 @@ impl Secrets {
     pub fn reveal(&self, text: &str) -> SecretString {
         let inner = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let value = |name: &str| {
-            inner.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.expose_secret())
+            inner
+                .values
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.expose_secret())
         };
         SecretString::from(imgbake_types::secret::reveal(text, value))
     }
@@ -87,7 +91,10 @@ impl Secrets {
     pub fn patterns(&self) -> Vec<(String, Vec<u8>)> {
         let inner = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let forms = |(name, value): &(String, SecretString)| {
-            encodings(value.expose_secret()).into_iter().map(|form| (name.clone(), form)).collect::<Vec<_>>()
+            encodings(value.expose_secret())
+                .into_iter()
+                .map(|form| (name.clone(), form))
+                .collect::<Vec<_>>()
         };
         inner.values.iter().flat_map(forms).filter(|(_, form)| form.len() >= 6).collect()
     }
@@ -100,7 +107,9 @@ fn encodings(value: &str) -> Vec<Vec<u8>> {
     // Output comes line by line: each longer line of a key or certificate counts by itself.
     let lines: Vec<&str> = trimmed.lines().map(str::trim).filter(|line| line.len() >= 12).collect();
     if trimmed.lines().count() > 1 {
-        forms.extend(lines.iter().filter(|line| !line.starts_with("-----")).map(|l| l.as_bytes().to_vec()));
+        forms.extend(
+            lines.iter().filter(|line| !line.starts_with("-----")).map(|l| l.as_bytes().to_vec()),
+        );
     }
     if trimmed.len() >= 6 {
         forms.push(trimmed.as_bytes().to_vec());
@@ -137,7 +146,9 @@ fn base64_core(value: &[u8], offset: usize, engine: &impl base64::Engine) -> Vec
 fn percent(text: &str) -> String {
     text.bytes()
         .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(b).to_string()
+            }
             _ => format!("%{b:02X}"),
         })
         .collect()
@@ -145,6 +156,8 @@ fn percent(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+
     use super::*;
 
     #[test]

@@ -27,10 +27,14 @@ pub fn mount_point(path: &Utf8Path) -> Utf8PathBuf {
 /// The error for a full file system: which one, what is free, what was needed.
 pub fn full(path: &Utf8Path, needed: Option<u64>) -> RuntimeError {
     let free = Size::bytes(free_bytes(path).unwrap_or(0)).human();
-    let needed = needed.map_or_else(String::new, |n| format!(", {} needed", Size::bytes(n).human()));
+    let needed =
+        needed.map_or_else(String::new, |n| format!(", {} needed", Size::bytes(n).human()));
     RuntimeError::new(
         RuntimeErrorKind::Full,
-        format!("no space left on the file system {} ({free} free{needed}), writing {path}", mount_point(path)),
+        format!(
+            "no space left on the file system {} ({free} free{needed}), writing {path}",
+            mount_point(path)
+        ),
     )
 }
 
