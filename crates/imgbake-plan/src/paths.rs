@@ -1,0 +1,47 @@
+//! Paths of a template, made absolute.
+
+use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+
+/// Whether a location is fetched over the network.
+pub(crate) fn is_remote(location: &str) -> bool {
+    location.starts_with("http://") || location.starts_with("https://")
+}
+
+/// A path against a folder, without `.` parts. A `..` stays: what it means is the file system's to
+/// say, where a link may lead elsewhere.
+pub(crate) fn absolute(folder: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
+    folder.join(path).components().filter(|part| *part != Utf8Component::CurDir).collect()
+}
+
+/// An http(s) URL as it is; `file:` and plain paths as an absolute path.
+pub(crate) fn location(folder: &Utf8Path, text: &str) -> String {
+    if is_remote(text) {
+        return text.to_owned();
+    }
+    let path = text.strip_prefix("file:").unwrap_or(text);
+    let path = path.strip_prefix("//localhost").or_else(|| path.strip_prefix("//")).unwrap_or(path);
+    absolute(folder, Utf8Path::new(path)).into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations() {
+        for (given, expected) in [
+            ("https://x/y", "https://x/y"),
+            ("http://x/y", "http://x/y"),
+            ("a.qcow2", "/t/a.qcow2"),
+            ("./a/./b", "/t/a/b"),
+            ("../a", "/t/../a"),
+            ("/a", "/a"),
+            ("file:a", "/t/a"),
+            ("file:/a", "/a"),
+            ("file:///a", "/a"),
+            ("file://localhost/a", "/a"),
+        ] {
+            assert_eq!(location(Utf8Path::new("/t"), given), expected, "{given}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What a plan holds, and what changes its keys.
+
+mod common;
+mod keys;
+mod load;
+mod shape;

@@ -1,0 +1,80 @@
+//! A template with its variables filled in.
+
+use std::collections::BTreeMap;
+
+use imgbake_types::spec::TemplateSpec;
+
+use crate::check::check;
+use crate::shape::ROOT;
+use crate::tree::Node;
+use crate::{Diagnostic, Diagnostics, Template, Variables, rules, strings};
+
+/// A sensitive variable's value. It is printed by nothing here.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretValue(String);
+
+impl SecretValue {
+    /// Wraps a value.
+    pub const fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretValue")
+    }
+}
+
+/// What a template says once its variables have values.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// The template; markers stand for sensitive values (see [`imgbake_types::secret`]).
+    pub spec: TemplateSpec,
+    /// The sensitive values, by variable.
+    pub secrets: BTreeMap<String, SecretValue>,
+}
+
+impl Template {
+    /// Fills in the variables, renders every string and checks the outcome as strictly as the text
+    /// was checked.
+    pub fn resolve(&self, variables: &Variables) -> Result<Resolved, Diagnostics> {
+        let values = variables.settle(&self.declared).map_err(|found| self.diagnostics(found))?;
+        let mut root = self.root.clone();
+        let mut found = Vec::new();
+        strings::render(&self.source, &mut root, &self.declared, &values, &mut found);
+        if found.is_empty() {
+            check(&mut root, &ROOT, &mut found);
+            self.rules(&root, &mut found);
+            rules::sensitive_places(&root, &mut found);
+        }
+        if !found.is_empty() {
+            return Err(self.diagnostics(found));
+        }
+        let spec = self.read(&root)?;
+        let secrets = self
+            .declared
+            .values()
+            .filter(|variable| variable.sensitive)
+            .filter_map(|variable| {
+                let value = values.get(&variable.name)?.as_str()?;
+                Some((variable.name.clone(), SecretValue(value.to_owned())))
+            })
+            .collect();
+        Ok(Resolved { spec, secrets })
+    }
+
+    fn read(&self, root: &Node) -> Result<TemplateSpec, Diagnostics> {
+        serde_json::from_value(root.json()).map_err(|error| {
+            let message = format!("the checked template cannot be read: {error}");
+            let item = Diagnostic::new("internal", 0..0, message)
+                .help("this is a fault of imgbake: please report it with the template");
+            self.diagnostics(vec![item])
+        })
+    }
+}

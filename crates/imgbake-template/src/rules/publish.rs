@@ -1,0 +1,32 @@
+//! `[publish]` and `[verify]`
+
+use super::texts;
+use crate::Diagnostic;
+use crate::tree::{Node, Value};
+
+const FORMATS: [&str; 5] = ["raw", "qcow2", "vmdk", "vhd", "vhdx"];
+
+pub(super) fn check(root: &Node, out: &mut Vec<Diagnostic>) {
+    let publish = root.get("publish");
+    let enabled = root.get("verify").and_then(|verify| verify.get("enabled"));
+    if let Some(enabled) = enabled.filter(|node| node.value == Value::Bool(false))
+        && let Some(channel) = publish.and_then(|publish| publish.entry("channel"))
+    {
+        let message = "no channel may point at a version that was not verified";
+        out.push(
+            Diagnostic::new("unverified-channel", channel.key_span.clone(), message)
+                .help("take `channel` out, or let the version be verified")
+                .related(enabled.span.clone(), "verify is off"),
+        );
+    }
+    for (node, path) in texts(publish.and_then(|publish| publish.get("output"))) {
+        let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+        if !FORMATS.contains(&extension) {
+            let message = format!("`{path}` does not say its format");
+            out.push(
+                Diagnostic::new("output-format", node.span.clone(), message)
+                    .help(format!("a name that ends in {}", crate::suggest::list(&FORMATS))),
+            );
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The template's JSON Schema, read into what the checker and the reference need.
+//!
+//! The schema comes from the types (`imgbake_types::spec`), so that they alone say what a template
+//! may hold.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde_json::Value;
+
+/// What a value may be.
+#[derive(Debug, Clone)]
+pub(crate) enum Shape {
+    /// Anything.
+    Any,
+    /// A string.
+    Text(Form),
+    /// One of a few words, each with its description.
+    Choice(Vec<(String, String)>),
+    /// A whole number within bounds.
+    Integer { min: i64, max: i64 },
+    /// Any number.
+    Number,
+    /// `true` or `false`.
+    Bool,
+    /// A list.
+    List(Box<Shape>),
+    /// A table with keys of the author's own.
+    Map(Box<Shape>),
+    /// A table with known keys.
+    Table(TableShape),
+    /// A table whose known keys depend on the value of one key.
+    Tagged { tag: String, variants: Vec<(String, TableShape)> },
+}
+
+/// What a string must look like.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    Free,
+    Size,
+    Span,
+    Pattern(Box<Regex>),
+}
+
+/// A table's known keys.
+#[derive(Debug, Clone)]
+pub(crate) struct TableShape {
+    pub(crate) description: String,
+    pub(crate) fields: Vec<Field>,
+}
+
+/// One known key.
+#[derive(Debug, Clone)]
+pub(crate) struct Field {
+    pub(crate) name: String,
+    pub(crate) required: bool,
+    pub(crate) description: String,
+    pub(crate) shape: Shape,
+}
+
+impl TableShape {
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    pub(crate) fn names(&self) -> Vec<&str> {
+        self.fields.iter().map(|field| field.name.as_str()).collect()
+    }
+}
+
+impl Field {
+    /// What the description says of the default.
+    pub(crate) fn default(&self) -> Option<&str> {
+        let (_, rest) = self.description.split_once("Default: ")?;
+        Some(rest.trim_end_matches('.'))
+    }
+
+    /// The description without what it says of the default.
+    pub(crate) fn about(&self) -> &str {
+        self.description.split("Default: ").next().unwrap_or_default().trim_end()
+    }
+}
+
+impl Shape {
+    /// What it is, with its article.
+    pub(crate) fn noun(&self) -> String {
+        match self {
+            Self::Any => "a value".into(),
+            Self::Text(Form::Size) => "a size such as \"4GiB\"".into(),
+            Self::Text(Form::Span) => "a length of time such as \"10m\"".into(),
+            Self::Text(_) | Self::Choice(_) => "a string".into(),
+            Self::Integer { .. } => "a whole number".into(),
+            Self::Number => "a number".into(),
+            Self::Bool => "`true` or `false`".into(),
+            Self::List(item) => format!("a list of {}", item.plural()),
+            Self::Map(_) | Self::Table(_) | Self::Tagged { .. } => "a table".into(),
+        }
+    }
+
+    fn plural(&self) -> &'static str {
+        match self {
+            Self::Any => "values",
+            Self::Text(Form::Size) => "sizes",
+            Self::Text(Form::Span) => "lengths of time",
+            Self::Text(_) | Self::Choice(_) => "strings",
+            Self::Integer { .. } => "whole numbers",
+            Self::Number => "numbers",
+            Self::Bool => "booleans",
+            Self::List(_) => "lists",
+            Self::Map(_) | Self::Table(_) | Self::Tagged { .. } => "tables",
+        }
+    }
+}
+
+/// The schema as the types give it.
+pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+    schemars::generate::SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<imgbake_types::spec::TemplateSpec>()
+        .to_value()
+});
+
+/// The whole template's shape.
+pub(crate) static ROOT: LazyLock<TableShape> = LazyLock::new(|| table(&SCHEMA));
+
+fn follow(schema: &Value) -> (&Value, Option<&str>) {
+    let mut schema = schema;
+    let mut name = None;
+    loop {
+        if let Some(link) = schema["$ref"].as_str().and_then(|link| link.strip_prefix("#/$defs/")) {
+            name = Some(link);
+            schema = &SCHEMA["$defs"][link];
+        } else if let Some(some) = schema["anyOf"]
+            .as_array()
+            .and_then(|any| any.iter().find(|one| one["type"] != "null").filter(|_| any.len() == 2))
+        {
+            schema = some;
+        } else {
+            return (schema, name);
+        }
+    }
+}
+
+fn kind(schema: &Value) -> Option<&str> {
+    match &schema["type"] {
+        Value::String(kind) => Some(kind),
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
+        _ => None,
+    }
+}
+
+fn shape(schema: &Value) -> Shape {
+    let (schema, name) = follow(schema);
+    if let Some(variants) = schema["oneOf"].as_array() {
+        return one_of(variants);
+    }
+    match kind(schema) {
+        Some("string") => Shape::Text(form(schema, name)),
+        Some("integer") => integer(schema),
+        Some("number") => Shape::Number,
+        Some("boolean") => Shape::Bool,
+        Some("array") => Shape::List(Box::new(shape(&schema["items"]))),
+        Some("object") if schema["additionalProperties"].is_object() => {
+            Shape::Map(Box::new(shape(&schema["additionalProperties"])))
+        }
+        Some("object") => Shape::Table(table(schema)),
+        _ => Shape::Any,
+    }
+}
+
+fn one_of(variants: &[Value]) -> Shape {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if variants.iter().all(|variant| variant["const"].is_string()) {
+        let words = variants.iter().map(|one| (text(&one["const"]), prose(&one["description"])));
+        return Shape::Choice(words.collect());
+    }
+    let tag = variants
+        .first()
+        .and_then(|one| one["properties"].as_object())
+        .and_then(|keys| keys.iter().find(|(_, value)| value["const"].is_string()))
+        .map(|(key, _)| key.clone());
+    let Some(tag) = tag else { return Shape::Any };
+    let variants = variants.iter().map(|one| {
+        let mut table = table(one);
+        table.fields.retain(|field| field.name != tag);
+        (text(&one["properties"][&tag]["const"]), table)
+    });
+    Shape::Tagged { variants: variants.collect(), tag }
+}
+
+fn form(schema: &Value, name: Option<&str>) -> Form {
+    match (name, schema["pattern"].as_str()) {
+        (Some("Size"), _) => Form::Size,
+        (Some("Span"), _) => Form::Span,
+        (_, Some(pattern)) => {
+            Regex::new(pattern).map_or(Form::Free, |regex| Form::Pattern(Box::new(regex)))
+        }
+        (_, None) => Form::Free,
+    }
+}
+
+fn integer(schema: &Value) -> Shape {
+    let (low, high) = match schema["format"].as_str() {
+        Some("int32") => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        Some("uint32") => (0, i64::from(u32::MAX)),
+        Some("uint16") => (0, i64::from(u16::MAX)),
+        Some("uint8") => (0, i64::from(u8::MAX)),
+        Some("uint64" | "uint") => (0, i64::MAX),
+        _ => (i64::MIN, i64::MAX),
+    };
+    Shape::Integer {
+        min: schema["minimum"].as_i64().unwrap_or(low),
+        max: schema["maximum"].as_i64().unwrap_or(high),
+    }
+}
+
+fn table(schema: &Value) -> TableShape {
+    let required = |name: &str| {
+        schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
+    };
+    let fields = schema["properties"].as_object().into_iter().flatten();
+    TableShape {
+        description: prose(&schema["description"]),
+        fields: fields
+            .map(|(name, value)| Field {
+                name: name.clone(),
+                required: required(name),
+                description: prose(&value["description"]),
+                shape: shape(value),
+            })
+            .collect(),
+    }
+}
+
+/// A doc comment's text with its line breaks taken out.
+fn prose(description: &Value) -> String {
+    description.as_str().unwrap_or_default().replace('\n', " ")
+}

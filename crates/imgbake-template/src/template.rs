@@ -1,0 +1,109 @@
+//! A template that was read and checked, before its variables have values.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::check::check;
+use crate::rules::{self, Scope};
+use crate::shape::ROOT;
+use crate::tree::{self, Node};
+use crate::variable::Variable;
+use crate::{Diagnostic, Diagnostics, strings};
+
+/// What the checker must be told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CheckOptions<'o> {
+    /// The names of all seal operations; empty if `[seal]` shall not be checked against them.
+    pub seal_operations: &'o [&'o str],
+}
+
+/// A template without a mistake that can be seen before its variables have values.
+#[derive(Debug, Clone)]
+pub struct Template {
+    pub(crate) path: Utf8PathBuf,
+    pub(crate) source: String,
+    pub(crate) root: Node,
+    pub(crate) declared: BTreeMap<String, Variable>,
+    pub(crate) seal_operations: Vec<String>,
+}
+
+/// Reads and checks a template's text; `path` is for messages.
+pub fn parse(path: &Utf8Path, text: &str) -> Result<Template, Diagnostics> {
+    parse_with(path, text, &CheckOptions::default())
+}
+
+/// Reads and checks a template's text; `path` is for messages.
+pub fn parse_with(
+    path: &Utf8Path,
+    text: &str,
+    options: &CheckOptions<'_>,
+) -> Result<Template, Diagnostics> {
+    let (mut root, syntax) = tree::parse(text, &["variables"]);
+    let mut found = Vec::new();
+    check(&mut root, &ROOT, &mut found);
+    if !syntax.is_empty() {
+        let items = beside_syntax_errors(text, syntax, found);
+        return Err(Diagnostics::new(path, text, items));
+    }
+    let declared = rules::declare(&root, &mut found);
+    strings::check(text, &root, &declared, &mut found);
+    let seal_operations = options.seal_operations.iter().map(|name| (*name).to_owned()).collect();
+    let template = Template {
+        path: path.to_owned(),
+        source: text.to_owned(),
+        root,
+        declared,
+        seal_operations,
+    };
+    template.rules(&template.root, &mut found);
+    if found.is_empty() { Ok(template) } else { Err(template.diagnostics(found)) }
+}
+
+/// A text that is not TOML still tells of unknown keys; what else is wrong with it may come from the
+/// part that could not be read.
+fn beside_syntax_errors(
+    text: &str,
+    syntax: Vec<Diagnostic>,
+    found: Vec<Diagnostic>,
+) -> Vec<Diagnostic> {
+    let line =
+        |one: &Diagnostic| one.span().map(|span| crate::render::position(text, span.start).start);
+    let broken: Vec<Option<usize>> = syntax.iter().map(line).collect();
+    let sure =
+        found.into_iter().filter(|one| one.code == "unknown-key" && !broken.contains(&line(one)));
+    syntax.into_iter().chain(sure.collect::<Vec<_>>()).collect()
+}
+
+impl Template {
+    /// The template's path as given.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
+
+    /// The template's text.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The declared variables, by name.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.declared.values()
+    }
+
+    /// The bytes of a value, by its path: `provision[1].script`. Where there is no such value, those
+    /// of the nearest table around it.
+    pub fn span_of(&self, path: &str) -> Range<usize> {
+        self.root.at(path).span.clone()
+    }
+
+    /// Mistakes found elsewhere, as those of this template.
+    pub fn diagnostics(&self, items: Vec<Diagnostic>) -> Diagnostics {
+        Diagnostics::new(&self.path, &self.source, items)
+    }
+
+    pub(crate) fn rules(&self, root: &Node, out: &mut Vec<Diagnostic>) {
+        rules::check(&Scope { root, seal_operations: &self.seal_operations }, out);
+    }
+}

@@ -1,0 +1,6 @@
+//! What a template's author writes and sees.
+
+mod common;
+mod diagnostics;
+mod resolve;
+mod template;
