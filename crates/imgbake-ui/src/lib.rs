@@ -1,1 +1,25 @@
 //! Events to bars, plain lines and JSON lines.
+//!
+//! A [`Display`] is fed every event of a command, in order, and shows it as its [`Mode`] says; a
+//! [`JsonLines`] writes the same events for machines. What a command prints at its end is laid out by
+//! [`Table`]. Text that a guest or a server wrote is cleaned of control characters before a terminal
+//! sees it.
+
+mod bars;
+mod board;
+mod display;
+mod json;
+mod lines;
+mod paint;
+mod plain;
+mod summary;
+mod table;
+mod text;
+mod units;
+
+pub use display::{Display, Mode, Options};
+pub use json::{JsonLines, event_schema};
+pub use paint::{Paint, Tone};
+pub use table::{Align, Cell, Table};
+pub use text::clean;
+pub use units::{human_bytes, human_seconds};

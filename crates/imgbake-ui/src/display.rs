@@ -1,0 +1,122 @@
+//! One display for every mode.
+
+use std::io::Write;
+
+use imgbake_types::event::Level;
+use imgbake_types::{Event, EventKind};
+use indicatif::ProgressDrawTarget;
+
+use crate::bars::Bars;
+use crate::board::Board;
+use crate::lines::Look;
+use crate::paint::Paint;
+use crate::plain;
+
+/// How a command shows what it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Moving bars on standard error, which must be a terminal.
+    Bars,
+    /// One line after another, without control codes unless colour is asked for.
+    Plain,
+    /// Warnings and failed tests alone.
+    Quiet,
+}
+
+/// What a display is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The mode.
+    pub mode: Mode,
+    /// Whether there is colour.
+    pub color: bool,
+    /// The terminal's columns, where they are known. Default: 80.
+    pub width: Option<u16>,
+    /// The terminal's rows, where they are known. Default: 24.
+    pub height: Option<u16>,
+    /// Also what a stage is doing, and each seal operation.
+    pub verbose: bool,
+}
+
+impl Options {
+    /// A mode without colour, width or details.
+    pub const fn new(mode: Mode) -> Self {
+        Self { mode, color: false, width: None, height: None, verbose: false }
+    }
+}
+
+/// Shows events as they come.
+pub struct Display {
+    board: Board,
+    screen: Screen,
+    options: Options,
+}
+
+enum Screen {
+    Bars(Bars),
+    Lines(Box<dyn Write + Send>),
+}
+
+impl std::fmt::Debug for Display {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Display").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl Display {
+    /// A display. Lines go to `out`; bars go to standard error, and where that is no terminal, they
+    /// become lines.
+    pub fn new(options: Options, out: Box<dyn Write + Send>) -> Self {
+        if options.mode == Mode::Bars {
+            let display = Self::on(options, ProgressDrawTarget::stderr(), true);
+            if matches!(&display.screen, Screen::Bars(bars) if !bars.is_hidden()) {
+                return display;
+            }
+        }
+        Self { board: Board::default(), screen: Screen::Lines(out), options }
+    }
+
+    /// Bars on a given target; a still picture unless they tick.
+    pub(crate) fn on(options: Options, target: ProgressDrawTarget, tick: bool) -> Self {
+        let width = usize::from(options.width.unwrap_or(80)).max(40);
+        let height = usize::from(options.height.unwrap_or(24));
+        let look = Look { paint: Paint::new(options.color), width };
+        let bars = Bars::new(target, look, height, options.verbose, tick);
+        Self { board: Board::default(), screen: Screen::Bars(bars), options }
+    }
+
+    /// Shows one event. Output that cannot be written is dropped: a reader that has gone must not
+    /// end a build.
+    pub fn handle(&mut self, event: &Event) {
+        let stage = self.board.apply(event);
+        match &mut self.screen {
+            Screen::Bars(bars) => bars.show(&self.board, event, stage),
+            Screen::Lines(out) => {
+                if self.options.mode == Mode::Quiet && !is_grave(event) {
+                    return;
+                }
+                let paint = Paint::new(self.options.color);
+                let lines = plain::lines(&self.board, event, stage, self.options.verbose, paint);
+                let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            }
+        }
+    }
+
+    /// Ends the display: the finished stages stay, all that moves goes.
+    pub fn finish(&mut self) {
+        if let Screen::Bars(bars) = &mut self.screen {
+            bars.finish(&self.board);
+        }
+    }
+}
+
+/// Whether even a quiet user wants to see it.
+fn is_grave(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::Notice { level, .. } => *level == Level::Warning,
+        EventKind::TestFinished { result } => !result.passed,
+        EventKind::Machine { .. } => true,
+        _ => false,
+    }
+}

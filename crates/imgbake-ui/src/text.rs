@@ -1,0 +1,153 @@
+//! Text on a terminal: made harmless, measured, cut and padded.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// One line of foreign text that cannot drive a terminal: escape sequences (ECMA-48, 5.4 and 5.6),
+/// control characters and changes of writing direction are left out, tabs are spaces, and of a line
+/// that was written over with carriage returns the last state stays.
+pub fn clean(text: &str) -> String {
+    let line = text.trim_end_matches(['\r', '\n']);
+    let line = line.rsplit('\r').next().unwrap_or_default();
+    let mut out = String::with_capacity(line.len());
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\x1b' => skip_sequence(&mut chars),
+            '\t' => {
+                let stop = 8 - out.width() % 8;
+                out.extend(std::iter::repeat_n(' ', stop));
+            }
+            '\n' => out.push(' '),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Reads past the rest of an escape sequence.
+fn skip_sequence(chars: &mut Peekable<Chars<'_>>) {
+    match chars.next() {
+        Some('[') => {
+            while chars.next_if(|c| ('\x20'..='\x3f').contains(c)).is_some() {}
+            chars.next_if(|c| ('\x40'..='\x7e').contains(c));
+        }
+        // Strings: operating system commands, device control and their like, up to BEL or ST.
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            while let Some(c) = chars.next() {
+                if c == '\x07' || (c == '\x1b' && chars.next_if_eq(&'\\').is_some()) {
+                    break;
+                }
+            }
+        }
+        Some('\x20'..='\x2f') => {
+            while chars.next_if(|c| ('\x20'..='\x2f').contains(c)).is_some() {}
+            chars.next();
+        }
+        _ => {}
+    }
+}
+
+/// The text, cut to a width with `…` if it is wider.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut room = width.saturating_sub(1);
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        out.push(c);
+    }
+    if width > 0 {
+        out.push('…');
+    }
+    out
+}
+
+/// The text with spaces after it up to a width.
+pub(crate) fn left(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// The text with spaces before it up to a width.
+pub(crate) fn right(text: &str, width: usize) -> String {
+    format!("{}{text}", " ".repeat(width.saturating_sub(text.width())))
+}
+
+/// Columns that a text takes.
+pub(crate) fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// The text in lines of at most `width` columns, broken at spaces where there are any.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(8);
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if !line.is_empty() && line.width() + 1 + word.width() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        for c in word.chars() {
+            if line.width() + c.width().unwrap_or(0) > width {
+                lines.push(std::mem::take(&mut line));
+            }
+            line.push(c);
+        }
+    }
+    lines.push(line);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_is_harmless() {
+        for (given, shown) in [
+            ("plain", "plain"),
+            ("\x1b[1;31mred\x1b[0m", "red"),
+            ("\x1b]0;title\x07after", "after"),
+            ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+            ("\x1bPq#0\x1b\\x", "x"),
+            ("\x1b(Bx\x1b=y", "xy"),
+            ("10%\r20%\r100%\r\n", "100%"),
+            ("a\tb", "a       b"),
+            ("bell\x07 back\x08 del\x7f", "bell back del"),
+            ("c1 \u{9b}31m", "c1 31m"),
+            ("rtl \u{202e}gpj", "rtl gpj"),
+            ("cut \x1b[", "cut "),
+            ("cut \x1b", "cut "),
+            ("two\nlines", "two lines"),
+            ("grün 日本", "grün 日本"),
+        ] {
+            assert_eq!(clean(given), shown, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn widths_are_columns() {
+        assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("日本語", 4), "日…");
+        assert_eq!(cut("abc", 3), "abc");
+        assert_eq!(cut("abc", 0), "");
+        assert_eq!(left("日本", 6), "日本  ");
+        assert_eq!(right("1.0", 6), "   1.0");
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghijkl", 8), ["abcdefgh", "ijkl"]);
+        assert_eq!(wrap("", 8), [""]);
+    }
+}
