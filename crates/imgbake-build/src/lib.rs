@@ -4,18 +4,24 @@
 //! [`stage::Booted`] → [`stage::Provisioned`] → [`stage::Sealed`] → [`stage::Captured`] →
 //! [`stage::Published`] → [`stage::Verified`].
 
+pub mod capture;
 pub mod error;
 pub mod machine;
 pub mod provision;
 pub mod registry;
+pub mod rooms;
 pub mod seal;
 pub mod seed;
 pub mod source;
+pub mod stage;
+pub mod verify;
 
+pub use capture::Tap;
 pub use error::{BuildError, BuildErrorKind};
 pub use machine::{Builder, Machine, MachineRequest};
 pub use provision::{Provisioner, StepContext, StepEnd};
 pub use registry::{Capture, Naming, Registry, SegmentBlob};
-pub use seal::{Operation, Pattern, SealReport, Sealer};
+pub use rooms::Rooms;
+pub use seal::{Hit, Operation, Pattern, SealReport, Sealer};
 pub use seed::Seed;
 pub use source::{BaseDisk, KernelFiles, SourceContext, SourceProvider};

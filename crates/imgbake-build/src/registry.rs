@@ -38,8 +38,6 @@ pub struct SegmentBlob {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-    /// The digest of what it decompresses to: its OCI `diff_id`.
-    pub diff_id: Digest,
 }
 
 /// How a new version gets its name.

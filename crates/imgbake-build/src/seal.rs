@@ -8,7 +8,8 @@ use imgbake_runtime::Job;
 use imgbake_types::spec::SealSpec;
 use serde::Serialize;
 
-use crate::{BuildError, Machine};
+use crate::capture::Tap;
+use crate::{BuildError, Machine, Seed};
 
 /// One seal operation, as `imgbake plan` lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +31,17 @@ pub struct Pattern {
     pub bytes: Vec<u8>,
     /// A secret or key of this build: a hit fails the build even where residues only warn.
     pub grave: bool,
+}
+
+/// A pattern that was found in a captured disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The pattern's name.
+    pub name: String,
+    /// The pattern's weight.
+    pub grave: bool,
+    /// Where on the virtual disk it begins, in bytes.
+    pub offset: u64,
 }
 
 /// What sealing did.
@@ -55,15 +67,25 @@ pub trait Sealer: Send + Sync {
     /// Every operation there is.
     fn operations(&self) -> &'static [Operation];
 
+    /// Searches a disk's bytes for patterns while they are captured.
+    fn scanner(&self, patterns: Vec<Pattern>) -> Box<dyn Tap>;
+
     /// Plants canaries in a machine that was just booted; gives what must not be found later.
-    async fn plant(&self, job: &Job, comm: &dyn Communicator) -> Result<Vec<Pattern>, BuildError>;
+    /// What the template skips is neither planted nor looked for.
+    async fn plant(
+        &self,
+        job: &Job,
+        spec: &SealSpec,
+        seed: &Seed,
+        comm: &dyn Communicator,
+    ) -> Result<Vec<Pattern>, BuildError>;
 
     /// Seals the machine. It is off when this returns.
     async fn seal(
         &self,
         job: &Job,
         spec: &SealSpec,
-        user: &str,
+        seed: &Seed,
         machine: &mut dyn Machine,
         comm: &dyn Communicator,
         power_off_limit: Duration,

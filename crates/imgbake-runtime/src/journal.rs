@@ -147,7 +147,7 @@ fn sweep_one(
 ///
 /// A process is proved to be the job's by its own environment, which others cannot write; a process
 /// id alone would prove nothing, since ids are used again.
-pub(crate) fn end_marked(job: &str) -> usize {
+pub fn end_marked(job: &str) -> usize {
     let mark = format!("{MARK}={job}");
     let mut ended = std::collections::BTreeSet::new();
     // Each round ends what the last round's processes started; a fork loop is not fought for ever.

@@ -15,6 +15,7 @@ pub mod redact;
 pub mod retry;
 pub mod secrets;
 pub mod space;
+pub mod terminal;
 
 pub use cancel::Cancel;
 pub use error::{RuntimeError, RuntimeErrorKind};

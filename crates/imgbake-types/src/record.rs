@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Firmware;
+use crate::spec::{Firmware, QemuSpec, TestSpec, VerifySpec};
 use crate::{Arch, Digest, Reference, Stage, VersionName};
 
 /// The part of a version that never changes; its config blob holds it.
@@ -32,6 +32,8 @@ pub struct ImageConfig {
     pub parent: Option<Parent>,
     /// The plan that made it.
     pub plan: PlanRecord,
+    /// How it is proved: what `imgbake test` needs to do it again.
+    pub proof: Proof,
     /// What each stage up to capture took.
     pub stages: Vec<StageRecord>,
     /// The author's labels.
@@ -71,6 +73,18 @@ pub struct Parent {
 pub struct PlanRecord {
     /// The plan's digest.
     pub digest: Digest,
+}
+
+/// How a version is proved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The machine that clones are booted in.
+    pub machine: QemuSpec,
+    /// Clones and their checks.
+    pub verify: VerifySpec,
+    /// The template's tests. Sensitive values are markers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestSpec>,
 }
 
 /// What a stage took.
@@ -195,6 +209,8 @@ pub struct VersionView {
     pub description: Option<String>,
     /// The author's labels.
     pub labels: BTreeMap<String, String>,
+    /// How it is proved.
+    pub proof: Proof,
     /// Which imgbake built it.
     pub imgbake: String,
 }
@@ -251,6 +267,7 @@ impl VersionView {
             firmware: config.firmware,
             description: config.description,
             labels: config.labels,
+            proof: config.proof,
             imgbake: config.imgbake,
         }
     }

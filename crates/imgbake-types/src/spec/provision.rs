@@ -27,6 +27,11 @@ impl ProvisionSpec {
         }
     }
 
+    /// Whether the step says that it restarts the machine.
+    pub fn expects_restart(&self) -> bool {
+        matches!(self, Self::Shell(spec) if spec.reboot == Reboot::Expected)
+    }
+
     /// The name that the author gave.
     pub fn name(&self) -> Option<&str> {
         match self {

@@ -1,0 +1,76 @@
+//! The stages of a build: each a value that the next one consumes, so that none can be left out.
+
+mod boot;
+mod captured;
+mod provisioned;
+mod published;
+mod sealed;
+
+use imgbake_runtime::Job;
+use imgbake_types::Plan;
+use imgbake_types::record::{StageRecord, VersionView};
+
+use crate::rooms::Rooms;
+use crate::{BuildError, Machine};
+
+pub use boot::Booted;
+pub use captured::Captured;
+pub use provisioned::Provisioned;
+pub use published::{Published, Verified};
+pub use sealed::Sealed;
+
+/// What every stage is given.
+#[derive(Clone, Copy)]
+pub struct Build<'a> {
+    /// The running job.
+    pub job: &'a Job,
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Who does it.
+    pub rooms: &'a Rooms,
+    /// This program's name and version, for the record.
+    pub tool: &'a str,
+}
+
+/// What the stages so far took.
+pub type Log = Vec<StageRecord>;
+
+/// A build that failed, with what it leaves: the machine still runs, for the user to look at.
+pub struct Failure {
+    /// Why.
+    pub error: BuildError,
+    /// The machine, if there was one. Whoever takes the failure ends it.
+    pub machine: Option<Box<dyn Machine>>,
+    /// The version, if one was published before the failure.
+    pub version: Option<Box<VersionView>>,
+}
+
+impl Failure {
+    /// A failure that leaves a machine.
+    fn with(machine: Box<dyn Machine>) -> impl FnOnce(BuildError) -> Self {
+        |error| Self { error, machine: Some(machine), version: None }
+    }
+}
+
+impl<E: Into<BuildError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), machine: None, version: None }
+    }
+}
+
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Failure").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+/// Runs the whole flow up to the verified version.
+pub async fn run(build: Build<'_>) -> Result<Verified, Failure> {
+    build.rooms.check(build.job, build.plan).await?;
+    let booted = Booted::boot(build).await?;
+    let provisioned = booted.provision(build).await?;
+    let sealed = provisioned.seal(build).await?;
+    let captured = sealed.capture(build).await?;
+    let published = captured.publish(build).await?;
+    published.verify(build).await
+}

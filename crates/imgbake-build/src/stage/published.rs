@@ -1,0 +1,115 @@
+//! Publish and verify: the captured disk becomes a version, and the version is proved.
+
+use imgbake_types::record::{ImageConfig, PlanRecord, Proof, StageRecord, VerifyStatus, VersionView};
+use imgbake_types::{Outcome, Stage, VersionName};
+use jiff::Timestamp;
+
+use super::{Build, Captured, Failure};
+use crate::verify::{VerifyRequest, verify};
+use crate::{BuildError, BuildErrorKind, Naming};
+
+/// A version in the registry that nobody has proved.
+pub struct Published {
+    version: Box<VersionView>,
+}
+
+/// A version that was proved, or whose template turns proving off.
+pub struct Verified {
+    /// It, with its verify record.
+    pub version: Box<VersionView>,
+}
+
+impl Captured {
+    /// Stores the capture as a new version.
+    pub async fn publish(self, build: Build<'_>) -> Result<Published, Failure> {
+        let stage = build.job.events().stage(Stage::Publish, Stage::Publish.name());
+        let now = Timestamp::now();
+        let publish = build.plan.publish();
+        let naming = match &publish.version {
+            Some(name) => Naming::Fixed(parse_version(name)?),
+            None => Naming::Dated { day: now.strftime("%Y.%m.%d").to_string() },
+        };
+        let (verify, tests) = build.plan.verify();
+        let image = build.plan.image.clone();
+        let config = ImageConfig {
+            name: image.name,
+            // The registry puts the real one in its place, under its lock.
+            version: parse_version("unnamed")?,
+            description: image.description,
+            created: now,
+            arch: image.arch,
+            firmware: build.plan.machine.firmware(image.arch),
+            disk: self.disk_record(),
+            parent: Some(self.parent.clone()),
+            plan: PlanRecord { digest: build.plan.digest.clone() },
+            proof: Proof { machine: build.plan.machine.clone(), verify, tests },
+            stages: self.log,
+            labels: image.labels,
+            imgbake: build.tool.to_owned(),
+        };
+        let version = build.rooms.registry.publish(&self.capture, config, &naming).await?;
+        stage.finish(version.disk.stored_bytes, format!("{}:{}", version.name, version.version));
+        Ok(Published { version: Box::new(version) })
+    }
+}
+
+fn parse_version(name: &str) -> Result<VersionName, BuildError> {
+    name.parse().map_err(|error| BuildError::new(BuildErrorKind::Usage, "[publish] version").because(error))
+}
+
+impl Published {
+    /// Boots the published bytes and runs the template's tests.
+    pub async fn verify(self, build: Build<'_>) -> Result<Verified, Failure> {
+        let version = self.version;
+        let failure =
+            |error: BuildError| Failure { error, machine: None, version: Some(version.clone()) };
+        if !version.proof.verify.enabled() {
+            let stage = build.job.events().stage(Stage::Verify, Stage::Verify.name());
+            stage.end(Outcome::Skipped, 0, "[verify] enabled = false".to_owned());
+            return Ok(Verified { version });
+        }
+        let request = VerifyRequest {
+            job: build.job,
+            builder: &*build.rooms.builder,
+            registry: &*build.rooms.registry,
+            version: &version,
+        };
+        let record = verify(request).await.map_err(&failure)?;
+        if record.status != VerifyStatus::Passed {
+            return Err(failure(refuse(&version, &record.tests)));
+        }
+        let mut version = version;
+        version.verify.status = record.status;
+        version.verify.time = Some(record.time);
+        version.verify.tests = record.tests;
+        version.stages.push(StageRecord {
+            stage: Stage::Verify,
+            name: Stage::Verify.name().to_owned(),
+            seconds: record.seconds,
+            bytes: 0,
+            cached: false,
+        });
+        Ok(Verified { version })
+    }
+}
+
+/// The error for a version whose verify failed.
+pub fn refuse(version: &VersionView, tests: &[imgbake_types::record::TestOutcome]) -> BuildError {
+    let failed: Vec<String> = tests
+        .iter()
+        .filter(|test| !test.passed)
+        .map(|test| format!("  {} ({}): {}", test.name, test.machine, test.detail.trim()))
+        .collect();
+    let words = format!(
+        "{}:{} did not pass its verify: {} of {} checks failed\n{}",
+        version.name,
+        version.version,
+        failed.len(),
+        tests.len(),
+        failed.join("\n")
+    );
+    BuildError::failed(words).help(format!(
+        "the version is kept, marked as failed, and no channel points at it; `imgbake test {}:{}` tries again",
+        version.name, version.version
+    ))
+}

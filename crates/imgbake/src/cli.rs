@@ -1,0 +1,209 @@
+//! The command line.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use imgbake_disk::export::ExportFormat;
+use imgbake_types::Reference;
+
+/// Bakes golden machine images: built from a template, tested, sealed, published as immutable
+/// versions, promoted unchanged from channel to channel.
+#[derive(Debug, Parser)]
+#[command(name = "imgbake", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Settings that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Where registry, cache, keys and journal are [setting: home; variable: IMGBAKE_HOME]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub home: Option<Utf8PathBuf>,
+    /// How progress is shown [setting: progress; variable: IMGBAKE_PROGRESS]
+    #[arg(long, global = true, value_enum, help_heading = "Global options")]
+    pub progress: Option<Progress>,
+    /// Shows the details of seal, console and caches as well
+    #[arg(long, short, global = true, help_heading = "Global options")]
+    pub verbose: bool,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// Bars on a terminal, plain lines elsewhere
+    Auto,
+    /// Bars and spinners
+    Bars,
+    /// A line for each thing that happens
+    Plain,
+    /// Errors only
+    Quiet,
+}
+
+/// What happens when a build fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnError {
+    /// Everything that the build made is removed
+    Cleanup,
+    /// The machine is left running, and the way into it is printed
+    Keep,
+    /// Asks on the terminal
+    Ask,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Writes a first template that builds
+    Init {
+        /// The folder; made if it does not exist
+        #[arg(default_value = ".")]
+        dir: Utf8PathBuf,
+    },
+    /// Tells what this machine can do, each finding with its mend
+    Doctor {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Reports every error of templates at once, each with its place and a hint
+    Validate {
+        /// The templates
+        #[arg(required = true)]
+        templates: Vec<Utf8PathBuf>,
+        /// The templates' variables.
+        #[command(flatten)]
+        variables: VariableArgs,
+    },
+    /// Prints the steps of a template and their keys
+    Plan {
+        /// The template
+        template: Utf8PathBuf,
+        /// The template's variables.
+        #[command(flatten)]
+        variables: VariableArgs,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Builds, seals, publishes and verifies an image
+    Build(BuildArgs),
+    /// Lists versions and channels
+    Images {
+        /// Only this image's
+        name: Option<String>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows one version
+    Show {
+        /// NAME[:VERSION|:CHANNEL|@sha256:…]
+        reference: Reference,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists the moves of a channel, newest first
+    History {
+        /// NAME:CHANNEL
+        reference: Reference,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Writes a version's disk to a file, with its checksum beside it
+    Pull {
+        /// NAME[:VERSION|:CHANNEL|@sha256:…]
+        reference: Reference,
+        /// The file to write
+        #[arg(long, short, value_name = "FILE")]
+        output: Utf8PathBuf,
+        /// The disk's format [default: from the file's extension]
+        #[arg(long)]
+        format: Option<ExportFormat>,
+        /// Where events go.
+        #[command(flatten)]
+        events: EventArgs,
+    },
+    /// Verifies a version again: boots its bytes and runs its tests
+    Test {
+        /// NAME[:VERSION|:CHANNEL|@sha256:…]
+        reference: Reference,
+        /// Sets a sensitive variable that the tests need
+        #[arg(long = "var", value_name = "NAME=VALUE")]
+        vars: Vec<String>,
+        /// Where events go.
+        #[command(flatten)]
+        events: EventArgs,
+    },
+    /// Points a channel at a verified version
+    Promote {
+        /// NAME:CHANNEL, NAME:VERSION or NAME@sha256:…
+        reference: Reference,
+        /// The channel to move
+        #[arg(long, value_name = "CHANNEL")]
+        to: String,
+        /// Why: kept in the channel's history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Where events go.
+        #[command(flatten)]
+        events: EventArgs,
+    },
+    /// Ends what killed builds left, and machines kept with `--on-error keep`
+    Clean,
+    /// Prints a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the manual pages
+    Man {
+        /// The folder
+        dir: Utf8PathBuf,
+    },
+}
+
+/// `imgbake build`
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The template
+    pub template: Utf8PathBuf,
+    /// The template's variables.
+    #[command(flatten)]
+    pub variables: VariableArgs,
+    /// What happens when the build fails [setting: on_error; variable: IMGBAKE_ON_ERROR]
+    #[arg(long, value_enum)]
+    pub on_error: Option<OnError>,
+    /// Writes the version's disk to a file as well; the extension tells the format
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Vec<Utf8PathBuf>,
+    /// Where events go.
+    #[command(flatten)]
+    pub events: EventArgs,
+}
+
+/// Values for a template's variables.
+#[derive(Debug, Clone, Default, Args)]
+pub struct VariableArgs {
+    /// Sets a variable; may be repeated [also: IMGBAKE_VAR_NAME]
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub vars: Vec<String>,
+    /// Reads variables from a TOML or JSON file; may be repeated
+    #[arg(long = "var-file", value_name = "FILE")]
+    pub var_files: Vec<Utf8PathBuf>,
+}
+
+/// Where events go.
+#[derive(Debug, Clone, Default, Args)]
+pub struct EventArgs {
+    /// Writes events as JSON lines to a file, or to standard output with `-`
+    #[arg(long, value_name = "FILE|-")]
+    pub events: Option<Utf8PathBuf>,
+}

@@ -1,0 +1,4 @@
+#!/bin/sh
+# Runs in the machine, as root.
+set -eu
+echo "$GREETING" > /etc/motd

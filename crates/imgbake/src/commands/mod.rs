@@ -1,0 +1,62 @@
+//! One module for each command.
+
+mod build;
+mod clean;
+mod doctor;
+mod export;
+mod history;
+mod images;
+mod init;
+mod manual;
+mod plan;
+mod promote;
+mod pull;
+mod show;
+mod test;
+mod validate;
+
+use std::process::ExitCode;
+
+use crate::app::App;
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+/// Runs a command and gives the program's exit code.
+pub async fn run(cli: Cli) -> ExitCode {
+    let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let on_error = match &cli.command {
+        Command::Build(args) => args.on_error,
+        _ => None,
+    };
+    let app = match App::start(&cli.global, on_error).await {
+        Ok(app) => app,
+        Err(failure) => return failure.report(color),
+    };
+    match dispatch(&app, cli.command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(app.config.color),
+    }
+}
+
+async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Init { dir } => init::run(app, &dir),
+        Command::Doctor { json } => doctor::run(app, json).await,
+        Command::Validate { templates, variables } => validate::run(app, &templates, &variables),
+        Command::Plan { template, variables, json } => plan::run(app, &template, &variables, json),
+        Command::Build(args) => build::run(app, &args).await,
+        Command::Images { name, json } => images::run(app, name.as_deref(), json).await,
+        Command::Show { reference, json } => show::run(app, &reference, json).await,
+        Command::History { reference, json } => history::run(app, &reference, json).await,
+        Command::Pull { reference, output, format, events } => {
+            pull::run(app, &reference, &output, format, &events).await
+        }
+        Command::Test { reference, vars, events } => test::run(app, &reference, &vars, &events).await,
+        Command::Promote { reference, to, reason, events } => {
+            promote::run(app, &reference, &to, reason.as_deref(), &events).await
+        }
+        Command::Clean => clean::run(app),
+        Command::Completions { shell } => manual::completions(app, shell),
+        Command::Man { dir } => manual::pages(app, &dir),
+    }
+}

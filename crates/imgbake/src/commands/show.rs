@@ -1,0 +1,83 @@
+//! `imgbake show`
+
+use imgbake_types::Reference;
+use imgbake_types::record::VersionView;
+use imgbake_ui::{Align, Cell, Table, Tone, human_bytes, human_seconds};
+
+use super::export;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::rooms;
+
+/// Shows one version.
+pub(super) async fn run(app: &App, reference: &Reference, json: bool) -> Result<(), Failure> {
+    let registry = rooms::registry(&app.home)?;
+    let version = export::resolve(&*registry, reference).await?;
+    if json {
+        return app.print_json(&version);
+    }
+    let paint = app.paint();
+    let mut text = facts(&version).render(paint);
+    let mut stages = Table::new([
+        ("stage", Align::Left),
+        ("name", Align::Left),
+        ("time", Align::Right),
+        ("bytes", Align::Right),
+        ("", Align::Left),
+    ]);
+    for stage in &version.stages {
+        stages.row([
+            stage.stage.to_string(),
+            if stage.name == stage.stage.name() { String::new() } else { stage.name.clone() },
+            human_seconds(stage.seconds),
+            if stage.bytes == 0 { String::new() } else { human_bytes(stage.bytes) },
+            if stage.cached { "cached".to_owned() } else { String::new() },
+        ]);
+    }
+    text.push('\n');
+    text.push_str(&stages.render(paint));
+    if !version.verify.tests.is_empty() {
+        let mut tests =
+            Table::new([("test", Align::Left), ("on", Align::Left), ("result", Align::Left), ("time", Align::Right)]);
+        for test in &version.verify.tests {
+            let result = if test.passed { Cell::toned(Tone::Good, "passed") } else { Cell::toned(Tone::Bad, "failed") };
+            tests.row([
+                Cell::from(test.name.clone()),
+                Cell::from(test.machine.clone()),
+                result,
+                Cell::from(human_seconds(test.seconds)),
+            ]);
+        }
+        text.push('\n');
+        text.push_str(&tests.render(paint));
+    }
+    app.print(&text)
+}
+
+fn facts(version: &VersionView) -> Table {
+    let mut facts = vec![("reference", format!("{}:{}", version.name, version.version))];
+    facts.extend(version.description.clone().map(|text| ("description", text)));
+    facts.push(("digest", version.digest.to_string()));
+    facts.push(("channels", version.channels.join(" ")));
+    let status = format!("{:?}", version.verify.status).to_lowercase();
+    facts.push(("verify", status));
+    facts.push(("created", version.created.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()));
+    facts.push((
+        "disk",
+        format!(
+            "{}, {} of data, {} stored, {}",
+            human_bytes(version.disk.virtual_size),
+            human_bytes(version.disk.data_bytes),
+            human_bytes(version.disk.stored_bytes),
+            version.arch
+        ),
+    ));
+    facts.push(("disk sha256", version.disk.sha256.hex().to_owned()));
+    if let Some(parent) = &version.parent {
+        let reference = parent.reference.as_ref().map(|reference| format!("{reference} "));
+        facts.push(("parent", format!("{} {}{}", parent.kind, reference.unwrap_or_default(), parent.digest.short())));
+    }
+    facts.push(("plan", version.plan.digest.to_string()));
+    facts.push(("built by", version.imgbake.clone()));
+    Table::facts(facts)
+}

@@ -1,0 +1,186 @@
+//! Settings: flag, then `IMGBAKE_*` variable, then `imgbake.toml` found upwards from the working
+//! folder, then default. `imgbake doctor` shows each with its origin.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{Global, OnError, Progress};
+use crate::failure::Failure;
+
+/// A setting and where its value came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its name in `imgbake.toml`.
+    pub name: &'static str,
+    /// Its value.
+    pub value: String,
+    /// `flag`, a variable's name, a file's path, or `default`.
+    pub origin: String,
+}
+
+/// All settings, and what the environment says besides.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where imgbake keeps its state.
+    pub home: Utf8PathBuf,
+    /// How progress is shown.
+    pub progress: Progress,
+    /// What happens when a build fails.
+    pub on_error: OnError,
+    /// Whether colours are wanted: `NO_COLOR` and a terminal decide.
+    pub color: bool,
+    /// Each setting with its origin.
+    pub settings: Vec<Setting>,
+    /// `IMGBAKE_VAR_*`, without the prefix.
+    pub variables: Vec<(String, String)>,
+    /// `user@host`, for channel histories.
+    pub who: String,
+}
+
+/// `imgbake.toml`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    home: Option<Utf8PathBuf>,
+    progress: Option<String>,
+    on_error: Option<String>,
+}
+
+impl Config {
+    /// Reads all layers.
+    pub fn load(global: &Global, on_error: Option<OnError>) -> Result<Self, Failure> {
+        let env = environment();
+        let (file, file_path) = find_file()?;
+        let mut settings = Vec::new();
+        let home = layered(
+            &mut settings,
+            "home",
+            global.home.as_ref().map(ToString::to_string),
+            &env,
+            file.home.map(|home| beside(&file_path, home)).map(|home| (home.to_string(), &file_path)),
+            &default_home(&env),
+        );
+        let progress_word = layered(
+            &mut settings,
+            "progress",
+            global.progress.as_ref().map(word),
+            &env,
+            file.progress.map(|text| (text, &file_path)),
+            "auto",
+        );
+        let on_error_word = layered(
+            &mut settings,
+            "on_error",
+            on_error.as_ref().map(word),
+            &env,
+            file.on_error.map(|text| (text, &file_path)),
+            "cleanup",
+        );
+        let home = camino::absolute_utf8(Utf8PathBuf::from(home))
+            .map_err(|error| Failure::usage(format!("the setting `home` is no path: {error}")))?;
+        let progress = choice::<Progress>(&settings[1], &progress_word)?;
+        Ok(Self {
+            home,
+            progress,
+            on_error: choice(&settings[2], &on_error_word)?,
+            color: !env.contains_key("NO_COLOR") && std::io::stderr().is_terminal(),
+            settings,
+            variables: env
+                .iter()
+                .filter_map(|(name, value)| Some((name.strip_prefix("IMGBAKE_VAR_")?.to_owned(), value.clone())))
+                .collect(),
+            who: who(&env),
+        })
+    }
+}
+
+/// The environment, read once. A value that is not UTF-8 is left out: no setting of ours needs one.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+fn layered(
+    settings: &mut Vec<Setting>,
+    name: &'static str,
+    flag: Option<String>,
+    env: &BTreeMap<String, String>,
+    file: Option<(String, &Utf8PathBuf)>,
+    default: &str,
+) -> String {
+    let variable = format!("IMGBAKE_{}", name.to_uppercase());
+    let (value, origin) = if let Some(value) = flag {
+        (value, "flag".to_owned())
+    } else if let Some(value) = env.get(&variable).filter(|value| !value.is_empty()) {
+        (value.clone(), variable)
+    } else if let Some((value, path)) = file {
+        (value, path.to_string())
+    } else {
+        (default.to_owned(), "default".to_owned())
+    };
+    settings.push(Setting { name, value: value.clone(), origin });
+    value
+}
+
+fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}
+
+fn choice<T: ValueEnum>(setting: &Setting, text: &str) -> Result<T, Failure> {
+    T::from_str(text, false).map_err(|_| {
+        let known: Vec<String> = T::value_variants().iter().map(word).collect();
+        Failure::usage(format!(
+            "`{text}` is no value for the setting `{}` (from {}): it takes {}",
+            setting.name,
+            setting.origin,
+            known.join(", ")
+        ))
+    })
+}
+
+/// The nearest `imgbake.toml`, from the working folder upwards.
+fn find_file() -> Result<(File, Utf8PathBuf), Failure> {
+    let none = || (File::default(), Utf8PathBuf::new());
+    let Ok(here) = camino::absolute_utf8(Utf8Path::new(".")) else { return Ok(none()) };
+    let Some(path) = here.ancestors().map(|dir| dir.join("imgbake.toml")).find(|path| path.is_file()) else {
+        return Ok(none());
+    };
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Failure::usage(format!("cannot read the settings file {path}: {error}")))?;
+    let file = toml::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{path}: {}", error.to_string().trim_end())))?;
+    Ok((file, path))
+}
+
+fn beside(file: &Utf8Path, path: Utf8PathBuf) -> Utf8PathBuf {
+    file.parent().map_or_else(|| path.clone(), |dir| dir.join(&path))
+}
+
+/// `$XDG_DATA_HOME/imgbake`, or `~/.local/share/imgbake` (XDG Base Directory Specification).
+fn default_home(env: &BTreeMap<String, String>) -> String {
+    let set = |name: &str| env.get(name).filter(|value| value.starts_with('/'));
+    match (set("XDG_DATA_HOME"), set("HOME")) {
+        (Some(data), _) => format!("{data}/imgbake"),
+        (None, Some(home)) => format!("{home}/.local/share/imgbake"),
+        (None, None) => "/var/lib/imgbake".to_owned(),
+    }
+}
+
+fn who(env: &BTreeMap<String, String>) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env.get(name).cloned());
+    let user = user.unwrap_or_else(|| if runs_as_root() { "root".into() } else { "unknown".into() });
+    format!("{user}@{}", host.trim())
+}
+
+/// Whether this process is root's, told by the owner of its own entry in /proc.
+fn runs_as_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}

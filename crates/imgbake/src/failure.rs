@@ -1,0 +1,195 @@
+//! How a command ends when it does not succeed: the words, and the exit code.
+
+use std::process::ExitCode;
+
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_runtime::RuntimeError;
+use imgbake_template::{Diagnostics, Place};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
+
+/// The exit codes of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The work failed.
+    Failed = 1,
+    /// Usage or template is wrong.
+    Usage = 2,
+    /// A rule refused it.
+    Refused = 3,
+    /// This machine lacks something.
+    Lacking = 4,
+    /// The user interrupted.
+    Interrupted = 130,
+}
+
+/// A command that did not succeed.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    reports: Vec<Report>,
+}
+
+/// One error as miette shows it.
+#[derive(Debug)]
+struct Report {
+    message: String,
+    causes: Vec<String>,
+    help: Option<String>,
+    code: Option<&'static str>,
+    source: Option<NamedSource<String>>,
+    labels: Vec<LabeledSpan>,
+}
+
+impl Failure {
+    fn plain(code: Code, message: impl Into<String>) -> Self {
+        let report = Report {
+            message: message.into(),
+            causes: Vec::new(),
+            help: None,
+            code: None,
+            source: None,
+            labels: Vec::new(),
+        };
+        Self { code, reports: vec![report] }
+    }
+
+    /// The user's mistake.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::plain(Code::Usage, message)
+    }
+
+    /// A mistake of ours.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::plain(Code::Failed, message)
+    }
+
+    /// A template's errors, each with its place.
+    pub fn diagnostics(diagnostics: &Diagnostics) -> Self {
+        let reports = diagnostics
+            .items
+            .iter()
+            .map(|item| Report {
+                message: match &item.place {
+                    Place::Template(_) => item.message.clone(),
+                    Place::Elsewhere(place) => format!("{place}: {}", item.message),
+                },
+                causes: Vec::new(),
+                help: item.help.clone(),
+                code: Some(item.code),
+                source: Some(NamedSource::new(diagnostics.path.as_str(), diagnostics.source.clone())),
+                labels: item
+                    .span()
+                    .map(|span| LabeledSpan::new_primary_with_span(Some(item.label.clone()), span))
+                    .into_iter()
+                    .chain(item.related.iter().map(|related| {
+                        LabeledSpan::new_with_span(Some(related.label.clone()), related.span.clone())
+                    }))
+                    .collect(),
+            })
+            .collect();
+        Self { code: Code::Usage, reports }
+    }
+
+    /// Adds another's errors; the first code stays.
+    pub fn and(&mut self, other: Self) {
+        self.reports.extend(other.reports);
+    }
+
+    /// The words of the first error, for the last event.
+    pub fn summary(&self) -> String {
+        self.reports.first().map(|report| report.message.clone()).unwrap_or_default()
+    }
+
+    /// The exit code.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Prints every error to standard error and gives the exit code.
+    #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
+    pub fn report(&self, color: bool) -> ExitCode {
+        let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+        for report in &self.reports {
+            let mut text = String::new();
+            if handler.render_report(&mut text, report).is_err() {
+                text.clone_from(&report.message);
+            }
+            eprintln!("{}", text.trim_end());
+        }
+        if self.reports.len() > 1 {
+            eprintln!("{} errors", self.reports.len());
+        }
+        ExitCode::from(self.code as u8)
+    }
+}
+
+impl From<BuildError> for Failure {
+    fn from(error: BuildError) -> Self {
+        let code = match error.kind() {
+            BuildErrorKind::Usage => Code::Usage,
+            BuildErrorKind::Refused => Code::Refused,
+            BuildErrorKind::Lacking => Code::Lacking,
+            BuildErrorKind::Cancelled => Code::Interrupted,
+            BuildErrorKind::Failed | BuildErrorKind::Full | BuildErrorKind::Machine | BuildErrorKind::NotFound => {
+                Code::Failed
+            }
+        };
+        let mut failure = Self::plain(code, error.to_string());
+        if let Some(report) = failure.reports.first_mut() {
+            report.help = error.help_text().map(str::to_owned);
+            report.causes = causes(&error, &report.message);
+        }
+        failure
+    }
+}
+
+impl From<RuntimeError> for Failure {
+    fn from(error: RuntimeError) -> Self {
+        BuildError::from(error).into()
+    }
+}
+
+/// The causes below an error, without those that its words say already.
+fn causes(error: &dyn std::error::Error, said: &str) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !said.contains(&words) && !causes.contains(&words) {
+            causes.push(words);
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        for cause in &self.causes {
+            write!(f, "\n  because: {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl Diagnostic for Report {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.code.map(|code| Box::new(code) as _)
+    }
+    fn severity(&self) -> Option<Severity> {
+        Some(Severity::Error)
+    }
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as _)
+    }
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as _)
+    }
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        (!self.labels.is_empty()).then(|| Box::new(self.labels.iter().cloned()) as _)
+    }
+}

@@ -1,0 +1,15 @@
+//! imgbake bakes golden machine images: the command line, the settings and the wiring of the rooms.
+//!
+//! Everything that does the work is in the other crates; this one reads the command line and the
+//! settings, hands them on, and says how it ended.
+
+pub mod app;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod failure;
+pub mod load;
+pub mod rooms;
+
+/// This program's name and version, as versions record it.
+pub const TOOL: &str = concat!("imgbake ", env!("CARGO_PKG_VERSION"));

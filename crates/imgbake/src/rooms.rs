@@ -1,0 +1,40 @@
+//! Wiring: which rooms a build walks through.
+
+use std::sync::Arc;
+
+use imgbake_bless::Gate;
+use imgbake_bootstrap::Bootstrap;
+use imgbake_build::{Registry, Rooms};
+use imgbake_qemu::QemuBuilder;
+use imgbake_registry::Layout;
+use imgbake_runtime::Home;
+use imgbake_seal::GuestSealer;
+use imgbake_source::{RegistrySource, UrlSource};
+
+use crate::failure::Failure;
+
+/// The registry that references without a host mean.
+pub fn registry(home: &Home) -> Result<Arc<dyn Registry>, Failure> {
+    Ok(Arc::new(Layout::open(&home.registry())?))
+}
+
+/// Every room.
+pub fn rooms(home: &Home) -> Result<Rooms, Failure> {
+    let registry = registry(home)?;
+    Ok(Rooms {
+        sources: vec![
+            Box::new(Bootstrap::new()),
+            Box::new(UrlSource::new()),
+            Box::new(RegistrySource::new(Arc::clone(&registry))),
+        ],
+        builder: Arc::new(QemuBuilder::new()),
+        provisioners: imgbake_provision::provisioners(),
+        sealer: Box::new(GuestSealer::new()),
+        registry,
+    })
+}
+
+/// What a version must pass before a channel points at it.
+pub fn gates() -> Vec<Box<dyn Gate>> {
+    vec![Box::new(imgbake_bless::Verified)]
+}
