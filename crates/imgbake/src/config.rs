@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{Global, OnError, Progress};
 use crate::failure::Failure;
 
+/// What the environment variables that set template variables begin with.
+pub const VARIABLE_PREFIX: &str = "IMGBAKE_VAR_";
+
 /// A setting and where its value came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
@@ -35,7 +38,7 @@ pub struct Config {
     pub color: bool,
     /// Each setting with its origin.
     pub settings: Vec<Setting>,
-    /// `IMGBAKE_VAR_*`, without the prefix.
+    /// The `IMGBAKE_VAR_*` of the environment, whole names.
     pub variables: Vec<(String, String)>,
     /// `user@host`, for channel histories.
     pub who: String,
@@ -91,7 +94,8 @@ impl Config {
             settings,
             variables: env
                 .iter()
-                .filter_map(|(name, value)| Some((name.strip_prefix("IMGBAKE_VAR_")?.to_owned(), value.clone())))
+                .filter(|(name, _)| name.starts_with(VARIABLE_PREFIX))
+                .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             who: who(&env),
         })

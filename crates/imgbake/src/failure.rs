@@ -76,7 +76,7 @@ impl Failure {
                 causes: Vec::new(),
                 help: item.help.clone(),
                 code: Some(item.code),
-                source: Some(NamedSource::new(diagnostics.path.as_str(), diagnostics.source.clone())),
+                source: Some(NamedSource::new(diagnostics.path.as_str(), diagnostics.text.clone())),
                 labels: item
                     .span()
                     .map(|span| LabeledSpan::new_primary_with_span(Some(item.label.clone()), span))

@@ -9,6 +9,7 @@ use imgbake_types::record::VerifyStatus;
 use super::export;
 use crate::app::App;
 use crate::cli::EventArgs;
+use crate::config::VARIABLE_PREFIX;
 use crate::failure::Failure;
 use crate::rooms;
 
@@ -21,7 +22,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let secrets = Secrets::default();
     for (name, value) in &app.config.variables {
-        secrets.add(name, value);
+        secrets.add(name.trim_start_matches(VARIABLE_PREFIX), value);
     }
     for var in vars {
         let (name, value) = var
