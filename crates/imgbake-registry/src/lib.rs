@@ -1,1 +1,35 @@
 //! Versions and channels as storage: the local OCI image layout.
+//!
+//! One folder (image-spec v1.1, image-layout.md) holds every image. In `index.json` each descriptor
+//! carries the annotation `org.opencontainers.image.ref.name` = `NAME:TAG`; a tag is
+//! - a version: an image manifest whose annotation `org.opencontainers.image.version` is the tag;
+//! - a channel: another name of a version's manifest;
+//! - hidden: `sha256-<hex>` lists what refers to a version (distribution-spec v1.1, "Referrers Tag
+//!   Schema"), `CHANNEL.history` is the newest of a channel's moves.
+//!
+//! Changes are made under the lock `.lock` and in one order: what `publishing/` says shall come,
+//! blobs, manifests, `index.json`; each is durable before the next. Readers take no lock: they read
+//! `index.json` once, and what it names is all there.
+
+mod blobs;
+mod change;
+mod channels;
+mod files;
+mod index;
+mod intent;
+mod layout;
+mod missing;
+mod oci;
+mod publish;
+mod restore;
+mod store;
+pub mod tags;
+mod verify;
+mod versions;
+
+pub use layout::Layout;
+
+use imgbake_build::BuildError;
+
+/// What this crate's functions give: floor 3's rooms share one error.
+type Result<T, E = BuildError> = std::result::Result<T, E>;

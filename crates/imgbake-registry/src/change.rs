@@ -1,0 +1,189 @@
+//! One change of a layout: new blobs, new manifests, new names, in this order.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildErrorKind, SegmentBlob};
+use imgbake_runtime::space;
+use imgbake_types::Digest;
+use serde::Serialize;
+
+use crate::Result;
+use crate::files::{self, damaged, io_at, sync_dir};
+use crate::index::Index;
+use crate::intent;
+use crate::oci::{Descriptor, EMPTY, INDEX, MANIFEST, Manifest, SEGMENT};
+use crate::store::{Lock, Store, json};
+
+/// Room for what is written beside the blobs: `index.json`, the intent, folders.
+const MARGIN: u64 = 256 << 10;
+
+/// A change that is being put together. Nothing is written before [`Change::commit`].
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    store: &'a Store,
+    lock: Lock,
+    pub(crate) index: Index,
+    blobs: Vec<NewBlob>,
+    manifests: Vec<NewBlob>,
+}
+
+#[derive(Debug)]
+struct NewBlob {
+    digest: Digest,
+    size: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Bytes(Vec<u8>),
+    /// A file that is durable already.
+    File(Utf8PathBuf),
+}
+
+impl<'a> Change<'a> {
+    /// Waits for the lock and reads the index.
+    pub(crate) fn begin(store: &'a Store) -> Result<Self> {
+        let lock = store.lock()?;
+        store.ensure_folders()?;
+        intent::sweep(store, &lock)?;
+        let index = store.index()?;
+        Ok(Self { store, lock, index, blobs: Vec::new(), manifests: Vec::new() })
+    }
+
+    /// Adds a captured piece of a disk. Its file is taken away.
+    pub(crate) fn segment(&mut self, segment: &SegmentBlob) -> Descriptor {
+        let (digest, size) = (segment.digest.clone(), segment.size);
+        let content = Content::File(segment.path.clone());
+        self.blobs.push(NewBlob { digest: digest.clone(), size, content });
+        Descriptor::new(SEGMENT, digest, size)
+    }
+
+    /// Adds a JSON document.
+    pub(crate) fn document(
+        &mut self,
+        media_type: &str,
+        value: &impl Serialize,
+    ) -> Result<Descriptor> {
+        let blob = NewBlob::bytes(json(value)?);
+        let descriptor = blob.descriptor(media_type);
+        self.blobs.push(blob);
+        Ok(descriptor)
+    }
+
+    /// Adds the empty config.
+    pub(crate) fn empty_config(&mut self) -> Descriptor {
+        let blob = NewBlob::bytes(b"{}".to_vec());
+        let descriptor = blob.descriptor(EMPTY);
+        self.blobs.push(blob);
+        descriptor
+    }
+
+    /// Adds a manifest.
+    pub(crate) fn manifest(&mut self, manifest: &Manifest) -> Result<Descriptor> {
+        let blob = NewBlob::bytes(json(manifest)?);
+        let mut descriptor = blob.descriptor(MANIFEST);
+        descriptor.artifact_type.clone_from(&manifest.artifact_type);
+        self.manifests.push(blob);
+        Ok(descriptor)
+    }
+
+    /// Adds an index that is a blob.
+    pub(crate) fn nested_index(&mut self, index: &Index) -> Result<Descriptor> {
+        let blob = NewBlob::bytes(json(index)?);
+        let descriptor = blob.descriptor(INDEX);
+        self.manifests.push(blob);
+        Ok(descriptor)
+    }
+
+    /// Makes the change; durable when it returns. A change that fails leaves nothing.
+    pub(crate) fn commit(self) -> Result<()> {
+        // What would not fit in `index.json` must be known before anything is written.
+        let needed = self.needed() + json(&self.index)?.len() as u64 + MARGIN;
+        space::require(self.store.root(), needed)?;
+        let done = self.apply();
+        let Err(error) = done else { return Ok(()) };
+        if let Err(left) = intent::sweep(self.store, &self.lock) {
+            tracing::warn!(%left, "a failed change of the registry could not be undone: the next sweep will");
+        }
+        match error.kind() {
+            BuildErrorKind::Full => Err(space::full(self.store.root(), Some(needed)).into()),
+            _ => Err(error),
+        }
+    }
+
+    fn apply(&self) -> Result<()> {
+        let digests =
+            self.blobs.iter().chain(&self.manifests).map(|blob| blob.digest.clone()).collect();
+        let intent = intent::write(self.store, digests)?;
+        for blobs in [&self.blobs, &self.manifests] {
+            for blob in blobs {
+                blob.bring(self.store)?;
+            }
+            sync_dir(&self.store.blobs.folder())?;
+        }
+        self.store.write_index(&self.index)?;
+        files::remove(&intent)
+    }
+
+    /// Bytes that the layout's file system must take.
+    fn needed(&self) -> u64 {
+        let device = |path: &Utf8Path| path.metadata().map(|metadata| metadata.dev()).ok();
+        let here = device(self.store.root());
+        let size = |blob: &NewBlob| match &blob.content {
+            Content::File(path) if device(path) == here => 0,
+            _ => blob.size,
+        };
+        self.blobs.iter().chain(&self.manifests).map(size).sum()
+    }
+}
+
+impl NewBlob {
+    fn bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            digest: Digest::sha256(&bytes),
+            size: bytes.len() as u64,
+            content: Content::Bytes(bytes),
+        }
+    }
+
+    fn descriptor(&self, media_type: &str) -> Descriptor {
+        Descriptor::new(media_type, self.digest.clone(), self.size)
+    }
+
+    /// Puts the blob in its place. One of that name may be there: its bytes are the same, or damaged.
+    fn bring(&self, store: &Store) -> Result<()> {
+        let path = store.blobs.path(&self.digest);
+        match &self.content {
+            Content::Bytes(bytes) => files::write(&store.scratch(), &path, bytes),
+            Content::File(from) => match fs::rename(from, &path) {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    files::copy(&store.scratch(), from, &path)?;
+                    files::remove(from)
+                }
+                moved => moved.map_err(io_at("move in", from)),
+            },
+        }
+    }
+}
+
+/// Makes captured pieces durable where they are, before anybody waits for the lock, and checks that
+/// they are what they are said to be.
+pub(crate) fn settle(segments: &[SegmentBlob]) -> Result<()> {
+    for segment in segments {
+        let path = &segment.path;
+        let file = File::open(path).map_err(io_at("open", path))?;
+        let size = file.metadata().map_err(io_at("read", path))?.len();
+        if size != segment.size {
+            return Err(damaged(format!(
+                "{path} has {size} bytes, not the {} that were captured",
+                segment.size
+            )));
+        }
+        file.sync_all().map_err(io_at("write", path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! Channels and their histories: a chain of records, each with the digest of the one before.
+
+use std::collections::BTreeSet;
+
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_types::Digest;
+use imgbake_types::record::{ChannelMove, VersionRef};
+
+use crate::Result;
+use crate::change::Change;
+use crate::files::damaged;
+use crate::index::Index;
+use crate::missing;
+use crate::oci::{CREATED, Config, MOVE, Manifest, PREVIOUS};
+use crate::store::Store;
+use crate::tags::{self, check_channel};
+use crate::versions::{is_version, manifest};
+
+/// The longest history that is read.
+const LONGEST: usize = 100_000;
+
+/// Points a channel at a version and adds the move to its history: both names change at once.
+pub(crate) fn move_channel(
+    store: &Store,
+    name: &str,
+    mut entry: ChannelMove,
+) -> Result<ChannelMove> {
+    check_channel(&entry.channel)?;
+    let mut change = Change::begin(store)?;
+    let version = target(store, &change.index, name, &entry.to)?;
+    entry.from = current(store, &change.index, name, &entry.channel)?;
+    let head = tags::history(&entry.channel);
+
+    let layer = change.document(MOVE, &entry)?;
+    let config = change.empty_config();
+    let mut record = Manifest::new(MOVE, config, vec![layer]);
+    record.subject = Some(version.bare());
+    record.annotations.insert(CREATED.to_owned(), entry.time.to_string());
+    if let Some(previous) = change.index.find(name, &head) {
+        record.annotations.insert(PREVIOUS.to_owned(), previous.descriptor.digest.to_string());
+    }
+    let record = change.manifest(&record)?;
+    change.index.set(name, &entry.channel, version);
+    change.index.set(name, &head, record);
+    change.commit()?;
+    Ok(entry)
+}
+
+/// The descriptor of the version that a channel shall point at.
+fn target(
+    store: &Store,
+    index: &Index,
+    name: &str,
+    to: &VersionRef,
+) -> Result<crate::oci::Descriptor> {
+    let entry = index
+        .find(name, to.version.as_str())
+        .ok_or_else(|| missing::channel(store, index, name, to.version.as_str()))?;
+    if !is_version(store, entry)? {
+        return Err(BuildError::new(
+            BuildErrorKind::Usage,
+            format!("{} is no version", entry.label()),
+        ));
+    }
+    if entry.descriptor.digest != to.digest {
+        return Err(damaged(format!(
+            "{} is {}, not {}",
+            entry.label(),
+            entry.descriptor.digest,
+            to.digest
+        )));
+    }
+    let mut descriptor = entry.descriptor.bare();
+    descriptor.artifact_type.clone_from(&entry.descriptor.artifact_type);
+    Ok(descriptor)
+}
+
+/// Where a channel points now.
+fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Option<VersionRef>> {
+    let Some(entry) = index.find(name, channel) else { return Ok(None) };
+    if is_version(store, entry)? {
+        let text = format!("`{channel}` cannot be a channel: {} is a version", entry.label());
+        return Err(BuildError::new(BuildErrorKind::Usage, text)
+            .help("choose a name such as dev, staging or prod"));
+    }
+    let Some(manifest) = manifest(store, entry)? else {
+        let text = format!("`{channel}` cannot be a channel: {} is not imgbake's", entry.label());
+        return Err(BuildError::new(BuildErrorKind::Usage, text));
+    };
+    let config: Config = store.blobs.json(&manifest.config, &entry.label())?;
+    Ok(Some(VersionRef { version: config.image.version, digest: entry.descriptor.digest.clone() }))
+}
+
+/// A channel's moves, newest first.
+pub(crate) fn history(store: &Store, name: &str, channel: &str) -> Result<Vec<ChannelMove>> {
+    check_channel(channel)?;
+    let index = store.index()?;
+    let owner = format!("the history of {name}:{channel}");
+    let head = index.find(name, &tags::history(channel));
+    let mut next = Some(
+        head.ok_or_else(|| missing::channel(store, &index, name, channel))?.descriptor.clone(),
+    );
+    let mut moves = Vec::new();
+    let mut seen = BTreeSet::new();
+    while let Some(descriptor) = next {
+        if moves.len() >= LONGEST || !seen.insert(descriptor.digest.clone()) {
+            return Err(damaged(format!(
+                "{owner} does not end: it is longer than {LONGEST} moves, or a circle"
+            )));
+        }
+        let record: Manifest = store.blobs.json(&descriptor, &owner)?;
+        let [layer] = &record.layers[..] else {
+            return Err(damaged(format!(
+                "{owner} has a record with {} layers, not one",
+                record.layers.len()
+            )));
+        };
+        moves.push(store.blobs.json(layer, &owner)?);
+        next = before(store, &record, &owner)?;
+    }
+    Ok(moves)
+}
+
+/// The record before this one.
+fn before(store: &Store, record: &Manifest, owner: &str) -> Result<Option<crate::oci::Descriptor>> {
+    let Some(digest) = record.annotations.get(PREVIOUS) else { return Ok(None) };
+    let digest: Digest = digest
+        .parse()
+        .map_err(|error| damaged(format!("{owner} has a broken link")).because(error))?;
+    let path = store.blobs.path(&digest);
+    let previous = crate::intent::previous(store, record);
+    previous.map(Some).ok_or_else(|| crate::blobs::missing(owner, &digest, &path))
+}

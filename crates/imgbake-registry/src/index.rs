@@ -1,0 +1,79 @@
+//! `index.json`: the names of everything in the layout.
+
+use imgbake_types::reference::is_name;
+use imgbake_types::version::is_tag;
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Annotations, Descriptor, INDEX, REF_NAME};
+
+/// An image index (image-spec, image-index.md); `index.json` is one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Index {
+    pub(crate) schema_version: u32,
+    #[serde(default = "index_type")]
+    pub(crate) media_type: String,
+    pub(crate) manifests: Vec<Descriptor>,
+    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
+    pub(crate) annotations: Annotations,
+}
+
+fn index_type() -> String {
+    INDEX.to_owned()
+}
+
+/// A descriptor with its name and tag.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tagged<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) tag: &'a str,
+    pub(crate) descriptor: &'a Descriptor,
+}
+
+impl Tagged<'_> {
+    /// `NAME:TAG`
+    pub(crate) fn label(&self) -> String {
+        format!("{}:{}", self.name, self.tag)
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self {
+            schema_version: 2,
+            media_type: index_type(),
+            manifests: Vec::new(),
+            annotations: Annotations::new(),
+        }
+    }
+}
+
+impl Index {
+    /// Everything with a name of the form `NAME:TAG`, in the order of its first naming. What others
+    /// put there under other names is not imgbake's.
+    pub(crate) fn tagged(&self) -> impl Iterator<Item = Tagged<'_>> {
+        self.manifests.iter().filter_map(|descriptor| {
+            let (name, tag) = descriptor.annotations.get(REF_NAME)?.rsplit_once(':')?;
+            (is_name(name) && is_tag(tag)).then_some(Tagged { name, tag, descriptor })
+        })
+    }
+
+    /// What a name's tag points at.
+    pub(crate) fn find(&self, name: &str, tag: &str) -> Option<Tagged<'_>> {
+        self.tagged().find(|entry| entry.name == name && entry.tag == tag)
+    }
+
+    /// Points a name's tag at something, whatever it pointed at before.
+    pub(crate) fn set(&mut self, name: &str, tag: &str, mut descriptor: Descriptor) {
+        let label = format!("{name}:{tag}");
+        descriptor.annotations.insert(REF_NAME.to_owned(), label.clone());
+        match self
+            .manifests
+            .iter_mut()
+            .find(|entry| entry.annotations.get(REF_NAME) == Some(&label))
+        {
+            Some(entry) => *entry = descriptor,
+            None => self.manifests.push(descriptor),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The registry in one local folder.
+
+use std::fs::File;
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{Capture, Naming, Registry};
+use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VersionView};
+use imgbake_types::{Digest, Reference};
+
+use crate::files::damaged;
+use crate::store::Store;
+use crate::{Result, channels, intent, publish, restore, verify, versions};
+
+/// An OCI image layout on disk. Clones are the same layout; any number of processes may use one.
+#[derive(Debug, Clone)]
+pub struct Layout(Store);
+
+impl Layout {
+    /// Opens the layout in a folder; where there is none, or an empty one, makes an empty layout.
+    /// A folder that holds something else is an error.
+    pub fn open(root: impl Into<Utf8PathBuf>) -> Result<Self> {
+        Store::open(root.into()).map(Self)
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Utf8Path {
+        self.0.root()
+    }
+
+    /// Runs what waits for files and locks where it holds nobody up.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        done.unwrap_or_else(|error| {
+            Err(damaged("the registry's work ended before it was done").because(error))
+        })
+    }
+}
+
+#[async_trait]
+impl Registry for Layout {
+    async fn publish(
+        &self,
+        capture: &Capture,
+        config: ImageConfig,
+        naming: &Naming,
+    ) -> Result<VersionView> {
+        let (capture, naming) = (capture.clone(), naming.clone());
+        self.run(move |store| publish::publish(store, &capture, config, &naming)).await
+    }
+
+    async fn versions(&self, name: Option<&str>) -> Result<Vec<VersionView>> {
+        let name = name.map(str::to_owned);
+        self.run(move |store| versions::list(store, name.as_deref())).await
+    }
+
+    async fn resolve(&self, reference: &Reference) -> Result<VersionView> {
+        let reference = reference.clone();
+        self.run(move |store| versions::resolve(store, &reference)).await
+    }
+
+    async fn restore(
+        &self,
+        digest: &Digest,
+        into: File,
+        progress: Box<dyn FnMut(u64) + Send>,
+    ) -> Result<()> {
+        let digest = digest.clone();
+        self.run(move |store| restore::restore(store, &digest, &into, progress)).await
+    }
+
+    async fn record_verify(&self, name: &str, record: &VerifyRecord) -> Result<()> {
+        let (name, record) = (name.to_owned(), record.clone());
+        self.run(move |store| verify::record(store, &name, &record)).await
+    }
+
+    async fn move_channel(&self, name: &str, entry: ChannelMove) -> Result<ChannelMove> {
+        let name = name.to_owned();
+        self.run(move |store| channels::move_channel(store, &name, entry)).await
+    }
+
+    async fn history(&self, name: &str, channel: &str) -> Result<Vec<ChannelMove>> {
+        let (name, channel) = (name.to_owned(), channel.to_owned());
+        self.run(move |store| channels::history(store, &name, &channel)).await
+    }
+
+    async fn sweep(&self) -> Result<()> {
+        // Who holds the lock now is alive, and sweeps before its own change.
+        self.run(|store| store.try_lock()?.map_or(Ok(()), |lock| intent::sweep(store, &lock))).await
+    }
+}

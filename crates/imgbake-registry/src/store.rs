@@ -1,0 +1,193 @@
+//! The layout's folder: its marks, its lock, its index.
+
+use std::fs::{self, File};
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, BuildErrorKind};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::blobs::Blobs;
+use crate::files::{self, damaged, io_at, parse, read_small, sync_dir};
+use crate::index::Index;
+
+/// image-spec, image-layout.md, "oci-layout file".
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mark {
+    image_layout_version: String,
+}
+
+const LAYOUT_VERSION: &str = "1.0.0";
+/// What imgbake itself puts beside the mark before the mark is there.
+const OWN: [&str; 4] = [".lock", "blobs", "publishing", "index.json"];
+
+/// An open layout.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    pub(crate) root: Utf8PathBuf,
+    pub(crate) blobs: Blobs,
+}
+
+/// The right to change a layout, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    /// The lock lives as long as its open file.
+    _file: File,
+}
+
+impl Store {
+    /// Opens a layout, and makes an empty one where nothing is.
+    pub(crate) fn open(root: Utf8PathBuf) -> Result<Self> {
+        let store = Self { blobs: Blobs::new(&root), root };
+        if !store.is_marked()? {
+            store.create()?;
+        }
+        Ok(store)
+    }
+
+    fn is_marked(&self) -> Result<bool> {
+        let path = self.root.join("oci-layout");
+        let Some(bytes) = read_small(&path)? else { return Ok(false) };
+        let mark: Mark = parse(&bytes, path.as_str())?;
+        if mark.image_layout_version == LAYOUT_VERSION {
+            return Ok(true);
+        }
+        let version = mark.image_layout_version;
+        Err(damaged(format!(
+            "{path} says layout version `{version}`: imgbake reads {LAYOUT_VERSION}"
+        )))
+    }
+
+    fn create(&self) -> Result<()> {
+        fs::create_dir_all(&self.root).map_err(io_at("make the folder", &self.root))?;
+        self.refuse_foreign()?;
+        let _lock = self.lock()?;
+        if self.is_marked()? {
+            return Ok(());
+        }
+        for dir in [self.blobs.folder(), self.scratch()] {
+            fs::create_dir_all(&dir).map_err(io_at("make the folder", &dir))?;
+        }
+        sync_dir(&self.root.join("blobs"))?;
+        self.write_index(&Index::default())?;
+        let mark = json(&Mark { image_layout_version: LAYOUT_VERSION.to_owned() })?;
+        files::write(&self.scratch(), &self.root.join("oci-layout"), &mark)?;
+        sync_dir(&self.root)
+    }
+
+    /// A folder that holds something else is left alone.
+    fn refuse_foreign(&self) -> Result<()> {
+        let root = &self.root;
+        let foreign = |what: &str| {
+            BuildError::new(
+                BuildErrorKind::Usage,
+                format!("{root} is no OCI image layout: it has {what}"),
+            )
+            .help("give the registry an empty folder or an OCI image layout")
+        };
+        for entry in root.read_dir_utf8().map_err(io_at("read the folder", root))? {
+            let entry = entry.map_err(io_at("read the folder", root))?;
+            // Another process may be making the layout right now: then the mark is there.
+            if !OWN.contains(&entry.file_name()) && !self.is_marked()? {
+                return Err(foreign(&format!("`{}` but no `oci-layout`", entry.file_name())));
+            }
+        }
+        let index = root.join("index.json");
+        match read_small(&index)? {
+            Some(bytes)
+                if parse::<Index>(&bytes, index.as_str())? != Index::default()
+                    && !self.is_marked()? =>
+            {
+                Err(foreign("an `index.json` but no `oci-layout`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where files are before they have their names, and where `intent` keeps its own.
+    pub(crate) fn scratch(&self) -> Utf8PathBuf {
+        self.root.join("publishing")
+    }
+
+    fn lock_file(&self) -> Result<(Utf8PathBuf, File)> {
+        let path = self.root.join(".lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io_at("open", &path))?;
+        Ok((path, file))
+    }
+
+    /// Waits for the right to change the layout.
+    pub(crate) fn lock(&self) -> Result<Lock> {
+        let (path, file) = self.lock_file()?;
+        file.lock().map_err(io_at("lock", &path))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The right to change the layout, if nobody has it now.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
+        let (path, file) = self.lock_file()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(io_at("lock", &path)(error)),
+        }
+    }
+
+    /// Reads `index.json`.
+    pub(crate) fn index(&self) -> Result<Index> {
+        let path = self.root.join("index.json");
+        let help = "put `index.json` back from a copy: it names every version";
+        let bytes = read_small(&path)?.ok_or_else(|| {
+            damaged(format!("{path} is missing: the registry is damaged")).help(help)
+        })?;
+        let index: Index = parse(&bytes, path.as_str()).map_err(|error| error.help(help))?;
+        if index.schema_version != 2 {
+            let version = index.schema_version;
+            return Err(damaged(format!("{path} has schemaVersion {version}: imgbake reads 2")));
+        }
+        Ok(index)
+    }
+
+    /// Replaces `index.json` at once; durable when it returns. The lock must be held.
+    pub(crate) fn write_index(&self, index: &Index) -> Result<()> {
+        files::write(&self.scratch(), &self.root.join("index.json"), &json(index)?)?;
+        sync_dir(&self.root)
+    }
+
+    /// Makes what an older or foreign layout may lack.
+    pub(crate) fn ensure_folders(&self) -> Result<()> {
+        for dir in [self.blobs.folder(), self.scratch()] {
+            match fs::create_dir_all(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(io_at("make the folder", &dir)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder itself.
+    pub(crate) fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+}
+
+/// A document's bytes; one too long to be read again is refused.
+pub(crate) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    let bytes =
+        serde_json::to_vec(value).map_err(|error| damaged("cannot write JSON").because(error))?;
+    if bytes.len() as u64 > files::MAX_JSON {
+        let limit = files::MAX_JSON >> 20;
+        return Err(damaged(format!(
+            "a registry document would be longer than {limit} MiB: too many names or blobs"
+        )));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,96 @@
+//! What a tag's text says: a dated version, a channel, or something hidden.
+
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_types::{Digest, version::is_tag};
+
+const HISTORY: &str = ".history";
+const REFERRERS: &str = "sha256-";
+
+/// Whether a tag is the registry's own: referrers of a version or a channel's history.
+pub fn is_hidden(tag: &str) -> bool {
+    tag.starts_with(REFERRERS) || tag.ends_with(HISTORY)
+}
+
+/// Whether a tag has the form `YYYY.MM.DD-N` that imgbake gives versions.
+pub fn is_dated(tag: &str) -> bool {
+    let digits =
+        |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
+    let Some((day, number)) = tag.split_once('-') else { return false };
+    let parts: Vec<&str> = day.split('.').collect();
+    matches!(parts[..], [y, m, d] if digits(y, 4) && digits(m, 2) && digits(d, 2))
+        && !number.is_empty()
+        && digits(number, number.len())
+}
+
+/// Refuses what cannot be a channel: no tag, a hidden one, or one that looks like a version.
+pub fn check_channel(channel: &str) -> Result<(), BuildError> {
+    let refuse = |why: &str| {
+        let text = format!("`{channel}` cannot be a channel: {why}");
+        Err(BuildError::new(BuildErrorKind::Usage, text)
+            .help("choose a name such as dev, staging or prod"))
+    };
+    if !is_tag(channel) || channel.len() + HISTORY.len() > 128 {
+        return refuse("a channel is letters, digits, `_`, `.` and `-`, 120 at most");
+    }
+    if is_hidden(channel) {
+        return refuse(
+            "names that begin with `sha256-` or end in `.history` are the registry's own",
+        );
+    }
+    if is_dated(channel) {
+        return refuse("it looks like a version, and versions never move");
+    }
+    Ok(())
+}
+
+/// The tag under which a version's referrers are listed (distribution-spec v1.1, "Referrers Tag
+/// Schema").
+pub(crate) fn referrers(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
+}
+
+/// The tag of the newest record of a channel's moves.
+pub(crate) fn history(channel: &str) -> String {
+    format!("{channel}{HISTORY}")
+}
+
+/// The number in a tag `DAY-N`.
+pub(crate) fn number_of_day(tag: &str, day: &str) -> Option<u32> {
+    let number = tag.strip_prefix(day)?.strip_prefix('-')?;
+    number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_tags_apart() {
+        for (tag, dated, hidden, channel) in [
+            ("dev", false, false, true),
+            ("2026.11.23-1", true, false, false),
+            ("2026.11.23-017", true, false, false),
+            ("2026.11.23", false, false, true),
+            ("2026.11.23-rc1", false, false, true),
+            ("sha256-00ff", false, true, false),
+            ("dev.history", false, true, false),
+            ("-dev", false, false, false),
+            ("", false, false, false),
+        ] {
+            assert_eq!(is_dated(tag), dated, "{tag}");
+            assert_eq!(is_hidden(tag), hidden, "{tag}");
+            assert_eq!(check_channel(tag).is_ok(), channel, "{tag}");
+        }
+        assert!(check_channel(&"a".repeat(121)).is_err());
+    }
+
+    #[test]
+    fn reads_a_days_number() {
+        assert_eq!(number_of_day("2026.11.23-12", "2026.11.23"), Some(12));
+        for tag in
+            ["2026.11.22-1", "2026.11.23-", "2026.11.23-x", "2026.11.231", "2026.11.23-99999999999"]
+        {
+            assert_eq!(number_of_day(tag, "2026.11.23"), None, "{tag}");
+        }
+    }
+}

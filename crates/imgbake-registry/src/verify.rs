@@ -1,0 +1,76 @@
+//! Records of verifying, as referrers of a version (image-spec v1.1, manifest.md, `subject`), found
+//! through the fallback tag (distribution-spec v1.1, "Referrers Tag Schema").
+
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_types::Digest;
+use imgbake_types::record::VerifyRecord;
+
+use crate::Result;
+use crate::change::Change;
+use crate::files::damaged;
+use crate::index::Index;
+use crate::oci::{CREATED, Manifest, VERIFY};
+use crate::store::Store;
+use crate::tags;
+use crate::versions::of_name;
+
+/// Adds a record to a version.
+pub(crate) fn record(store: &Store, name: &str, record: &VerifyRecord) -> Result<()> {
+    let mut change = Change::begin(store)?;
+    let entry =
+        of_name(&change.index, name).find(|entry| entry.descriptor.digest == record.subject);
+    let subject = entry.map(|entry| entry.descriptor.bare()).ok_or_else(|| {
+        BuildError::new(
+            BuildErrorKind::NotFound,
+            format!("there is no version {name}@{}", record.subject),
+        )
+    })?;
+    let tag = tags::referrers(&record.subject);
+    let mut referrers = referrers(store, &change.index, name, &record.subject)?;
+
+    let layer = change.document(VERIFY, record)?;
+    let config = change.empty_config();
+    let mut manifest = Manifest::new(VERIFY, config, vec![layer]);
+    manifest.subject = Some(subject);
+    manifest.annotations.insert(CREATED.to_owned(), record.time.to_string());
+    let mut descriptor = change.manifest(&manifest)?;
+    descriptor.annotations.clone_from(&manifest.annotations);
+    // The same record again becomes the newest again.
+    referrers.manifests.retain(|other| other.digest != descriptor.digest);
+    referrers.manifests.push(descriptor);
+    let list = change.nested_index(&referrers)?;
+    change.index.set(name, &tag, list);
+    change.commit()
+}
+
+/// The record that was added last.
+pub(crate) fn newest(
+    store: &Store,
+    index: &Index,
+    name: &str,
+    digest: &Digest,
+) -> Result<Option<VerifyRecord>> {
+    let owner = format!("the verify record of {name}@{digest}");
+    let known = referrers(store, index, name, digest)?;
+    let is_record = |artifact: &Option<String>| artifact.as_deref() == Some(VERIFY);
+    let Some(last) = known.manifests.iter().rev().find(|entry| is_record(&entry.artifact_type))
+    else {
+        return Ok(None);
+    };
+    let manifest: Manifest = store.blobs.json(last, &owner)?;
+    let [layer] = &manifest.layers[..] else {
+        return Err(damaged(format!("{owner} has {} layers, not one", manifest.layers.len())));
+    };
+    let record: VerifyRecord = store.blobs.json(layer, &owner)?;
+    if record.subject != *digest {
+        return Err(damaged(format!("{owner} is about another version, {}", record.subject)));
+    }
+    Ok(Some(record))
+}
+
+fn referrers(store: &Store, index: &Index, name: &str, digest: &Digest) -> Result<Index> {
+    match index.find(name, &tags::referrers(digest)) {
+        Some(entry) => store.blobs.json(entry.descriptor, &entry.label()),
+        None => Ok(Index::default()),
+    }
+}

@@ -1,0 +1,194 @@
+//! A layout in a folder of its own, and captures to put in it.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, Capture, Naming, Registry, SegmentBlob};
+use imgbake_disk::{segment::SegmentWriter, zero::zero_runs};
+use imgbake_registry::Layout;
+use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
+use imgbake_types::record::{
+    ChannelMove, DiskRecord, ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord,
+    VerifyStatus, VersionRef, VersionView,
+};
+use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
+use imgbake_types::{Arch, Digest, Reference};
+
+pub(crate) const DAY: &str = "2026.11.23";
+pub(crate) const MIB: usize = 1 << 20;
+
+pub(crate) struct Fixture {
+    pub(crate) dir: Utf8PathBuf,
+    pub(crate) layout: Layout,
+    _temp: tempfile::TempDir,
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8PathBuf::from_path_buf(temp.path().to_owned()).unwrap();
+        let layout = Layout::open(dir.join("registry")).unwrap();
+        Self { dir, layout, _temp: temp }
+    }
+
+    pub(crate) fn job(&self) -> Job {
+        let home = Home::new(self.dir.join("home"));
+        Job::begin(
+            &home,
+            "test-1",
+            Cancel::new(),
+            Events::channel("test-1", Secrets::default()).0,
+            Secrets::default(),
+        )
+        .unwrap()
+    }
+
+    pub(crate) fn path(&self, below: &str) -> Utf8PathBuf {
+        self.layout.root().join(below)
+    }
+
+    pub(crate) fn blob(&self, digest: &Digest) -> Utf8PathBuf {
+        self.path("blobs/sha256").join(digest.hex())
+    }
+
+    /// Publishes a disk of its own bytes.
+    pub(crate) async fn publish(&self, name: &str, seed: u64) -> VersionView {
+        publish(&self.layout, &self.dir, name, seed).await.unwrap()
+    }
+
+    pub(crate) async fn resolve(&self, text: &str) -> Result<VersionView, BuildError> {
+        self.layout.resolve(&text.parse::<Reference>().unwrap()).await
+    }
+
+    pub(crate) async fn move_to(&self, name: &str, channel: &str, to: &VersionView) -> ChannelMove {
+        self.layout.move_channel(name, entry(channel, to)).await.unwrap()
+    }
+
+    /// Restores a version and gives the disk's bytes.
+    pub(crate) async fn restore(&self, digest: &Digest) -> Result<Vec<u8>, BuildError> {
+        let path = self.dir.join("restored.raw");
+        let _ = fs::remove_file(&path);
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        self.layout.restore(digest, file, Box::new(|_| {})).await?;
+        Ok(fs::read(&path).unwrap())
+    }
+
+    /// Every blob's name.
+    pub(crate) fn blobs(&self) -> Vec<String> {
+        names_in(&self.path("blobs/sha256"))
+    }
+}
+
+pub(crate) fn names_in(dir: &Utf8Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        dir.read_dir_utf8().unwrap().map(|entry| entry.unwrap().file_name().to_owned()).collect();
+    names.sort();
+    names
+}
+
+pub(crate) async fn publish(
+    layout: &Layout,
+    dir: &Utf8Path,
+    name: &str,
+    seed: u64,
+) -> Result<VersionView, BuildError> {
+    let capture = capture(dir, &disk(seed));
+    layout.publish(&capture, config(name), &Naming::Dated { day: DAY.to_owned() }).await
+}
+
+/// A disk of 6 MiB with holes, whose data cannot be compressed.
+pub(crate) fn disk(seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; 6 * MIB];
+    for range in [0..4096, MIB - 4096..MIB + 8192, 3 * MIB..4 * MIB + 512, 6 * MIB - 512..6 * MIB] {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        for byte in &mut bytes[range] {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *byte = state.to_le_bytes()[3];
+        }
+    }
+    bytes
+}
+
+/// Captures a disk into segments of 1 MiB, in new files below `dir`.
+pub(crate) fn capture(dir: &Utf8Path, disk: &[u8]) -> Capture {
+    let work = tempfile::Builder::new().prefix("capture-").tempdir_in(dir).unwrap().keep();
+    let work = Utf8PathBuf::from_path_buf(work).unwrap();
+    let mut data_bytes = 0;
+    let mut segments = Vec::new();
+    for (number, part) in disk.chunks(MIB).enumerate() {
+        let mut writer = SegmentWriter::new(Vec::new(), disk.len() as u64, 3).unwrap();
+        for run in zero_runs(part) {
+            writer.record((number * MIB + run.start) as u64, &part[run]).unwrap();
+        }
+        let (blob, stats) = writer.finish().unwrap();
+        data_bytes += stats.data_bytes;
+        let path = work.join(number.to_string());
+        fs::write(&path, &blob).unwrap();
+        segments.push(SegmentBlob { path, digest: Digest::sha256(&blob), size: blob.len() as u64 });
+    }
+    Capture { sha256: Digest::sha256(disk), virtual_size: disk.len() as u64, data_bytes, segments }
+}
+
+pub(crate) fn config(name: &str) -> ImageConfig {
+    ImageConfig {
+        name: name.to_owned(),
+        version: "unnamed".parse().unwrap(),
+        description: Some("a web server".to_owned()),
+        created: "2026-11-23T10:00:00Z".parse().unwrap(),
+        arch: Arch::X86_64,
+        firmware: Firmware::Bios,
+        disk: DiskRecord {
+            sha256: Digest::sha256(""),
+            virtual_size: 0,
+            stored_bytes: 0,
+            data_bytes: 0,
+        },
+        parent: None,
+        plan: PlanRecord { digest: Digest::sha256("plan") },
+        proof: Proof {
+            machine: QemuSpec::default(),
+            verify: VerifySpec::default(),
+            tests: Vec::new(),
+        },
+        stages: Vec::new(),
+        labels: [("team".to_owned(), "web".to_owned())].into(),
+        imgbake: "0.1.0".to_owned(),
+    }
+}
+
+pub(crate) fn entry(channel: &str, to: &VersionView) -> ChannelMove {
+    ChannelMove {
+        channel: channel.to_owned(),
+        time: "2026-11-23T11:00:00Z".parse().unwrap(),
+        who: "ada@host".to_owned(),
+        action: "promote".to_owned(),
+        from: None,
+        to: VersionRef { version: to.version.clone(), digest: to.digest.clone() },
+        source: None,
+        reason: None,
+    }
+}
+
+pub(crate) fn verified(subject: &VersionView, status: VerifyStatus) -> VerifyRecord {
+    VerifyRecord {
+        subject: subject.digest.clone(),
+        time: "2026-11-23T12:00:00Z".parse().unwrap(),
+        status,
+        tests: vec![TestOutcome {
+            name: "serves".to_owned(),
+            machine: "verify-1".to_owned(),
+            passed: status == VerifyStatus::Passed,
+            seconds: 1.5,
+            detail: String::new(),
+        }],
+        seconds: 20.0,
+    }
+}
+
+/// Overwrites some bytes of a file.
+pub(crate) fn scribble(path: &Utf8Path, at: u64, bytes: &[u8]) {
+    File::options().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
+}

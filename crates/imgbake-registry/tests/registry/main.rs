@@ -1,0 +1,13 @@
+//! The layout as its users see it: through the trait, through skopeo, through kills and damage.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
+mod channels;
+mod common;
+mod damage;
+mod full;
+mod kills;
+mod names;
+mod processes;
+mod skopeo;
+mod versions;
