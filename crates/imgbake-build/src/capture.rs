@@ -86,7 +86,8 @@ pub fn capture(request: CaptureRequest<'_>) -> Result<(Capture, Vec<Hit>), Build
         let (to_workers, work_queue) = sync_channel::<(usize, Vec<Piece>)>(1);
         let work_queue = Arc::new(std::sync::Mutex::new(work_queue));
 
-        let hasher = scope.spawn(|| hash(&hash_queue, disk.virtual_size()));
+        let virtual_size = disk.virtual_size();
+        let hasher = scope.spawn(move || hash(&hash_queue, virtual_size));
         let tapper = scope.spawn(move || {
             for (offset, bytes) in tap_queue {
                 tap.data(offset, &bytes);
@@ -97,7 +98,7 @@ pub fn capture(request: CaptureRequest<'_>) -> Result<(Capture, Vec<Hit>), Build
             .map(|_| {
                 let (queue, stop) = (Arc::clone(&work_queue), &stop);
                 scope.spawn(move || {
-                    let done = compress_all(&queue, folder, disk.virtual_size());
+                    let done = compress_all(&queue, folder, virtual_size);
                     if done.is_err() {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -108,10 +109,13 @@ pub fn capture(request: CaptureRequest<'_>) -> Result<(Capture, Vec<Hit>), Build
         // The queue must end when the last worker ends, or the reader would wait for ever.
         drop(work_queue);
 
-        let senders = Senders { to_hasher, to_tap, to_workers };
-        let read = read_all(disk, senders, || {
-            stop.load(Ordering::Relaxed) || cancel.is_cancelled()
-        }, progress);
+        let senders = Senders { hasher: to_hasher, tap: to_tap, workers: to_workers };
+        let read = read_all(
+            disk,
+            senders,
+            || stop.load(Ordering::Relaxed) || cancel.is_cancelled(),
+            progress,
+        );
 
         let sha256 = hasher.join().map_err(panicked)?;
         let hits = tapper.join().map_err(panicked)?;
@@ -123,8 +127,10 @@ pub fn capture(request: CaptureRequest<'_>) -> Result<(Capture, Vec<Hit>), Build
         cancel.check()?;
         segments.sort_by_key(|(number, _)| *number);
         let segments = segments.into_iter().map(|(_, blob)| blob).collect();
-        let virtual_size = disk.virtual_size();
-        Ok((Capture { sha256: Digest::from_sha256(&sha256), virtual_size, data_bytes, segments }, hits))
+        Ok((
+            Capture { sha256: Digest::from_sha256(&sha256), virtual_size, data_bytes, segments },
+            hits,
+        ))
     })
 }
 
@@ -152,9 +158,9 @@ fn hash(queue: &Receiver<Piece>, virtual_size: u64) -> [u8; 32] {
 }
 
 struct Senders {
-    to_hasher: SyncSender<Piece>,
-    to_tap: SyncSender<Piece>,
-    to_workers: SyncSender<(usize, Vec<Piece>)>,
+    hasher: SyncSender<Piece>,
+    tap: SyncSender<Piece>,
+    workers: SyncSender<(usize, Vec<Piece>)>,
 }
 
 /// Reads every extent and hands it on; gives the bytes that are not in zero blocks.
@@ -164,6 +170,8 @@ fn read_all(
     stopped: impl Fn() -> bool,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<u64, DiskError> {
+    // Dropped at the end of this function: the queues end, and so do their threads.
+    let Senders { hasher, tap, workers } = senders;
     let (mut data_bytes, mut number, mut filled) = (0, 0, 0);
     let mut batch: Vec<Piece> = Vec::new();
     for piece in pieces(&disk.extents()?, disk.virtual_size()) {
@@ -181,16 +189,16 @@ fn read_all(
         filled += data;
         let bytes = Arc::new(bytes);
         // A receiver that is gone has failed, and says so itself.
-        let _ = senders.to_hasher.send((piece.offset, Arc::clone(&bytes)));
-        let _ = senders.to_tap.send((piece.offset, Arc::clone(&bytes)));
+        let _ = hasher.send((piece.offset, Arc::clone(&bytes)));
+        let _ = tap.send((piece.offset, Arc::clone(&bytes)));
         batch.push((piece.offset, bytes));
         if filled + PIECE > SEGMENT {
-            let _ = senders.to_workers.send((number, std::mem::take(&mut batch)));
+            let _ = workers.send((number, std::mem::take(&mut batch)));
             (number, filled) = (number + 1, 0);
         }
     }
     if !batch.is_empty() {
-        let _ = senders.to_workers.send((number, batch));
+        let _ = workers.send((number, batch));
     }
     progress(disk.virtual_size());
     Ok(data_bytes)
@@ -231,14 +239,20 @@ fn compress_all(
     }
 }
 
-fn compress(path: &Utf8Path, batch: &[Piece], virtual_size: u64) -> Result<SegmentBlob, BuildError> {
+fn compress(
+    path: &Utf8Path,
+    batch: &[Piece],
+    virtual_size: u64,
+) -> Result<SegmentBlob, BuildError> {
     let at_path = |error: DiskError| {
         if error.kind() == DiskErrorKind::Full {
             return imgbake_runtime::space::full(path, Some(SEGMENT)).into();
         }
         disk_error(error)
     };
-    let write = |error: io::Error| BuildError::from(imgbake_runtime::RuntimeError::io("write", path, error));
+    let write = |error: io::Error| {
+        BuildError::from(imgbake_runtime::RuntimeError::io("write", path, error))
+    };
     let file = File::create_new(path).map_err(write)?;
     let out = BufWriter::with_capacity(1 << 18, HashingFile::new(file));
     let mut segment = SegmentWriter::new(out, virtual_size, LEVEL).map_err(at_path)?;

@@ -89,7 +89,9 @@ impl From<RuntimeError> for BuildError {
             RuntimeErrorKind::Cancelled => BuildErrorKind::Cancelled,
             RuntimeErrorKind::MissingProgram => BuildErrorKind::Lacking,
             RuntimeErrorKind::Full => BuildErrorKind::Full,
-            RuntimeErrorKind::Failed | RuntimeErrorKind::TimedOut | RuntimeErrorKind::Io => BuildErrorKind::Failed,
+            RuntimeErrorKind::Failed | RuntimeErrorKind::TimedOut | RuntimeErrorKind::Io => {
+                BuildErrorKind::Failed
+            }
         };
         let built = Self::new(kind, error.to_string());
         // The words are the error's own: what is below it is its cause.
@@ -104,10 +106,13 @@ impl From<CommError> for BuildError {
     fn from(error: CommError) -> Self {
         let kind = match error.kind() {
             CommErrorKind::Cancelled => BuildErrorKind::Cancelled,
-            CommErrorKind::Unreachable | CommErrorKind::HostKey | CommErrorKind::Auth | CommErrorKind::Lost => {
-                BuildErrorKind::Machine
+            CommErrorKind::Unreachable
+            | CommErrorKind::HostKey
+            | CommErrorKind::Auth
+            | CommErrorKind::Lost => BuildErrorKind::Machine,
+            CommErrorKind::Failed | CommErrorKind::TimedOut | CommErrorKind::Io => {
+                BuildErrorKind::Failed
             }
-            CommErrorKind::Failed | CommErrorKind::TimedOut | CommErrorKind::Io => BuildErrorKind::Failed,
         };
         let built = Self::new(kind, error.to_string());
         match std::error::Error::source(&error) {

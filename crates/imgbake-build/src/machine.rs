@@ -38,10 +38,20 @@ pub trait Builder: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Whether this host can make such machines. No side effects but remembered probes.
-    async fn check(&self, job: &Job, arch: Arch, spec: &QemuSpec, firmware: Firmware) -> Result<(), BuildError>;
+    async fn check(
+        &self,
+        job: &Job,
+        arch: Arch,
+        spec: &QemuSpec,
+        firmware: Firmware,
+    ) -> Result<(), BuildError>;
 
     /// Starts a machine. It runs when this returns, but need not answer yet.
-    async fn boot(&self, job: &Job, request: MachineRequest) -> Result<Box<dyn Machine>, BuildError>;
+    async fn boot(
+        &self,
+        job: &Job,
+        request: MachineRequest,
+    ) -> Result<Box<dyn Machine>, BuildError>;
 }
 
 /// One running guest.

@@ -85,7 +85,8 @@ pub trait Registry: Send + Sync {
 
     /// Points a channel at a version and appends the move to the channel's history, as one change.
     /// `from` in the record is filled in by the store.
-    async fn move_channel(&self, name: &str, entry: ChannelMove) -> Result<ChannelMove, BuildError>;
+    async fn move_channel(&self, name: &str, entry: ChannelMove)
+    -> Result<ChannelMove, BuildError>;
 
     /// A channel's moves, newest first.
     async fn history(&self, name: &str, channel: &str) -> Result<Vec<ChannelMove>, BuildError>;

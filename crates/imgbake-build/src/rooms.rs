@@ -26,17 +26,27 @@ pub struct Rooms {
 impl Rooms {
     /// The room for a source.
     pub fn source(&self, source: &Source) -> Result<&dyn SourceProvider, BuildError> {
-        let missing = || BuildError::new(BuildErrorKind::Usage, "no room of this imgbake knows the template's source");
+        let missing = || {
+            BuildError::new(
+                BuildErrorKind::Usage,
+                "no room of this imgbake knows the template's source",
+            )
+        };
         self.sources.iter().find(|room| room.knows(source)).map(|room| &**room).ok_or_else(missing)
     }
 
     /// The room for a provision step.
     pub fn provisioner(&self, spec: &ProvisionSpec) -> Result<&dyn Provisioner, BuildError> {
         let missing = || {
-            let words = format!("no room of this imgbake knows provision steps of type `{}`", spec.kind());
+            let words =
+                format!("no room of this imgbake knows provision steps of type `{}`", spec.kind());
             BuildError::new(BuildErrorKind::Usage, words)
         };
-        self.provisioners.iter().find(|room| room.knows(spec)).map(|room| &**room).ok_or_else(missing)
+        self.provisioners
+            .iter()
+            .find(|room| room.knows(spec))
+            .map(|room| &**room)
+            .ok_or_else(missing)
     }
 
     /// Whether this host has what a plan needs, before anything is made.

@@ -75,7 +75,8 @@ impl Seed {
 }
 
 fn indent(text: &str, by: usize) -> String {
-    text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect()
+    let margin = " ".repeat(by);
+    text.split_inclusive('\n').flat_map(|line| [margin.as_str(), line]).collect()
 }
 
 #[cfg(test)]

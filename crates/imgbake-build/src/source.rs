@@ -60,5 +60,9 @@ pub trait SourceProvider: Send + Sync {
     fn check(&self, source: &Source) -> Result<(), BuildError>;
 
     /// Gets the disk.
-    async fn fetch(&self, context: &SourceContext<'_>, source: &Source) -> Result<BaseDisk, BuildError>;
+    async fn fetch(
+        &self,
+        context: &SourceContext<'_>,
+        source: &Source,
+    ) -> Result<BaseDisk, BuildError>;
 }

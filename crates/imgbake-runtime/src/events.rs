@@ -94,10 +94,14 @@ fn redact_value(value: &mut Value, secrets: &Secrets, changed: &mut bool) {
             *changed = true;
         }
         Value::Array(items) => {
-            items.iter_mut().for_each(|item| redact_value(item, secrets, changed))
+            for item in items {
+                redact_value(item, secrets, changed);
+            }
         }
         Value::Object(fields) => {
-            fields.values_mut().for_each(|field| redact_value(field, secrets, changed));
+            for field in fields.values_mut() {
+                redact_value(field, secrets, changed);
+            }
         }
         _ => {}
     }

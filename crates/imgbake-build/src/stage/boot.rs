@@ -7,7 +7,9 @@ use imgbake_types::Stage;
 use imgbake_types::record::{Parent, StageRecord};
 
 use super::{Build, Failure, Log};
-use crate::{BaseDisk, BuildError, BuildErrorKind, Machine, MachineRequest, Pattern, Seed, SourceContext};
+use crate::{
+    BaseDisk, BuildError, BuildErrorKind, Machine, MachineRequest, Pattern, Seed, SourceContext,
+};
 
 /// A machine that answers, as its source made it.
 pub struct Booted {
@@ -33,9 +35,17 @@ impl Booted {
         let limit = spec.boot_timeout().duration();
         let firmware = spec.firmware(build.plan.image.arch);
         let boot = spec.boot;
-        let request =
-            MachineRequest { name: "build".into(), arch: build.plan.image.arch, spec, firmware, boot, disk, seed: seed.clone() };
-        let mut machine = build.job.cancel().run(build.rooms.builder.boot(build.job, request)).await??;
+        let request = MachineRequest {
+            name: "build".into(),
+            arch: build.plan.image.arch,
+            spec,
+            firmware,
+            boot,
+            disk,
+            seed: seed.clone(),
+        };
+        let mut machine =
+            build.job.cancel().run(build.rooms.builder.boot(build.job, request)).await??;
         stage.status("waiting for ssh");
         let comm = match build.job.cancel().run(machine.connect(limit)).await {
             Ok(Ok(comm)) => comm,
@@ -60,10 +70,19 @@ async fn fetch(build: Build<'_>) -> Result<(BaseDisk, StageRecord), BuildError> 
         .source()
         .ok_or_else(|| BuildError::new(BuildErrorKind::Usage, "the plan has no source"))?;
     let stage = build.job.events().stage(Stage::Source, Stage::Source.name());
-    let context =
-        SourceContext { job: build.job, key: &step.key, arch: build.plan.image.arch, stage: &stage };
-    let disk = build.job.cancel().run(build.rooms.source(source)?.fetch(&context, source)).await??;
-    let detail = if disk.cached { format!("{}, cached", disk.parent.kind) } else { disk.parent.kind.clone() };
+    let context = SourceContext {
+        job: build.job,
+        key: &step.key,
+        arch: build.plan.image.arch,
+        stage: &stage,
+    };
+    let disk =
+        build.job.cancel().run(build.rooms.source(source)?.fetch(&context, source)).await??;
+    let detail = if disk.cached {
+        format!("{}, cached", disk.parent.kind)
+    } else {
+        disk.parent.kind.clone()
+    };
     let mut record = stage.finish(disk.bytes, detail);
     record.cached = disk.cached;
     Ok((disk, record))
@@ -72,14 +91,20 @@ async fn fetch(build: Build<'_>) -> Result<(BaseDisk, StageRecord), BuildError> 
 /// What of the seed must not be in an image.
 fn seed_patterns(seed: &Seed) -> Vec<Pattern> {
     let mut patterns = Vec::new();
-    for (name, key) in [("the build's ssh key", &seed.user_key), ("the build's ssh host key", &seed.host_key)] {
+    for (name, key) in
+        [("the build's ssh key", &seed.user_key), ("the build's ssh host key", &seed.host_key)]
+    {
         for bytes in key.private_seed_forms() {
             patterns.push(Pattern { name: name.to_owned(), bytes, grave: true });
         }
         let public = key.public_openssh();
         // The first 16 bytes of the base64 body are the same in every ed25519 key.
         if let Some(body) = public.split(' ').nth(1).and_then(|body| body.get(25..)) {
-            patterns.push(Pattern { name: format!("{name} (public part)"), bytes: body.into(), grave: true });
+            patterns.push(Pattern {
+                name: format!("{name} (public part)"),
+                bytes: body.into(),
+                grave: true,
+            });
         }
     }
     patterns.push(Pattern {

@@ -24,7 +24,8 @@ impl Sealed {
         let Self { mut machine, parent, patterns, mut log } = self;
         let stage = Arc::new(build.job.events().stage(Stage::Capture, Stage::Capture.name()));
         let folder = build.job.work().join("capture");
-        std::fs::create_dir(&folder).map_err(imgbake_runtime::error::io_at("make the folder", &folder))?;
+        std::fs::create_dir(&folder)
+            .map_err(imgbake_runtime::error::io_at("make the folder", &folder))?;
         let path = machine.disk().to_owned();
         let tap = build.rooms.sealer.scanner(patterns);
         let cancel = build.job.cancel().clone();
@@ -33,9 +34,16 @@ impl Sealed {
             let disk = DiskImage::open(&path).map_err(disk_error)?;
             let size = imgbake_disk::DiskSource::virtual_size(&disk);
             let progress = |done| seen.progress(done, Some(size));
-            capture(CaptureRequest { disk: &disk, folder: &folder, tap, cancel: &cancel, progress: &progress })
+            capture(CaptureRequest {
+                disk: &disk,
+                folder: &folder,
+                tap,
+                cancel: &cancel,
+                progress: &progress,
+            })
         });
-        let done = work.await.map_err(|error| BuildError::failed(format!("capture did not end: {error}")));
+        let done =
+            work.await.map_err(|error| BuildError::failed(format!("capture did not end: {error}")));
         let (captured, hits) = match done {
             Ok(Ok(done)) => done,
             Ok(Err(error)) | Err(error) => return Err(Failure::with(machine)(error)),

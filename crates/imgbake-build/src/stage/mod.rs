@@ -16,7 +16,7 @@ use crate::{BuildError, Machine};
 pub use boot::Booted;
 pub use captured::Captured;
 pub use provisioned::Provisioned;
-pub use published::{Published, Verified};
+pub use published::{Published, Verified, refuse};
 pub use sealed::Sealed;
 
 /// What every stage is given.

@@ -1,6 +1,8 @@
 //! Publish and verify: the captured disk becomes a version, and the version is proved.
 
-use imgbake_types::record::{ImageConfig, PlanRecord, Proof, StageRecord, VerifyStatus, VersionView};
+use imgbake_types::record::{
+    ImageConfig, PlanRecord, Proof, StageRecord, VerifyStatus, VersionView,
+};
 use imgbake_types::{Outcome, Stage, VersionName};
 use jiff::Timestamp;
 
@@ -54,7 +56,8 @@ impl Captured {
 }
 
 fn parse_version(name: &str) -> Result<VersionName, BuildError> {
-    name.parse().map_err(|error| BuildError::new(BuildErrorKind::Usage, "[publish] version").because(error))
+    name.parse()
+        .map_err(|error| BuildError::new(BuildErrorKind::Usage, "[publish] version").because(error))
 }
 
 impl Published {

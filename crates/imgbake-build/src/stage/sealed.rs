@@ -44,7 +44,11 @@ impl Provisioned {
         let mut patterns = booted.patterns;
         patterns.extend(report.residues);
         for (name, bytes) in build.job.secrets().patterns() {
-            patterns.push(Pattern { name: format!("sensitive value `{name}`"), bytes, grave: true });
+            patterns.push(Pattern {
+                name: format!("sensitive value `{name}`"),
+                bytes,
+                grave: true,
+            });
         }
         Ok(Sealed { machine: booted.machine, parent: booted.parent, patterns, log: booted.log })
     }

@@ -32,7 +32,8 @@ const QUESTIONS: &[&str] = &[
 pub(super) async fn first_boot(comm: &dyn Communicator, limit: Duration) -> Checked {
     let script = "if command -v cloud-init >/dev/null 2>&1; then cloud-init status --wait --long; \
                   else echo 'no cloud-init in this image'; fi";
-    let (exit, out, err) = comm.capture(Exec::new(script).timeout(limit)).await.map_err(|e| e.to_string())?;
+    let (exit, out, err) =
+        comm.capture(Exec::new(script).timeout(limit)).await.map_err(|e| e.to_string())?;
     let said = words(&out, &err);
     match exit {
         Exit::Code(0) => Ok(first_line(&said)),
@@ -50,7 +51,8 @@ pub(super) async fn units(comm: &dyn Communicator, allowed: &[String], limit: Du
     let out = comm.check(Exec::new(script).timeout(limit)).await.map_err(|e| e.to_string())?;
     let failed: Vec<&str> =
         out.lines().filter_map(|line| line.strip_prefix("failed ")).map(str::trim).collect();
-    let unlisted: Vec<&str> = failed.iter().copied().filter(|unit| !allowed.iter().any(|a| a == unit)).collect();
+    let unlisted: Vec<&str> =
+        failed.iter().copied().filter(|unit| !allowed.iter().any(|a| a == unit)).collect();
     if !unlisted.is_empty() {
         let log = journal_of(comm, unlisted[0]).await;
         return Err(format!("failed: {}\n{log}", unlisted.join(", ")));
@@ -79,13 +81,19 @@ pub(super) async fn restart(comm: &dyn Communicator) -> Result<(), BuildError> {
                   else (sleep 1; reboot) >/dev/null 2>&1 </dev/null & fi";
     match comm.capture(Exec::new(comm.as_root(script))).await {
         Ok((Exit::Code(0) | Exit::Lost, _, _)) => Ok(()),
-        Ok((exit, _, err)) => Err(BuildError::failed(format!("the clone cannot restart: {exit}: {}", err.trim()))),
+        Ok((exit, _, err)) => {
+            Err(BuildError::failed(format!("the clone cannot restart: {exit}: {}", err.trim())))
+        }
         Err(error) => Err(error.into()),
     }
 }
 
 fn words(out: &str, err: &str) -> String {
-    [out.trim(), err.trim()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+    [out.trim(), err.trim()]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn first_line(text: &str) -> String {

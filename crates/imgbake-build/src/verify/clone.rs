@@ -63,7 +63,10 @@ impl<'a> Clone<'a> {
         let connected = job.cancel().run(machine.connect(limit)).await;
         let comm = match connected {
             Ok(Ok(comm)) => comm,
-            Ok(Err(error)) if error.kind() == BuildErrorKind::Machine || error.kind() == BuildErrorKind::Failed => {
+            Ok(Err(error))
+                if error.kind() == BuildErrorKind::Machine
+                    || error.kind() == BuildErrorKind::Failed =>
+            {
                 machine.end().await;
                 // A version that does not come up is a failed version, not a failed command.
                 return Ok((vec![self.told("boots", started, Err(error.to_string()))], None));
@@ -101,7 +104,11 @@ impl<'a> Clone<'a> {
             took = Instant::now();
         };
         note("first boot finishes", checks::first_boot(&*comm, limit).await, results);
-        note("no failed units", checks::units(&*comm, &proof.verify.allow_failed_units, limit).await, results);
+        note(
+            "no failed units",
+            checks::units(&*comm, &proof.verify.allow_failed_units, limit).await,
+            results,
+        );
         note("nothing asks at the console", checks::console(&machine.console()), results);
         for test in &proof.tests {
             let checked = tokio::select! {
@@ -128,7 +135,11 @@ impl<'a> Clone<'a> {
             machine.restarted(limit).await?;
             comm = machine.connect(limit).await?;
             let after = identity::collect(&*comm).await?;
-            note("a restart is no second first boot", identity::same_after_restart(&before, &after), results);
+            note(
+                "a restart is no second first boot",
+                identity::same_after_restart(&before, &after),
+                results,
+            );
         }
         Ok(Some(before))
     }
@@ -137,9 +148,12 @@ impl<'a> Clone<'a> {
     async fn test(&self, comm: &dyn Communicator, test: &TestSpec) -> Checked {
         let job = self.request.job;
         let name = test.name.as_deref().unwrap_or("test");
-        let missing = imgbake_types::secret::names(job.secrets().reveal(&test.run).expose_secret()).join(", ");
+        let missing = imgbake_types::secret::names(job.secrets().reveal(&test.run).expose_secret())
+            .join(", ");
         if !missing.is_empty() {
-            return Err(format!("the test needs the sensitive variable {missing}: give it with --var"));
+            return Err(format!(
+                "the test needs the sensitive variable {missing}: give it with --var"
+            ));
         }
         // The command goes through standard input: it may hold a sensitive value.
         let script = job.secrets().reveal(&test.run).expose_secret().to_owned();

@@ -78,9 +78,16 @@ pub(super) fn compare(one: &Identity, two: &Identity) -> Vec<TestOutcome> {
 
 /// What must last did.
 pub(super) fn same_after_restart(before: &Identity, after: &Identity) -> Checked {
-    let changed: Vec<&str> =
-        LAST.into_iter().chain(["first-boot-work"]).filter(|name| before.0.get(*name) != after.0.get(*name)).collect();
-    if changed.is_empty() { Ok(String::new()) } else { Err(format!("changed by a restart: {}", changed.join(", "))) }
+    let changed: Vec<&str> = LAST
+        .into_iter()
+        .chain(["first-boot-work"])
+        .filter(|name| before.0.get(*name) != after.0.get(*name))
+        .collect();
+    if changed.is_empty() {
+        Ok(String::new())
+    } else {
+        Err(format!("changed by a restart: {}", changed.join(", ")))
+    }
 }
 
 #[cfg(test)]

@@ -86,7 +86,10 @@ async fn pair(
 }
 
 /// The version's bytes as a disk in the job's folder, proved against its digest.
-async fn restore(request: VerifyRequest<'_>, stage: &Arc<StageGuard>) -> Result<BaseDisk, BuildError> {
+async fn restore(
+    request: VerifyRequest<'_>,
+    stage: &Arc<StageGuard>,
+) -> Result<BaseDisk, BuildError> {
     stage.status("reading the published bytes");
     let path: Utf8PathBuf = request.job.work().join("verify.raw");
     let file = File::create_new(&path).map_err(io_at("make", &path))?;
@@ -97,7 +100,11 @@ async fn restore(request: VerifyRequest<'_>, stage: &Arc<StageGuard>) -> Result<
     Ok(BaseDisk {
         path,
         virtual_size: total,
-        parent: Parent { reference: None, digest: request.version.digest.clone(), kind: "image".to_owned() },
+        parent: Parent {
+            reference: None,
+            digest: request.version.digest.clone(),
+            kind: "image".to_owned(),
+        },
         kernel: None,
         bytes: total,
         cached: false,
