@@ -138,7 +138,8 @@ async fn write(
     Ok(())
 }
 
-/// A channel whose command runs. Dropped before its end, it ends the command.
+/// A channel whose command runs. Dropped before its end, it ends the command: the server closes its
+/// input and takes no more of its output. OpenSSH passes on the signal too, but not for root's logins.
 struct Open {
     writer: Arc<ChannelWriteHalf<Msg>>,
     ended: bool,

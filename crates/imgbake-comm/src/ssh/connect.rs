@@ -47,6 +47,9 @@ enum Missing {
     Login,
 }
 
+/// What user networking does for a guest that is not up yet.
+const SILENT: Missing = Missing::Banner("the connection was accepted, but nothing was said");
+
 impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -144,22 +147,19 @@ impl Target {
                     backoff.wait().await;
                 }
                 Ok(None) => {}
-                Err(_) => {
-                    *last = Missing::Banner("the connection was accepted, but nothing was said")
-                }
+                Err(_) => *last = SILENT,
             }
         }
     }
 
     /// Connects, and waits for the server's first bytes without taking them.
     async fn knock(&self) -> Result<TcpStream, Missing> {
-        let silent = |_| Missing::Banner("the connection was accepted, but nothing was said");
         let stream = match timeout(LONGEST_SILENCE, TcpStream::connect(self.address)).await {
             Ok(connected) => connected.map_err(Missing::Tcp)?,
             Err(late) => return Err(Missing::Tcp(late.into())),
         };
         let _ = stream.set_nodelay(true);
-        match timeout(LONGEST_SILENCE, stream.peek(&mut [0])).await.map_err(silent)? {
+        match timeout(LONGEST_SILENCE, stream.peek(&mut [0])).await.map_err(|_| SILENT)? {
             Ok(0) => Err(Missing::Banner("the connection was accepted and closed")),
             Ok(_) => Ok(stream),
             Err(_) => Err(Missing::Banner("the connection was accepted and cut")),

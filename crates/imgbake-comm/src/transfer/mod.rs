@@ -1,0 +1,129 @@
+//! Files into and out of a machine, as root, through its shell: no sftp subsystem is needed, and a
+//! busybox userland will do (`sh`, `cat`, `tar`, `mkdir`, `chmod`, `chown`, `mv`, `mktemp`, `wc`, `ls`).
+//!
+//! Paths in the machine are absolute. A mode is the permission bits, `0o644`; an owner is `user` or
+//! `user:group`, each a name or number that the machine knows. All functions give the bytes that they
+//! moved. Their errors name both paths where there are two.
+
+mod download;
+mod folder;
+mod pack;
+mod unpack;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use camino::Utf8Path;
+use tokio::io::AsyncReadExt;
+
+pub use download::{download_dir, download_file, part_path};
+pub use folder::upload_dir;
+
+use crate::shell::quote;
+use crate::{CommError, CommErrorKind, Communicator, Exec};
+
+/// How long one transfer may take. A machine that is gone is noticed long before.
+const LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+/// Writes bytes to a file in the machine, in place of what was there: whole or not at all. Folders on
+/// the way are made.
+///
+/// # Errors
+/// A path that is not absolute or is a folder, an owner that the machine does not know, a full disk.
+pub async fn upload_bytes(
+    comm: &dyn Communicator,
+    path: &str,
+    mode: u32,
+    owner: &str,
+    bytes: impl Into<Vec<u8>>,
+) -> Result<u64, CommError> {
+    let bytes = bytes.into();
+    let size = bytes.len() as u64;
+    let exec = Exec::new(comm.as_root(&write_script(path, mode, owner, size)?)).stdin_bytes(bytes);
+    checked(comm, exec, &format!("cannot write {path} in the machine")).await?;
+    Ok(size)
+}
+
+/// Copies a file of the host to a file in the machine, in place of what was there: whole or not at
+/// all. Folders on the way are made. Without `mode`, the file keeps its own.
+///
+/// # Errors
+/// As [`upload_bytes`]; a host file that cannot be read, or that gets shorter meanwhile.
+pub async fn upload_file(
+    comm: &dyn Communicator,
+    host: &Utf8Path,
+    path: &str,
+    mode: Option<u32>,
+    owner: &str,
+) -> Result<u64, CommError> {
+    let unreadable =
+        |source| CommError::with(CommErrorKind::Io, format!("cannot read {host}"), source);
+    let file = tokio::fs::File::open(host).await.map_err(unreadable)?;
+    let metadata = file.metadata().await.map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(CommError::new(CommErrorKind::Io, format!("{host} is not a file")));
+    }
+    let (size, own) = (metadata.len(), metadata.permissions().mode() & 0o7777);
+    let script = write_script(path, mode.unwrap_or(own), owner, size)?;
+    let exec = Exec::new(comm.as_root(&script)).stdin(file.take(size));
+    checked(comm, exec, &format!("cannot copy {host} to {path} in the machine")).await?;
+    Ok(size)
+}
+
+/// The script that takes a file from its standard input: under another name beside its place first,
+/// so that nobody sees half of it and a cut connection leaves the old one.
+fn write_script(path: &str, mode: u32, owner: &str, size: u64) -> Result<String, CommError> {
+    absolute(path)?;
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(CommError::new(
+            CommErrorKind::Failed,
+            format!("{path} names a folder, not a file in the machine"),
+        ));
+    }
+    Ok(format!(
+        "set -e; umask 022; path={path}; dir={dir}\n\
+         if [ -d \"$path\" ]; then echo 'there is a folder of that name' >&2; exit 1; fi\n\
+         [ -d \"$dir\" ] || mkdir -p \"$dir\"\n\
+         part=$(mktemp \"$dir/.imgbake.XXXXXX\")\n\
+         trap 'rm -f \"$part\"' EXIT; trap 'exit 1' HUP INT TERM\n\
+         cat > \"$part\"\n\
+         got=$(wc -c < \"$part\")\n\
+         [ \"$got\" -eq {size} ] || {{ echo \"only $got of {size} bytes came\" >&2; exit 1; }}\n\
+         chown {owner} \"$part\"; chmod {mode:o} \"$part\"\n\
+         mv -f \"$part\" \"$path\"\n",
+        path = quote(path),
+        dir = quote(if folder.is_empty() { "/" } else { folder }),
+        owner = quote(owner),
+    ))
+}
+
+/// Refuses a path that is not absolute.
+fn absolute(path: &str) -> Result<(), CommError> {
+    if path.starts_with('/') && !path.contains('\0') {
+        return Ok(());
+    }
+    let text = format!("`{path}` is not an absolute path: paths in the machine start with /");
+    Err(CommError::new(CommErrorKind::Failed, text))
+}
+
+/// Runs a command that must succeed; `doing` begins its error.
+async fn checked(comm: &dyn Communicator, exec: Exec, doing: &str) -> Result<String, CommError> {
+    let (exit, out, err) = comm
+        .capture(exec.timeout(LIMIT))
+        .await
+        .map_err(|error| CommError::with(error.kind(), format!("{doing}: {error}"), error))?;
+    if exit.ok() { Ok(out) } else { Err(failed(doing, &exit, &err)) }
+}
+
+/// The error for a command that ended otherwise than well.
+fn failed(doing: &str, exit: &crate::Exit, err: &str) -> CommError {
+    let kind = if *exit == crate::Exit::Lost { CommErrorKind::Lost } else { CommErrorKind::Failed };
+    let err = err.trim();
+    let text = if err.is_empty() {
+        format!("{doing}: {exit}")
+    } else {
+        format!("{doing}: {err} ({exit})")
+    };
+    CommError::new(kind, text)
+}
