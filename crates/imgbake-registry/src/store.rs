@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind};
@@ -61,7 +62,10 @@ impl Store {
     }
 
     fn create(&self) -> Result<()> {
-        fs::create_dir_all(&self.root).map_err(io_at("make the folder", &self.root))?;
+        // Disks hold what only their owner should read, as the rest of IMGBAKE_HOME does.
+        let mut private = fs::DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private.create(&self.root).map_err(io_at("make the folder", &self.root))?;
         self.refuse_foreign()?;
         let _lock = self.lock()?;
         if self.is_marked()? {

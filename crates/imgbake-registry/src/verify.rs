@@ -52,12 +52,7 @@ pub(crate) fn newest(
 ) -> Result<Option<VerifyRecord>> {
     let owner = format!("the verify record of {name}@{digest}");
     let known = referrers(store, index, name, digest)?;
-    let is_record = |artifact: &Option<String>| artifact.as_deref() == Some(VERIFY);
-    let Some(last) = known.manifests.iter().rev().find(|entry| is_record(&entry.artifact_type))
-    else {
-        return Ok(None);
-    };
-    let manifest: Manifest = store.blobs.json(last, &owner)?;
+    let Some(manifest) = last_record(store, &known, &owner)? else { return Ok(None) };
     let [layer] = &manifest.layers[..] else {
         return Err(damaged(format!("{owner} has {} layers, not one", manifest.layers.len())));
     };
@@ -66,6 +61,19 @@ pub(crate) fn newest(
         return Err(damaged(format!("{owner} is about another version, {}", record.subject)));
     }
     Ok(Some(record))
+}
+
+fn last_record(store: &Store, known: &Index, owner: &str) -> Result<Option<Manifest>> {
+    for entry in known.manifests.iter().rev() {
+        // skopeo 1.9 leaves the type out when it copies a list: then the manifest itself tells.
+        if entry.artifact_type.as_deref().is_none_or(|artifact| artifact == VERIFY) {
+            let manifest: Manifest = store.blobs.json(entry, owner)?;
+            if manifest.is(VERIFY) {
+                return Ok(Some(manifest));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn referrers(store: &Store, index: &Index, name: &str, digest: &Digest) -> Result<Index> {

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, Capture, Naming, Registry, SegmentBlob};
 use imgbake_disk::{segment::SegmentWriter, zero::zero_runs};
 use imgbake_registry::Layout;
+use imgbake_runtime::job::new_id;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::record::{
     ChannelMove, DiskRecord, ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord,
@@ -33,15 +34,9 @@ impl Fixture {
     }
 
     pub(crate) fn job(&self) -> Job {
-        let home = Home::new(self.dir.join("home"));
-        Job::begin(
-            &home,
-            "test-1",
-            Cancel::new(),
-            Events::channel("test-1", Secrets::default()).0,
-            Secrets::default(),
-        )
-        .unwrap()
+        let (home, id) = (Home::new(self.dir.join("home")), new_id("test"));
+        let (events, _) = Events::channel(&id, Secrets::default());
+        Job::begin(&home, &id, Cancel::new(), events, Secrets::default()).unwrap()
     }
 
     pub(crate) fn path(&self, below: &str) -> Utf8PathBuf {

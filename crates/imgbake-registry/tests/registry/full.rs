@@ -5,7 +5,7 @@ use std::fs;
 use camino::Utf8PathBuf;
 use imgbake_build::{BuildErrorKind, Registry};
 use imgbake_registry::Layout;
-use imgbake_runtime::{Command, Tool};
+use imgbake_runtime::{Command, Tool, space::free_bytes};
 
 use crate::common::{Fixture, disk, names_in, publish};
 
@@ -26,7 +26,9 @@ async fn a_full_file_system_is_named_and_left_clean() {
     };
     // One has no room for bytes, the other for files: the first is refused, the second is undone.
     for mount in ["size=3m", "size=64m,nr_inodes=22"] {
-        inside(mount).run(&job).await.unwrap();
+        let output = inside(mount).output(&job).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{mount}: {said}{}", output.stderr);
     }
     job.end().unwrap();
 }
@@ -63,7 +65,8 @@ async fn child_fills() {
 
     // A disk that does not fit is told as well.
     let path = dir.join("small/disk.raw");
-    if let Ok(file) = fs::File::options().read(true).write(true).create_new(true).open(&path) {
+    if free_bytes(&path).unwrap() < first.disk.data_bytes {
+        let file = fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
         let error = layout.restore(&first.digest, file, Box::new(|_| {})).await.unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Full, "{error}");
     }
