@@ -1,6 +1,8 @@
 //! The registry in one local folder.
 
 use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -41,6 +43,16 @@ impl Layout {
     }
 }
 
+/// Ends the threads of a restore that nobody waits for any more.
+#[derive(Debug, Default)]
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[async_trait]
 impl Registry for Layout {
     async fn publish(
@@ -70,7 +82,9 @@ impl Registry for Layout {
         progress: Box<dyn FnMut(u64) + Send>,
     ) -> Result<()> {
         let digest = digest.clone();
-        self.run(move |store| restore::restore(store, &digest, &into, progress)).await
+        let stop = StopOnDrop::default();
+        let stopped = Arc::clone(&stop.0);
+        self.run(move |store| restore::restore(store, &digest, &into, progress, &stopped)).await
     }
 
     async fn record_verify(&self, name: &str, record: &VerifyRecord) -> Result<()> {

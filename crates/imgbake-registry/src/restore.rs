@@ -37,7 +37,7 @@ struct Restore<'a> {
     into: &'a File,
     /// Where `into` is, for errors.
     path: Utf8PathBuf,
-    stop: AtomicBool,
+    stop: &'a AtomicBool,
     next: AtomicUsize,
 }
 
@@ -48,14 +48,16 @@ struct Done {
     range: Option<(u64, u64)>,
 }
 
-/// Writes a version's disk into an empty file and proves it against the version's digest.
+/// Writes a version's disk into an empty file and proves it against the version's digest. Setting
+/// `stop` ends it early, with an error.
 pub(crate) fn restore(
     store: &Store,
     digest: &Digest,
     into: &File,
     progress: Box<dyn FnMut(u64) + Send>,
+    stop: &AtomicBool,
 ) -> Result<()> {
-    let restore = Restore::prepare(store, digest, into)?;
+    let restore = Restore::prepare(store, digest, into, stop)?;
     let (sender, receiver) = mpsc::channel();
     let restore = &restore;
     let (hashed, unpacked) = std::thread::scope(|scope| {
@@ -91,7 +93,12 @@ pub(crate) fn restore(
 }
 
 impl<'a> Restore<'a> {
-    fn prepare(store: &'a Store, digest: &Digest, into: &'a File) -> Result<Self> {
+    fn prepare(
+        store: &'a Store,
+        digest: &Digest,
+        into: &'a File,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
         let (label, manifest) = by_digest(store, &store.index()?, digest)?;
         let config: Config = store.blobs.json(&manifest.config, &label)?;
         if let Some(layer) = manifest.layers.iter().find(|layer| layer.media_type != SEGMENT) {
@@ -110,7 +117,7 @@ impl<'a> Restore<'a> {
         }
         space::require(&path, disk.data_bytes)?;
         into.set_len(disk.virtual_size).map_err(io_at("size", &path))?;
-        let (stop, next) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let next = AtomicUsize::new(0);
         Ok(Self { store, label, disk, layers: manifest.layers, into, path, stop, next })
     }
 

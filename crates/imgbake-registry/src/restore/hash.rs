@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
 use imgbake_disk::DiskHasher;
@@ -61,9 +62,11 @@ impl<'a> Hasher<'a> {
     /// Hashes up to `end`.
     fn advance(&mut self, end: u64) -> Result<()> {
         while self.sha256.position() < end {
+            self.go_on()?;
             let data = self.data_at(self.sha256.position()).min(end);
             while self.sha256.position() < data {
                 let len = (data - self.sha256.position()).min(HOLE_PIECE);
+                self.go_on()?;
                 self.sha256.update_zeros(len);
                 (self.progress)(self.sha256.position());
             }
@@ -76,7 +79,16 @@ impl<'a> Hasher<'a> {
         Ok(())
     }
 
+    /// An error once another thread failed, or nobody waits any more.
+    fn go_on(&self) -> Result<()> {
+        if self.restore.stop.load(Ordering::Relaxed) {
+            return Err(damaged(format!("unpacking {} was stopped", self.restore.label)));
+        }
+        Ok(())
+    }
+
     fn piece(&mut self, end: u64) -> Result<()> {
+        self.go_on()?;
         let at = self.sha256.position();
         let len = usize::try_from((end - at).min(PIECE)).unwrap_or(0);
         let bytes = &mut self.buffer[..len];
@@ -103,8 +115,8 @@ impl<'a> Hasher<'a> {
             return end;
         }
         match rustix::fs::seek(self.restore.into, SeekFrom::Hole(at)) {
-            Ok(hole) => hole.min(end),
-            Err(_) => end,
+            Ok(hole) if hole > at => hole.min(end),
+            _ => end,
         }
     }
 }

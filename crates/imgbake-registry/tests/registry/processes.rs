@@ -1,26 +1,29 @@
-//! Processes that publish at once.
+//! Processes that publish at once, and processes that are killed.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use camino::Utf8PathBuf;
 use imgbake_build::Registry;
 use imgbake_registry::Layout;
-use imgbake_runtime::Command;
+use imgbake_runtime::{Command, Tool};
+use imgbake_types::Digest;
+use serde_json::Value;
 
-use crate::common::{Fixture, disk, publish};
+use crate::common::{Fixture, disk, names_in, publish};
+
+const STRACE: Tool = Tool::new("strace", "strace");
+const CHILD: [&str; 3] = ["--ignored", "--exact", "processes::child_publishes"];
 
 #[tokio::test]
 async fn ten_processes_publish_ten_versions() {
     let fixture = Fixture::new();
     let job = fixture.job();
-    fs::write(fixture.dir.join("child"), "").unwrap();
-    let exe = Utf8PathBuf::from_path_buf(std::env::current_exe().unwrap()).unwrap();
-    let command = Command::new(exe)
-        .args(["--ignored", "--exact", "processes::child_publishes"])
-        .current_dir(fixture.dir.clone());
-    let children = (0..10).map(|_| command.run(&job));
-    let ended: Vec<_> = futures_join(children).await;
-    assert_eq!(ended.len(), 10);
+    let command = Command::new(exe()).args(CHILD).current_dir(fixture.dir.clone());
+    fs::write(fixture.dir.join("child"), "1").unwrap();
+    for ended in futures::future::join_all((0..10).map(|_| command.run(&job))).await {
+        ended.unwrap();
+    }
     let versions = fixture.layout.versions(Some("web")).await.unwrap();
     let names: Vec<_> = versions.iter().map(|version| version.version.to_string()).collect();
     assert_eq!(names, (1..=10).map(|n| format!("2026.11.23-{n}")).collect::<Vec<_>>());
@@ -28,24 +31,68 @@ async fn ten_processes_publish_ten_versions() {
     job.end().unwrap();
 }
 
-async fn futures_join<T, E: std::fmt::Debug>(
-    work: impl Iterator<Item = impl Future<Output = Result<T, E>>>,
-) -> Vec<T> {
-    let mut done = Vec::new();
-    for result in futures::future::join_all(work).await {
-        done.push(result.unwrap());
+/// `kill -9` as a process is about to make something durable, name it or take it away: at every one
+/// of these calls of a publish.
+#[tokio::test]
+async fn a_publish_that_is_killed_at_any_call_leaves_nothing_or_the_version() {
+    let fixture = Fixture::new();
+    let job = fixture.job();
+    let mut seed = 0;
+    let mut kills = 0;
+    for call in ["fsync", "?rename", "?renameat", "?renameat2", "?unlink", "unlinkat"] {
+        for number in 1.. {
+            seed += 1;
+            fs::write(fixture.dir.join("child"), seed.to_string()).unwrap();
+            let inject = format!("inject={call}:signal=SIGKILL:when={number}");
+            let command =
+                STRACE.command().unwrap().args(["-f", "-qq", "-o", "/dev/null", "-e", &inject]);
+            let command = command.arg(exe()).args(CHILD).current_dir(fixture.dir.clone());
+            let survived = command.output(&job).await.unwrap().status.success();
+            check_after(&fixture, seed, survived).await;
+            if survived {
+                break;
+            }
+            kills += 1;
+            assert!(kills < 100, "it ends");
+        }
     }
-    done
+    assert!(kills >= 12, "only {kills} kills: was the publish traced?");
+    job.end().unwrap();
 }
 
-/// One of the ten, started by the test above in its folder.
-#[tokio::test]
-#[ignore = "started by ten_processes_publish_ten_versions"]
-async fn child_publishes() {
-    if !fs::exists("child").unwrap() {
-        return;
+/// A swept layout holds whole versions and nothing else.
+async fn check_after(fixture: &Fixture, seed: u64, survived: bool) {
+    fixture.layout.sweep().await.unwrap();
+    assert!(names_in(&fixture.path("publishing")).is_empty());
+    let versions = fixture.layout.versions(None).await.unwrap();
+    let mut needed = BTreeSet::new();
+    for version in &versions {
+        needed.insert(version.digest.hex().to_owned());
+        let manifest: Value =
+            serde_json::from_slice(&fs::read(fixture.blob(&version.digest)).unwrap()).unwrap();
+        for part in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+            needed.insert(part["digest"].as_str().unwrap().replace("sha256:", ""));
+        }
     }
+    assert_eq!(fixture.blobs(), needed.into_iter().collect::<Vec<_>>());
+    let last = versions.last();
+    let is_there = last.is_some_and(|version| version.disk.sha256 == Digest::sha256(disk(seed)));
+    assert!(is_there || !survived);
+    if let Some(version) = last.filter(|_| is_there) {
+        assert!(fixture.restore(&version.digest).await.unwrap() == disk(seed));
+    }
+}
+
+fn exe() -> Utf8PathBuf {
+    Utf8PathBuf::from_path_buf(std::env::current_exe().unwrap()).unwrap()
+}
+
+/// Publishes one version: started by the tests above in their folder.
+#[tokio::test]
+#[ignore = "started by other tests"]
+async fn child_publishes() {
+    let Ok(seed) = fs::read_to_string("child") else { return };
     let dir = Utf8PathBuf::from_path_buf(std::env::current_dir().unwrap()).unwrap();
     let layout = Layout::open(dir.join("registry")).unwrap();
-    publish(&layout, &dir, "web", 1).await.unwrap();
+    publish(&layout, &dir, "web", seed.parse().unwrap()).await.unwrap();
 }
