@@ -8,6 +8,7 @@ mod damage;
 mod full;
 mod kills;
 mod names;
+mod order;
 mod processes;
 mod skopeo;
 mod versions;

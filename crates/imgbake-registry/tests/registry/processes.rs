@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::common::{Fixture, disk, names_in, publish};
 
-const STRACE: Tool = Tool::new("strace", "strace");
-const CHILD: [&str; 3] = ["--ignored", "--exact", "processes::child_publishes"];
+pub(crate) const STRACE: Tool = Tool::new("strace", "strace");
+pub(crate) const CHILD: [&str; 3] = ["--ignored", "--exact", "processes::child_publishes"];
 
 #[tokio::test]
 async fn ten_processes_publish_ten_versions() {
@@ -83,7 +83,7 @@ async fn check_after(fixture: &Fixture, seed: u64, survived: bool) {
     }
 }
 
-fn exe() -> Utf8PathBuf {
+pub(crate) fn exe() -> Utf8PathBuf {
     Utf8PathBuf::from_path_buf(std::env::current_exe().unwrap()).unwrap()
 }
 
