@@ -16,6 +16,9 @@ use crate::{CommError, CommErrorKind, Exec, Exit};
 
 /// Bytes of standard input that are read at a time; the channel cuts them to the server's packets.
 const CHUNK: usize = 128 << 10;
+/// How long to wait for more output of a command that has ended. The server closes the channel when the
+/// last process lets go of the output: a daemon that the command started never does.
+const LINGER: Duration = Duration::from_secs(5);
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
 
@@ -71,6 +74,8 @@ async fn run_now(
         }
     };
     open.ended = true;
+    // Only a channel that a daemon holds is open still: it must not count as one of our sessions.
+    let _ = open.writer.close().await;
     Ok(exit)
 }
 
@@ -94,22 +99,29 @@ async fn read(
     output: OutputSink<'_>,
     command: &str,
 ) -> Result<Exit, CommError> {
-    let mut exit = Exit::Lost;
-    while let Some(message) = reader.wait().await {
+    let mut exit = None;
+    loop {
+        let message = match exit {
+            None => reader.wait().await,
+            Some(_) => timeout(LINGER, reader.wait()).await.unwrap_or(None),
+        };
         match message {
-            ChannelMsg::Data { data } => output(Stream::Stdout, &data),
-            ChannelMsg::ExtendedData { data, ext: STDERR } => output(Stream::Stderr, &data),
-            ChannelMsg::ExitStatus { exit_status } => exit = Exit::Code(exit_status.cast_signed()),
-            ChannelMsg::ExitSignal { signal_name, .. } => exit = Exit::Signal(signal(&signal_name)),
-            ChannelMsg::Failure => {
+            Some(ChannelMsg::Data { data }) => output(Stream::Stdout, &data),
+            Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => output(Stream::Stderr, &data),
+            Some(ChannelMsg::ExitStatus { exit_status }) => {
+                exit = Some(Exit::Code(exit_status.cast_signed()))
+            }
+            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+                exit = Some(Exit::Signal(signal(&signal_name)))
+            }
+            Some(ChannelMsg::Failure) => {
                 let text = format!("the machine's ssh server refuses to run `{}`", brief(command));
                 return Err(CommError::new(CommErrorKind::Failed, text));
             }
-            ChannelMsg::Close => break,
-            _ => {}
+            Some(ChannelMsg::Close) | None => return Ok(exit.unwrap_or(Exit::Lost)),
+            Some(_) => {}
         }
     }
-    Ok(exit)
 }
 
 fn signal(signal: &Sig) -> String {

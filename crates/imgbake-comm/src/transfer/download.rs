@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use imgbake_types::event::Stream;
 
 use super::unpack::{Pieces, unpack};
@@ -17,13 +17,9 @@ const WAITING: usize = 64;
 /// Bytes of the machine's error output that are kept.
 const MOST_ERROR: usize = 8 << 10;
 
-/// Where [`download_file`] writes until the file is whole: record it in the job's journal first.
-pub fn part_path(host: &Utf8Path) -> Utf8PathBuf {
-    Utf8PathBuf::from(format!("{host}.imgbake-part"))
-}
-
-/// Copies a file of the machine to a file of the host, in place of what was there: whole or not at
-/// all. The host's folder must be there.
+/// Copies a file of the machine to a file of the host, over what is there. Give it a name in the job's
+/// folder and rename that: a failed copy removes it, a killed one leaves a part. The host's folder must
+/// be there.
 ///
 /// # Errors
 /// A file that is not there or is none, a host path that cannot be written, a lost connection.
@@ -34,20 +30,19 @@ pub async fn download_file(
 ) -> Result<u64, CommError> {
     absolute(path)?;
     let doing = format!("cannot copy {path} of the machine to {host}");
-    let part = part_path(host);
     let unwritable = |source: io::Error| {
         CommError::with(CommErrorKind::Io, format!("{doing}: {source}"), source)
     };
-    let mut file = File::create(&part).map_err(unwritable)?;
+    let mut file = File::create(host).map_err(unwritable)?;
     let mut done =
         stream(comm, &format!("cat {}", quote(path)), &doing, |bytes| file.write_all(bytes)).await;
     if done.is_ok()
-        && let Err(error) = file.sync_all().and_then(|()| fs::rename(&part, host))
+        && let Err(error) = file.sync_all()
     {
         done = Err(unwritable(error));
     }
     if done.is_err() {
-        let _ = fs::remove_file(&part);
+        let _ = fs::remove_file(host);
     }
     done
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use tokio::io::AsyncReadExt;
 
-pub use download::{download_dir, download_file, part_path};
+pub use download::{download_dir, download_file};
 pub use folder::upload_dir;
 
 use crate::shell::quote;

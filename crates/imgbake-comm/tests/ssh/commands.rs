@@ -96,6 +96,20 @@ async fn a_command_need_not_read_its_input() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_holds_the_output_holds_nobody() {
+    let sshd = Sshd::start();
+    let ssh = sshd.connect().await;
+    let pid = sshd.dir.path().join("pid");
+    let command = format!("sleep 3600 & echo $! >{}; echo done; exit 3", pid.display());
+    let mut out = String::new();
+    let mut sink = |_: Stream, bytes: &[u8]| out.push_str(std::str::from_utf8(bytes).unwrap());
+    let ended = ssh.run(Exec::new(command), &mut sink).await.unwrap();
+    assert_eq!((ended, out.as_str()), (Exit::Code(3), "done\n"));
+    // The daemon lives on.
+    assert_eq!(exit(&ssh, &format!("kill $(cat {})", pid.display())).await, Exit::Code(0));
+}
+
+#[tokio::test]
 async fn ends_what_takes_too_long() {
     let sshd = Sshd::start();
     let ssh = sshd.connect().await;
