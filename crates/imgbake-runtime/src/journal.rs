@@ -27,7 +27,7 @@ pub enum Entry {
         /// The program.
         program: String,
     },
-    /// A file or folder under `IMGBAKE_HOME`.
+    /// A file or folder under `IMGBAKE_HOME`, or one elsewhere whose name holds the job's.
     Path {
         /// Where.
         path: Utf8PathBuf,
@@ -132,7 +132,7 @@ fn sweep_one(
     let mut paths = 0;
     for entry in &entries {
         if let Entry::Path { path } = entry
-            && path.starts_with(home.root())
+            && is_ours(home, job, path)
             && path.symlink_metadata().is_ok()
         {
             crate::job::remove_path(path)?;
@@ -141,6 +141,14 @@ fn sweep_one(
     }
     fs::remove_file(path).map_err(io_at("remove the journal", path))?;
     Ok(Some(Swept { job: job.to_owned(), processes, paths }))
+}
+
+/// Whether a journal may have a path removed: a damaged journal must not reach the user's files.
+/// Outside the home, only names that the job's own name is part of.
+fn is_ours(home: &Home, job: &str, path: &Utf8Path) -> bool {
+    let plain = path.components().all(|part| part != camino::Utf8Component::ParentDir);
+    let inside = path.starts_with(home.root()) && path != home.root();
+    plain && (inside || path.file_name().is_some_and(|name| name.contains(job)))
 }
 
 /// Kills every process that carries the job's mark, until none is left; gives how many.

@@ -4,10 +4,16 @@
 #![expect(clippy::disallowed_methods, reason = "tests run the program and its users' tools")]
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
+mod bootstrap;
 mod guest;
 mod home;
+mod plain;
+mod small;
 mod turns;
 
+pub use bootstrap::{bootstrap_digest, repository};
 pub use guest::{tiny_guest, tiny_template};
 pub use home::{Run, TestHome, program, run_tool};
+pub use plain::{Identity, PlainGuest};
+pub use small::{can_mount, run_on_small_disk};
 pub use turns::{Turn, turn};

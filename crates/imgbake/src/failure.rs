@@ -58,6 +58,11 @@ impl Failure {
         Self::plain(Code::Usage, message)
     }
 
+    /// This machine lacks something.
+    pub fn lacking(message: impl Into<String>) -> Self {
+        Self::plain(Code::Lacking, message)
+    }
+
     /// A mistake of ours.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::plain(Code::Failed, message)

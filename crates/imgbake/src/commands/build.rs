@@ -108,12 +108,9 @@ async fn enter(
 ) -> Result<(), Failure> {
     let from = Reference::tag(&version.name, version.version.as_str());
     let gates = rooms::gates();
-    imgbake_bless::promote(&*rooms.registry, &gates, &from, channel, &app.config.who, "build", None).await?;
-    job.events().tell(EventKind::ChannelMoved {
-        channel: Reference::tag(&version.name, channel),
-        version: version.version.to_string(),
-        digest: version.digest.clone(),
-    });
+    let promotion =
+        imgbake_bless::promote(&*rooms.registry, &gates, &from, channel, &app.config.who, "build", None).await?;
+    super::promote::tell(job, &promotion);
     Ok(())
 }
 

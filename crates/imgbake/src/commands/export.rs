@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::capture::disk_error;
-use imgbake_build::{BuildError, BuildErrorKind, Registry};
+use imgbake_build::{BuildError, Registry};
 use imgbake_disk::image::DiskFormat;
 use imgbake_disk::{DiskImage, DiskSource, ExportFormat, ExportOptions};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::journal::{Entry, sync_dir};
 use imgbake_runtime::{Job, StageGuard};
 use imgbake_types::record::VersionView;
-use imgbake_types::{Digest, Stage};
+use imgbake_types::{Digest, Reference, Stage};
 use sha2::Digest as _;
 
 use crate::failure::Failure;
@@ -135,13 +135,17 @@ fn hash(path: &Utf8Path) -> std::io::Result<(Digest, u64)> {
 }
 
 /// The version that a reference names, for commands that work on one.
-pub(super) async fn resolve(
-    registry: &dyn Registry,
-    reference: &imgbake_types::Reference,
-) -> Result<VersionView, Failure> {
-    if let Some(host) = &reference.host {
-        let words = format!("`{reference}` names the registry {host}: this imgbake reads its local one only");
-        return Err(BuildError::new(BuildErrorKind::Usage, words).into());
-    }
+pub(super) async fn resolve(registry: &dyn Registry, reference: &Reference) -> Result<VersionView, Failure> {
+    local(reference)?;
     Ok(registry.resolve(reference).await?)
+}
+
+/// Refuses a reference to a registry that this imgbake cannot reach.
+pub(super) fn local(reference: &Reference) -> Result<(), Failure> {
+    match &reference.host {
+        None => Ok(()),
+        Some(host) => Err(Failure::usage(format!(
+            "`{reference}` names the registry {host}: this imgbake knows its local registry only"
+        ))),
+    }
 }

@@ -1,6 +1,7 @@
 //! `imgbake promote`
 
-use imgbake_runtime::Secrets;
+use imgbake_bless::Promotion;
+use imgbake_runtime::{Job, Secrets};
 use imgbake_types::{EventKind, Reference};
 
 use super::export;
@@ -18,21 +19,27 @@ pub(super) async fn run(
     events: &EventArgs,
 ) -> Result<(), Failure> {
     let registry = rooms::registry(&app.home)?;
-    let version = export::resolve(&*registry, reference).await?;
+    export::local(reference)?;
     let (job, listener) = app.begin("promote", events, Secrets::default())?;
     let gates = rooms::gates();
-    let moved =
+    let promoted =
         imgbake_bless::promote(&*registry, &gates, reference, to, &app.config.who, "promote", reason).await;
-    if moved.is_ok() {
-        job.events().tell(EventKind::ChannelMoved {
-            channel: Reference::tag(&version.name, to),
-            version: version.version.to_string(),
-            digest: version.digest.clone(),
-        });
+    if let Ok(promotion) = &promoted {
+        tell(&job, promotion);
     }
     job.end()?;
     drop(job);
     listener.end().await?;
-    moved?;
-    Ok(())
+    app.print(&format!("{}\n", promoted?.describe()))
+}
+
+/// Tells a move as an event; a channel that was there already did not move.
+pub(super) fn tell(job: &Job, promotion: &Promotion) {
+    if promotion.moved.is_some() {
+        job.events().tell(EventKind::ChannelMoved {
+            channel: Reference::tag(&promotion.version.name, &promotion.channel),
+            version: promotion.version.version.to_string(),
+            digest: promotion.version.digest.clone(),
+        });
+    }
 }

@@ -1,0 +1,155 @@
+//! The command line without guests: what a user sees of mistakes and of an empty home.
+#![expect(clippy::disallowed_methods, reason = "tests run the program")]
+
+use std::process::{Command, Output};
+
+struct Home(tempfile::TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imgbake"));
+        command.env("IMGBAKE_HOME", self.0.path().join("home")).env("NO_COLOR", "1").current_dir(self.0.path());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> (i32, String, String) {
+        read(self.command().args(args).output().unwrap())
+    }
+}
+
+fn read(output: Output) -> (i32, String, String) {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+const GOOD: &str = "[image]\nname = \"web\"\n[source]\nbootstrap = { distribution = \"debian\", suite = \"bookworm\" }\n";
+
+#[test]
+fn every_mistake_at_once_with_its_place() {
+    let home = Home::new();
+    let bad = home.write(
+        "bad.toml",
+        "[image]\nnmae = \"web\"\n[source]\nurl = \"x.qcow2\"\n[builder.qemu]\ncpus = \"two\"\nmemory = \"1 gig\"\n",
+    );
+    let (code, out, err) = home.run(&["validate", &bad]);
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    for words in ["nmae", "name", "checksum", "cpus", "memory", "bad.toml:2", "bad.toml:6", "bad.toml:7", "errors"] {
+        assert!(err.contains(words), "{words}: {err}");
+    }
+}
+
+#[test]
+fn a_good_template_is_valid_and_its_plan_has_keys() {
+    let home = Home::new();
+    let good = home.write("good.toml", GOOD);
+    let (code, out, err) = home.run(&["validate", &good]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("valid"), "{out}");
+    let (code, out, err) = home.run(&["plan", &good, "--json"]);
+    assert_eq!(code, 0, "{err}");
+    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(plan["steps"].as_array().unwrap().len(), 5);
+    assert!(plan["steps"][0]["key"].as_str().unwrap().starts_with("sha256:"));
+    let (code, out, _) = home.run(&["plan", &good]);
+    assert!(code == 0 && out.contains("bootstrap") && out.contains("machine-id"), "{out}");
+}
+
+#[test]
+fn a_sensitive_value_is_in_no_plan() {
+    let home = Home::new();
+    let template = home.write(
+        "t.toml",
+        &format!(
+            "{GOOD}[variables.token]\nsensitive = true\n[[provision]]\ntype = \"shell\"\ninline = [\"use\"]\n\
+             env = {{ T = \"{{{{ var.token }}}}\" }}\n"
+        ),
+    );
+    let mut command = home.command();
+    command.env("IMGBAKE_VAR_token", "hunter2hunter2").args(["plan", &template, "--json"]);
+    let (code, out, err) = read(command.output().unwrap());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("⟦secret:token⟧") && !out.contains("hunter2"), "{out}");
+    let (code, _, err) = home.run(&["plan", &template]);
+    assert_eq!(code, 2);
+    assert!(err.contains("token"), "{err}");
+}
+
+#[test]
+fn an_empty_home_has_no_images_and_says_so() {
+    let home = Home::new();
+    let (code, out, err) = home.run(&["images"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.contains("no versions yet"), "{err}");
+    assert_eq!(home.run(&["images", "--json"]).1.trim(), "[]");
+    let (code, _, err) = home.run(&["show", "web:dev"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("web"), "{err}");
+    let (code, _, err) = home.run(&["promote", "web:dev", "--to", "prod"]);
+    assert_eq!(code, 1, "{err}");
+    assert_eq!(home.run(&["history", "web"]).0, 2);
+    assert_eq!(home.run(&["show", "No:Such:Ref"]).0, 2);
+}
+
+#[test]
+fn init_writes_a_template_that_is_valid() {
+    let home = Home::new();
+    let (code, out, err) = home.run(&["init", "My Web"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("imgbake build My Web/image.toml"), "{out}");
+    assert_eq!(home.run(&["validate", "My Web/image.toml"]).0, 0);
+    let (code, _, err) = home.run(&["init", "My Web"]);
+    assert!(code == 2 && err.contains("exists already"), "{err}");
+}
+
+#[test]
+fn a_missing_program_is_named_with_its_package() {
+    let home = Home::new();
+    let good = home.write("good.toml", GOOD);
+    let mut command = home.command();
+    // No PATH, and administrators' folders hidden behind empty ones.
+    command.env("PATH", "/nonexistent").args(["build", &good]);
+    let (code, _, err) = read(command.output().unwrap());
+    assert_eq!(code, 4, "{err}");
+    assert!(err.contains("mmdebstrap") && err.contains("apt-get install"), "{err}");
+}
+
+#[test]
+fn settings_come_in_layers() {
+    let home = Home::new();
+    home.write("imgbake.toml", "on_error = \"keep\"\nprogress = \"plain\"\n");
+    let (code, out, err) = home.run(&["doctor", "--json"]);
+    assert!(code == 0 || code == 4, "{err}");
+    let doctor: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let of = |name: &str| {
+        doctor["settings"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+    };
+    assert_eq!(of("on_error")["value"], "keep");
+    assert!(of("on_error")["origin"].as_str().unwrap().ends_with("imgbake.toml"));
+    assert_eq!(of("home")["origin"], "IMGBAKE_HOME");
+    let (_, out, _) = home.run(&["doctor", "--json", "--progress", "quiet"]);
+    assert!(out.contains("\"flag\""), "{out}");
+    home.write("imgbake.toml", "on_error = \"explode\"\n");
+    let (code, _, err) = home.run(&["images"]);
+    assert!(code == 2 && err.contains("cleanup, keep, ask"), "{err}");
+    home.write("imgbake.toml", "onerror = 1\n");
+    assert_eq!(home.run(&["images"]).0, 2);
+}
+
+#[test]
+fn manuals_and_completions_are_written() {
+    let home = Home::new();
+    let (code, out, _) = home.run(&["completions", "bash"]);
+    assert!(code == 0 && out.contains("_imgbake"));
+    assert_eq!(home.run(&["man", "man"]).0, 0);
+    assert!(home.0.path().join("man/imgbake-build.1").exists());
+}
