@@ -1,0 +1,211 @@
+//! What runs a machine's instructions: KVM where a guest was seen to run under it, else TCG.
+//!
+//! An openable `/dev/kvm` proves nothing. The proof is a guest of our own (`accel/stub.s`) that must
+//! get through 64-bit kernel mode within a few seconds. Its result holds until the host boots again,
+//! for one QEMU and one processor model, and is remembered in `IMGBAKE_HOME/cache/kvm.json`.
+
+use std::fs;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_runtime::error::io_at;
+use imgbake_runtime::{Command, Job};
+use imgbake_types::Arch;
+use imgbake_types::spec::{Accel, QemuSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::argv::{Engine, accel_option, cpu_model};
+use crate::probe::{Qemu, tool};
+
+/// The guest of the proof: one boot sector, assembled from `accel/stub.s`.
+const STUB: &[u8] = include_bytes!("accel/stub.bin");
+
+/// How QEMU ends when the stub got through: isa-debug-exit gives `(value << 1) | 1`.
+const PROVED: i32 = (0x2a << 1) | 1;
+
+/// How long the stub may take. Firmware and stub need well under a second where KVM is real.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// SeaBIOS reads no smaller disk.
+const STUB_DISK: u64 = 1 << 20;
+
+/// Whether machines can run under KVM here, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether they can.
+    pub works: bool,
+    /// What was seen.
+    pub reason: String,
+}
+
+impl Verdict {
+    fn no(reason: impl Into<String>) -> Self {
+        Self { works: false, reason: reason.into() }
+    }
+}
+
+/// What a template's `accel` means on this host; `auto` proves KVM first.
+pub(crate) async fn engine(
+    job: &Job,
+    arch: Arch,
+    spec: &QemuSpec,
+    qemu: &Qemu,
+) -> Result<Engine, BuildError> {
+    if spec.accel == Accel::Tcg {
+        return Ok(Engine::Tcg);
+    }
+    let verdict = kvm(job, arch, spec.cpu.as_deref(), qemu).await?;
+    match (verdict.works, spec.accel) {
+        (true, _) => Ok(Engine::Kvm),
+        (false, Accel::Kvm) => Err(BuildError::new(
+            BuildErrorKind::Lacking,
+            format!("`accel = \"kvm\"`, but no machine runs under KVM here: {}", verdict.reason),
+        )
+        .help(
+            "use `accel = \"auto\"` or `accel = \"tcg\"`, or a host with hardware virtualization",
+        )),
+        (false, _) => {
+            tracing::debug!(reason = verdict.reason, "KVM is not used");
+            Ok(Engine::Tcg)
+        }
+    }
+}
+
+/// Whether machines of an architecture can run under KVM here: looked up, or else proved.
+pub(crate) async fn kvm(
+    job: &Job,
+    arch: Arch,
+    cpu: Option<&str>,
+    qemu: &Qemu,
+) -> Result<Verdict, BuildError> {
+    if arch != Arch::host() {
+        return Ok(Verdict::no(format!("this machine is {}, not {arch}", Arch::host())));
+    }
+    if let Err(reason) = device(Utf8Path::new("/dev/kvm")) {
+        return Ok(Verdict::no(reason));
+    }
+    let proof = Proof { qemu: qemu.version.clone(), cpu: cpu_model(arch, Engine::Kvm, cpu) };
+    let mut memory = Memory::load(job);
+    if let Some(verdict) = memory.find(&proof) {
+        return Ok(verdict.clone());
+    }
+    let verdict = match arch {
+        Arch::X86_64 => prove(job, Engine::Kvm, &proof.cpu).await?,
+        // There is no stub for aarch64 yet, and a guest that hangs is worse than a slow one.
+        Arch::Aarch64 => Verdict::no("on aarch64 imgbake cannot prove KVM yet"),
+    };
+    memory.proofs.push((proof, verdict.clone()));
+    memory.save(job);
+    Ok(verdict)
+}
+
+/// Whether the device can be opened at all: cheap, and with a better reason than QEMU's.
+fn device(path: &Utf8Path) -> Result<(), String> {
+    match fs::OpenOptions::new().read(true).write(true).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(format!("there is no {path}"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            Err(format!("{path} is not open to this user: add the user to the group `kvm`"))
+        }
+        Err(error) => Err(format!("{path}: {error}")),
+    }
+}
+
+/// Runs the stub.
+async fn prove(job: &Job, engine: Engine, cpu: &str) -> Result<Verdict, BuildError> {
+    let disk = stub_disk(job)?;
+    let command = stub_command(&disk, engine, cpu)?;
+    let ended = job.cancel().run(tokio::time::timeout(LIMIT, command.output(job))).await?;
+    Ok(match ended {
+        // The command is dropped, and with it the process.
+        Err(_) => Verdict::no(format!(
+            "a test guest did not get through 64-bit kernel mode within {} s (processor model {cpu})",
+            LIMIT.as_secs()
+        )),
+        Ok(output) => {
+            let output = output?;
+            if output.status.code() == Some(PROVED) {
+                Verdict { works: true, reason: format!("a test guest ran (processor model {cpu})") }
+            } else {
+                let words =
+                    output.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+                Verdict::no(
+                    format!("a test guest ended QEMU ({}) {words}", output.status)
+                        .trim_end()
+                        .to_owned(),
+                )
+            }
+        }
+    })
+}
+
+fn stub_disk(job: &Job) -> Result<Utf8PathBuf, BuildError> {
+    let path = job.work().join("kvm-proof.img");
+    fs::write(&path, STUB).map_err(io_at("write", &path))?;
+    let file = fs::OpenOptions::new().write(true).open(&path).map_err(io_at("open", &path))?;
+    file.set_len(STUB_DISK).map_err(io_at("write", &path))?;
+    Ok(path)
+}
+
+fn stub_command(disk: &Utf8Path, engine: Engine, cpu: &str) -> Result<Command, BuildError> {
+    let disk = serde_json::json!({"driver": "raw", "node-name": "stub", "read-only": true,
+        "file": {"driver": "file", "filename": disk, "read-only": true}});
+    Ok(tool(Arch::X86_64)
+        .command()?
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "64"])
+        .args(["-accel", accel_option(engine), "-cpu", cpu])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"])
+        .args(["-blockdev", &disk.to_string(), "-device", "virtio-blk-pci,drive=stub,bootindex=1"]))
+}
+
+/// What a proof holds for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Proof {
+    qemu: String,
+    cpu: String,
+}
+
+/// The proofs since this host booted.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Memory {
+    boot_id: String,
+    proofs: Vec<(Proof, Verdict)>,
+}
+
+impl Memory {
+    fn path(job: &Job) -> Utf8PathBuf {
+        job.home().cache().join("kvm.json")
+    }
+
+    /// What was learnt since the host booted; anything unreadable is as good as nothing.
+    fn load(job: &Job) -> Self {
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot_id = boot_id.trim().to_owned();
+        let known = fs::read(Self::path(job))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
+        match known {
+            Some(memory) if memory.boot_id == boot_id => memory,
+            _ => Self { boot_id, proofs: Vec::new() },
+        }
+    }
+
+    fn find(&self, proof: &Proof) -> Option<&Verdict> {
+        self.proofs.iter().find(|(known, _)| known == proof).map(|(_, verdict)| verdict)
+    }
+
+    /// Keeps it, as a whole or not at all. A memory that cannot be kept costs the next build a proof.
+    fn save(&self, job: &Job) {
+        let new = job.work().join("kvm.json");
+        let written = serde_json::to_vec(self).map(|bytes| fs::write(&new, bytes));
+        if matches!(written, Ok(Ok(()))) && fs::rename(&new, Self::path(job)).is_err() {
+            tracing::debug!("what was learnt of KVM could not be kept");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+//! A boot loader's configuration: which kernel it starts first, and how. Pure.
+//!
+//! Format: GNU GRUB manual, "Writing full configuration files directly". Only what generated files
+//! hold is understood: words without quotes; anything else gives no entry.
+
+/// What a GRUB configuration starts first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The kernel's path in the file system that GRUB reads.
+    pub kernel: String,
+    /// The initial RAM disk's path there.
+    pub initrd: Option<String>,
+    /// The command line, without GRUB's own variables.
+    pub cmdline: String,
+}
+
+/// The first entry of a `grub.cfg`, or why there is none that we can start.
+pub fn first_entry(text: &str) -> Result<Entry, String> {
+    let mut lines = text.lines().map(str::trim);
+    let (linux, words) = lines
+        .by_ref()
+        .find_map(|line| Some((line, command(line, &["linux", "linux16", "linuxefi"])?)))
+        .ok_or("grub.cfg has no `linux` line")?;
+    if linux.contains(['\'', '"', '\\']) {
+        return Err(format!("grub.cfg has quotes in `{linux}`"));
+    }
+    let (kernel, options) = words.split_first().ok_or("grub.cfg names no kernel")?;
+    let options: Vec<&str> =
+        options.iter().copied().filter(|word| !word.starts_with('$')).collect();
+    if !options.iter().any(|word| word.starts_with("root=")) {
+        return Err("grub.cfg's first entry has no root=".to_owned());
+    }
+    let initrd = lines
+        .take_while(|line| command(line, &["menuentry", "linux"]).is_none())
+        .find_map(|line| command(line, &["initrd", "initrd16", "initrdefi"]));
+    let initrd = match initrd.as_deref() {
+        None | Some([]) => None,
+        Some([one]) => Some((*one).to_owned()),
+        Some(_) => return Err("grub.cfg's first entry has several initrds".to_owned()),
+    };
+    Ok(Entry { kernel: (*kernel).to_owned(), initrd, cmdline: options.join(" ") })
+}
+
+/// The words after a command, if the line is one of these commands.
+fn command<'a>(line: &'a str, names: &[&str]) -> Option<Vec<&'a str>> {
+    let mut words = line.split_whitespace();
+    let name = words.next()?;
+    names.contains(&name).then(|| words.collect())
+}
+
+/// A command line that surely speaks to the serial console, so that a failed boot can be read.
+pub fn with_console(cmdline: &str, console: &str) -> String {
+    let spoken = |word: &str| {
+        word.strip_prefix("console=").is_some_and(|value| value.split(',').next() == Some(console))
+    };
+    if cmdline.split_whitespace().any(spoken) {
+        return cmdline.to_owned();
+    }
+    format!("{cmdline} console={console}").trim_start().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "
+set timeout=0
+menuentry 'Debian GNU/Linux' --class debian {
+\tsearch --no-floppy --fs-uuid --set=root 1111
+\techo\t'Loading Linux 6.1.0 ...'
+\tlinux\t/boot/vmlinuz-6.1.0-56-cloud-amd64 root=UUID=1111 ro  console=tty0 $vt_handoff
+\tinitrd\t/boot/initrd.img-6.1.0-56-cloud-amd64
+}
+menuentry 'Old' {
+\tlinux /boot/vmlinuz-5.10 root=UUID=1111 ro
+\tinitrd /boot/initrd.img-5.10
+}
+";
+
+    #[test]
+    fn takes_the_first_entry() {
+        let entry = first_entry(DEBIAN).unwrap();
+        assert_eq!(entry.kernel, "/boot/vmlinuz-6.1.0-56-cloud-amd64");
+        assert_eq!(entry.initrd.as_deref(), Some("/boot/initrd.img-6.1.0-56-cloud-amd64"));
+        assert_eq!(entry.cmdline, "root=UUID=1111 ro console=tty0");
+    }
+
+    #[test]
+    fn the_initrd_is_the_same_entrys() {
+        let entry = first_entry("linux /a root=/dev/vda1\nmenuentry x {\ninitrd /b\n}").unwrap();
+        assert_eq!(entry.initrd, None);
+    }
+
+    #[test]
+    fn says_what_it_does_not_understand() {
+        for (text, why) in [
+            ("", "no `linux` line"),
+            ("blscfg\n", "no `linux` line"),
+            ("linux\n", "names no kernel"),
+            ("linux /a ro\n", "no root="),
+            ("linux /a root=/dev/vda1 x=\"a b\"\n", "quotes"),
+            ("linux /a root=/dev/vda1\ninitrd /a /b\n", "several"),
+        ] {
+            let error = first_entry(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn adds_a_console_that_is_not_there() {
+        for (cmdline, expected) in [
+            ("ro", "ro console=ttyS0"),
+            ("", "console=ttyS0"),
+            ("console=tty0 ro", "console=tty0 ro console=ttyS0"),
+            ("console=ttyS0,115200n8 ro", "console=ttyS0,115200n8 ro"),
+            ("console=ttyS01", "console=ttyS01 console=ttyS0"),
+        ] {
+            assert_eq!(with_console(cmdline, "ttyS0"), expected);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One running QEMU machine, as the runner sees it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, BuildErrorKind, Machine, Seed};
+use imgbake_comm::shell::quote;
+use imgbake_comm::ssh::Ssh;
+use imgbake_comm::{CommError, CommErrorKind, Communicator};
+use imgbake_runtime::{Job, space};
+use serde_json::json;
+
+use crate::launch::{Files, Launched, wait_for};
+use crate::state::{Allowed, Fault, State};
+
+/// Lines of the console in an error.
+const TAIL: usize = 20;
+
+/// How long QEMU may take to end when it is told to.
+const QUIT_LIMIT: Duration = Duration::from_secs(5);
+
+/// One running QEMU machine.
+#[derive(Debug)]
+pub(crate) struct QemuMachine {
+    pub(crate) name: String,
+    pub(crate) job: Job,
+    pub(crate) files: Files,
+    pub(crate) seed: Seed,
+    pub(crate) disk: Utf8PathBuf,
+    pub(crate) launched: Launched,
+    pub(crate) allowed: Allowed,
+}
+
+impl QemuMachine {
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.launched.port).into()
+    }
+
+    fn state(&self) -> State {
+        self.launched.state.borrow().clone()
+    }
+
+    /// The console's last lines, as an error's last part.
+    fn tail(&self) -> String {
+        let tail = self.launched.console.tail(TAIL);
+        if tail.is_empty() {
+            return "\nits console showed nothing".to_owned();
+        }
+        format!("\nits console's last lines:\n{tail}")
+    }
+
+    fn error(&self, kind: BuildErrorKind, what: &str) -> BuildError {
+        BuildError::new(kind, format!("machine `{}`: {what}{}", self.name, self.tail()))
+    }
+
+    /// The error for what nobody asked for.
+    fn unasked(&self, state: &State, waiting_for: &str) -> Option<BuildError> {
+        let what = state.unasked(self.allowed)?;
+        if let Some(Fault::Disk { full: true, .. }) = state.fault {
+            return Some(space::full(&self.disk, None).into());
+        }
+        Some(self.error(BuildErrorKind::Machine, &format!("{what}{waiting_for}")))
+    }
+
+    /// Waits for something, or for what nobody asked for, or for the limit.
+    async fn until(
+        &self,
+        limit: Duration,
+        what: &str,
+        done: impl Fn(&State) -> bool,
+    ) -> Result<(), BuildError> {
+        let over = |state: &State| done(state) || state.unasked(self.allowed).is_some();
+        let waited = tokio::time::timeout(limit, wait_for(&self.launched.state, over));
+        let Ok(state) = self.job.cancel().run(waited).await? else {
+            let what = format!("{what} did not happen within {} s", limit.as_secs());
+            return Err(self.error(BuildErrorKind::Machine, &what));
+        };
+        match self.unasked(&state, &format!(", while waiting for {what}")) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn unreachable(&self, error: CommError, limit: Duration) -> BuildError {
+        if error.kind() == CommErrorKind::Cancelled {
+            return error.into();
+        }
+        let (address, user) = (self.address(), &self.seed.user);
+        let what =
+            format!("waited up to {} s for ssh on {address} as {user}: {error}", limit.as_secs());
+        self.error(BuildError::from(error).kind(), &what)
+    }
+}
+
+#[async_trait]
+impl Machine for QemuMachine {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn connect(&mut self, limit: Duration) -> Result<Arc<dyn Communicator>, BuildError> {
+        let host_key = self.seed.host_key.public_openssh();
+        let (cancel, user, key) = (self.job.cancel(), &self.seed.user, &self.seed.user_key);
+        let connect = Ssh::connect(cancel, self.address(), user, key, &host_key, limit);
+        let failed = wait_for(&self.launched.state, |state| state.unasked(self.allowed).is_some());
+        let connected = tokio::select! {
+            biased;
+            state = failed => {
+                let waiting_for = ", while waiting for ssh";
+                return Err(self.unasked(&state, waiting_for).unwrap_or_else(|| self.error(BuildErrorKind::Machine, waiting_for)));
+            }
+            connected = connect => connected,
+        };
+        let ssh = connected.map_err(|error| self.unreachable(error, limit))?;
+        // What the firmware was granted is over: the guest's own system runs.
+        self.allowed.resets = self.state().resets;
+        Ok(Arc::new(ssh))
+    }
+
+    async fn failure(&self) -> BuildError {
+        let state =
+            wait_for(&self.launched.state, |state| state.unasked(self.allowed).is_some()).await;
+        self.unasked(&state, "").unwrap_or_else(|| self.error(BuildErrorKind::Machine, "it failed"))
+    }
+
+    fn expect_restart(&mut self) {
+        self.allowed.resets = self.state().resets + 1;
+    }
+
+    async fn restarted(&mut self, limit: Duration) -> Result<(), BuildError> {
+        let resets = self.allowed.resets;
+        self.until(limit, "its restart", |state| state.resets >= resets).await
+    }
+
+    fn expect_power_off(&mut self) {
+        self.allowed.power_off = true;
+    }
+
+    async fn powered_off(&mut self, limit: Duration) -> Result<(), BuildError> {
+        self.until(limit, "its power-off", State::is_off).await
+    }
+
+    fn console(&self) -> String {
+        self.launched.console.text()
+    }
+
+    fn access(&self) -> String {
+        format!(
+            "ssh -i {} -p {} -o IdentitiesOnly=yes -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes {}@127.0.0.1",
+            quote(self.files.path("-key").as_str()),
+            self.launched.port,
+            quote(self.files.path("-known_hosts").as_str()),
+            self.seed.user,
+        )
+    }
+
+    fn keep(&mut self) {
+        self.launched.leash.let_go();
+    }
+
+    fn disk(&self) -> &Utf8Path {
+        &self.disk
+    }
+
+    async fn end(&mut self) {
+        self.allowed.power_off = true;
+        let ended = async {
+            // It may be gone already, or go before it answers.
+            let _ = self.launched.qmp.execute("quit", json!({})).await;
+            wait_for(&self.launched.state, |state| state.exit.is_some()).await;
+        };
+        if self.state().exit.is_none() && tokio::time::timeout(QUIT_LIMIT, ended).await.is_err() {
+            let _ = self.launched.kill.try_send(());
+            wait_for(&self.launched.state, |state| state.exit.is_some()).await;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Machines without a guest system: an empty disk, or a boot sector of a few bytes. They never answer
+//! ssh, and whatever they do must be seen at once.
+
+#![cfg(test)]
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BaseDisk, BuildErrorKind, Builder, Machine, MachineRequest, Seed};
+use imgbake_qemu::QemuBuilder;
+use imgbake_runtime::{Cancel, Events, Home, Job, Secrets, retry};
+use imgbake_types::Arch;
+use imgbake_types::record::Parent;
+use imgbake_types::spec::{Accel, Boot, Firmware, QemuSpec};
+
+/// Far more than any of these machines needs: a wait that lasts as long has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A boot sector's code: prints what follows it on the first serial port, then halts.
+///
+/// `mov si, text; mov dx, 0x3f8; cld; next: lodsb; test al, al; jz halt; out dx, al; jmp next;
+/// halt: hlt; jmp halt; text:`
+const PRINT: &[u8] = &[
+    0xbe, 0x13, 0x7c, 0xba, 0xf8, 0x03, 0xfc, 0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8, 0xf4,
+    0xeb, 0xfd, 0x90,
+];
+/// A boot sector's code: resets the machine through port 0xcf9. `mov dx, 0xcf9; mov al, 6; out dx, al`
+const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, 0xeb, 0xfd];
+
+struct World {
+    _dir: tempfile::TempDir,
+    job: Job,
+    builder: QemuBuilder,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Deeper than a unix socket's address can be.
+        let deep = "a-folder-with-a-long-name/".repeat(5);
+        let home = Home::new(Utf8PathBuf::from_path_buf(dir.path().join(deep)).unwrap());
+        let events = Events::channel("test", Secrets::default()).0;
+        let job = Job::begin(&home, "test", Cancel::new(), events, Secrets::default()).unwrap();
+        Self { _dir: dir, job, builder: QemuBuilder::new() }
+    }
+
+    fn request(&self, boot_sector: &[u8]) -> MachineRequest {
+        let path = self.job.work().join("base.raw");
+        let mut disk = vec![0; 1 << 20];
+        if !boot_sector.is_empty() {
+            disk[..boot_sector.len()].copy_from_slice(boot_sector);
+            disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        }
+        fs::write(&path, &disk).unwrap();
+        MachineRequest {
+            name: "build".into(),
+            arch: Arch::X86_64,
+            spec: QemuSpec { accel: Accel::Tcg, cpus: Some(1), ..QemuSpec::default() },
+            firmware: Firmware::Bios,
+            boot: Boot::Auto,
+            disk: BaseDisk {
+                path,
+                virtual_size: 1 << 20,
+                parent: Parent {
+                    reference: None,
+                    digest: imgbake_types::Digest::sha256(b""),
+                    kind: "url".into(),
+                },
+                kernel: None,
+                bytes: 0,
+                cached: false,
+            },
+            seed: Seed::new("test", "build", "root", true),
+        }
+    }
+
+    async fn boot(&self, boot_sector: &[u8]) -> Box<dyn Machine> {
+        self.builder.boot(&self.job, self.request(boot_sector)).await.unwrap()
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LIMIT, work).await.expect("it was seen in time")
+}
+
+/// The process ids of this job's QEMUs.
+fn qemus(work: &Utf8Path) -> Vec<i32> {
+    let needle = work.join("build.qcow2");
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &i32| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(needle.as_str()))
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn a_machine_that_never_answers_shows_its_console() {
+    let world = World::new();
+    let mut machine = world.boot(b"").await;
+    let console = || async { machine.console().contains("No bootable device").then_some(()) };
+    retry::poll(world.job.cancel(), LIMIT, "the firmware's words", console).await.unwrap();
+    let error = machine.connect(Duration::from_secs(1)).await.err().unwrap();
+    assert_eq!(error.kind(), BuildErrorKind::Machine, "{error}");
+    let words = error.to_string();
+    assert!(words.contains("waited up to 1 s for ssh on 127.0.0.1:"), "{words}");
+    assert!(words.contains("No bootable device"), "{words}");
+    assert!(machine.access().starts_with("ssh -i "), "{}", machine.access());
+    machine.end().await;
+    assert!(qemus(world.job.work()).is_empty());
+    machine.end().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_seen_at_once() {
+    let world = World::new();
+    let text = b"boot\r\nKernel panic - not syncing: VFS: no root\r\n\0";
+    let mut machine = world.boot(&[PRINT, text].concat()).await;
+    let error = within(machine.connect(LIMIT * 2)).await.err().unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("Kernel panic - not syncing: VFS: no root, while waiting for ssh"),
+        "{error}"
+    );
+    machine.end().await;
+}
+
+#[tokio::test]
+async fn a_restart_counts_only_when_nobody_expects_it() {
+    let world = World::new();
+    let mut machine = world.boot(RESET).await;
+    machine.expect_restart();
+    // This machine restarts for ever: the first one is expected, the second is not.
+    let error = match within(machine.restarted(LIMIT)).await {
+        Ok(()) => within(machine.failure()).await,
+        Err(error) => error,
+    };
+    assert!(error.to_string().contains("it restarted by itself"), "{error}");
+    machine.end().await;
+}
+
+#[tokio::test]
+async fn a_killed_qemu_is_seen_at_once() {
+    let world = World::new();
+    let mut machine = world.boot(b"").await;
+    let pid = qemus(world.job.work())[0];
+    let begun = Instant::now();
+    let (error, ()) = tokio::join!(within(machine.failure()), async {
+        let pid = rustix::process::Pid::from_raw(pid).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    });
+    assert!(error.to_string().contains("QEMU ended (signal: 9"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    machine.end().await;
+}
+
+#[tokio::test]
+async fn a_dropped_machine_is_ended_and_a_kept_one_is_not() {
+    let world = World::new();
+    for kept in [true, false] {
+        let mut machine = world.boot(b"").await;
+        if kept {
+            machine.keep();
+        }
+        let pid = qemus(world.job.work())[0];
+        drop(machine);
+        let gone = || async { (!qemus(world.job.work()).contains(&pid)).then_some(()) };
+        let gone = retry::poll(
+            world.job.cancel(),
+            Duration::from_secs(if kept { 1 } else { 20 }),
+            "its end",
+            gone,
+        );
+        assert_eq!(gone.await.is_err(), kept);
+        if kept {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn qemus_own_words_are_in_the_error() {
+    let world = World::new();
+    let mut request = world.request(b"");
+    request.spec.args = vec!["-device".into(), "no-such-device".into()];
+    let error = world.builder.boot(&world.job, request).await.err().unwrap();
+    assert!(error.to_string().contains("no-such-device"), "{error}");
+}
+
+#[tokio::test]
+async fn uefi_machines_start_with_variables_of_their_own() {
+    let world = World::new();
+    let mut request = world.request(b"");
+    request.firmware = Firmware::Uefi;
+    let mut machine = world.builder.boot(&world.job, request).await.unwrap();
+    let console = || async { machine.console().contains("BdsDxe").then_some(()) };
+    retry::poll(world.job.cancel(), LIMIT * 2, "UEFI's words", console).await.unwrap();
+    machine.end().await;
+    assert!(world.job.work().join("build-vars.fd").is_file());
+}
+
+/// A real guest, for measuring: `IMGBAKE_TEST_BASE=DISK cargo test -p imgbake-qemu -- --ignored`.
+#[tokio::test]
+#[ignore = "needs a base disk and a minute"]
+async fn a_real_guest_answers() {
+    let base = option_env!("IMGBAKE_TEST_BASE").unwrap_or("/tmp/qemu-base/base.qcow2");
+    for (boot, firmware) in [
+        (Boot::Auto, Firmware::Bios),
+        (Boot::Firmware, Firmware::Bios),
+        (Boot::Auto, Firmware::Uefi),
+    ] {
+        let world = World::new();
+        let mut request = world.request(b"");
+        request.disk.path = base.into();
+        request.disk.virtual_size = 3 << 30;
+        request.spec.cpus = None;
+        (request.boot, request.firmware) = (boot, firmware);
+        let begun = Instant::now();
+        let mut machine = world.builder.boot(&world.job, request).await.unwrap();
+        let comm = machine.connect(LIMIT * 5).await.unwrap();
+        println!("{boot:?} {firmware:?}: ssh after {:.1} s", begun.elapsed().as_secs_f64());
+        let out = comm
+            .check(imgbake_comm::Exec::new("cat /proc/cmdline; uptime -p; ls /sys/firmware"))
+            .await
+            .unwrap();
+        println!("{out}");
+        machine.expect_restart();
+        let _ = comm.capture(imgbake_comm::Exec::new("reboot")).await;
+        machine.restarted(LIMIT * 2).await.unwrap();
+        let comm = machine.connect(LIMIT * 5).await.unwrap();
+        println!("again after {:.1} s", begun.elapsed().as_secs_f64());
+        machine.expect_power_off();
+        let _ = comm.capture(imgbake_comm::Exec::new("poweroff")).await;
+        machine.powered_off(LIMIT * 2).await.unwrap();
+        println!("off after {:.1} s", begun.elapsed().as_secs_f64());
+    }
+}
