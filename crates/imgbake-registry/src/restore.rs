@@ -35,6 +35,8 @@ struct Restore<'a> {
     disk: DiskRecord,
     layers: Vec<Descriptor>,
     into: &'a File,
+    /// The same file, for reading: `into` may be open for writing only.
+    written: File,
     /// Where `into` is, for errors.
     path: Utf8PathBuf,
     stop: &'a AtomicBool,
@@ -116,9 +118,10 @@ impl<'a> Restore<'a> {
             )));
         }
         space::require(&path, disk.data_bytes)?;
+        let written = File::open(link_of(into)).map_err(io_at("read", &path))?;
         into.set_len(disk.virtual_size).map_err(io_at("size", &path))?;
         let next = AtomicUsize::new(0);
-        Ok(Self { store, label, disk, layers: manifest.layers, into, path, stop, next })
+        Ok(Self { store, label, disk, layers: manifest.layers, into, written, path, stop, next })
     }
 
     /// Unpacks segments until none is left.
@@ -191,10 +194,16 @@ impl<'a> Restore<'a> {
     }
 }
 
+/// What opens an open file once more (proc(5), `/proc/pid/fd`).
+fn link_of(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
 /// The path of an open file, as far as the system tells it.
 fn path_of(file: &File) -> Utf8PathBuf {
-    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let path = std::fs::read_link(link).ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
+    let path = std::fs::read_link(link_of(file))
+        .ok()
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
     path.unwrap_or_else(|| Utf8PathBuf::from("the disk"))
 }
 

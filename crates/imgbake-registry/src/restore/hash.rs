@@ -93,7 +93,7 @@ impl<'a> Hasher<'a> {
         let len = usize::try_from((end - at).min(PIECE)).unwrap_or(0);
         let bytes = &mut self.buffer[..len];
         self.restore
-            .into
+            .written
             .read_exact_at(bytes, at)
             .map_err(io_at("read back", &self.restore.path))?;
         self.sha256.update(bytes);
@@ -101,9 +101,9 @@ impl<'a> Hasher<'a> {
         Ok(())
     }
 
-    /// Where the next data is; without any, the disk's end. Nothing else uses the file's position.
+    /// Where the next data is; without any, the disk's end. Nothing else uses this file's position.
     fn data_at(&self, at: u64) -> u64 {
-        match rustix::fs::seek(self.restore.into, SeekFrom::Data(at)) {
+        match rustix::fs::seek(&self.restore.written, SeekFrom::Data(at)) {
             Ok(data) => data,
             Err(Errno::NXIO) => self.restore.disk.virtual_size,
             Err(_) => at, // a file system without holes: all is data
@@ -114,7 +114,7 @@ impl<'a> Hasher<'a> {
         if at >= end {
             return end;
         }
-        match rustix::fs::seek(self.restore.into, SeekFrom::Hole(at)) {
+        match rustix::fs::seek(&self.restore.written, SeekFrom::Hole(at)) {
             Ok(hole) if hole > at => hole.min(end),
             _ => end,
         }
