@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::argv::{Argv, Engine, MOST_EXTRA_DISKS};
 use crate::firmware::{self, UefiFiles};
 use crate::launch::{Files, launch};
-use crate::machine::QemuMachine;
+use crate::machine::{QemuMachine, RESETS_OF_FIRMWARE};
 use crate::probe::{Qemu, tool};
 use crate::state::Allowed;
 use crate::{Verdict, accel, grub, kernel};
@@ -161,7 +161,10 @@ impl Builder for QemuBuilder {
             seed: request.seed,
             disk: parts.root,
             launched,
-            allowed: Allowed { resets: u32::from(by_firmware), power_off: false },
+            allowed: Allowed {
+                resets: if by_firmware { RESETS_OF_FIRMWARE } else { 0 },
+                power_off: false,
+            },
         };
         let host_key = format!("[127.0.0.1]:{port} {}\n", machine.seed.host_key.public_openssh());
         write_private(&machine.files.path("-known_hosts"), &host_key)?;

@@ -45,7 +45,8 @@ pub fn first_entry(text: &str) -> Result<Entry, String> {
 fn command<'a>(line: &'a str, names: &[&str]) -> Option<Vec<&'a str>> {
     let mut words = line.split_whitespace();
     let name = words.next()?;
-    names.contains(&name).then(|| words.collect())
+    // The end of an entry may stand on its last command's line.
+    names.contains(&name).then(|| words.filter(|word| *word != "}").collect())
 }
 
 /// A command line that surely speaks to the serial console, so that a failed boot can be read.
@@ -89,6 +90,8 @@ menuentry 'Old' {
     fn the_initrd_is_the_same_entrys() {
         let entry = first_entry("linux /a root=/dev/vda1\nmenuentry x {\ninitrd /b\n}").unwrap();
         assert_eq!(entry.initrd, None);
+        let entry = first_entry("linux /a root=/dev/vda1\ninitrd /b }").unwrap();
+        assert_eq!(entry.initrd.as_deref(), Some("/b"));
     }
 
     #[test]
