@@ -1,7 +1,8 @@
 //! What runs a machine's instructions: KVM where a guest was seen to run under it, else TCG.
 //!
-//! An openable `/dev/kvm` proves nothing. The proof is a guest of our own (`accel/stub.s`) that must
-//! get through 64-bit kernel mode within a few seconds. Its result holds until the host boots again,
+//! An openable `/dev/kvm` proves nothing. The proof is a guest of our own (`accel/stub.s`, and a few
+//! instructions for aarch64) that must get through 64-bit kernel mode, with a quarter of a billion
+//! steps there, within a few seconds. Its result holds until the host boots again,
 //! for one QEMU and one processor model, and is remembered in `IMGBAKE_HOME/cache/kvm.json`.
 
 use std::fs;
@@ -15,20 +16,32 @@ use imgbake_types::Arch;
 use imgbake_types::spec::{Accel, QemuSpec};
 use serde::{Deserialize, Serialize};
 
-use crate::argv::{Engine, accel_option, cpu_model};
+use crate::argv::{Engine, accel_option, cpu_model, virt_machine};
 use crate::probe::{Qemu, tool};
 
-/// The guest of the proof: one boot sector, assembled from `accel/stub.s`.
-const STUB: &[u8] = include_bytes!("accel/stub.bin");
+/// The proof's guest for x86_64: one boot sector, assembled from `accel/stub.s`.
+const STUB_X86_64: &[u8] = include_bytes!("accel/stub.bin");
 
-/// How QEMU ends when the stub got through: isa-debug-exit gives `(value << 1) | 1`.
-const PROVED: i32 = (0x2a << 1) | 1;
-
-/// How long the stub may take. Firmware and stub need well under a second where KVM is real.
-const LIMIT: Duration = Duration::from_secs(5);
+/// How QEMU ends when that got through: isa-debug-exit gives `(value << 1) | 1`.
+const PROVED_X86_64: i32 = (0x2a << 1) | 1;
 
 /// SeaBIOS reads no smaller disk.
 const STUB_DISK: u64 = 1 << 20;
+
+/// The proof's guest for aarch64, run at EL1: it counts down and powers off, which ends QEMU with 0.
+/// Sources: Arm ARM, section C6.2; PSCI (DEN0022), function `SYSTEM_OFF`.
+const STUB_AARCH64: [u32; 7] = [
+    0xd2a2_0001, // movz x1, #0x1000, lsl #16
+    0xf100_0421, // subs x1, x1, #1
+    0x54ff_ffe1, // b.ne the line before
+    0x52b0_8000, // movz w0, #0x8400, lsl #16
+    0x7280_0100, // movk w0, #8
+    0xd400_0002, // hvc #0
+    0x1400_0000, // b to itself
+];
+
+/// How long the stub may take. Firmware and stub need well under a second where KVM is real.
+const LIMIT: Duration = Duration::from_secs(5);
 
 /// Whether machines can run under KVM here, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,11 +103,7 @@ pub(crate) async fn kvm(
     if let Some(verdict) = memory.find(&proof) {
         return Ok(verdict.clone());
     }
-    let verdict = match arch {
-        Arch::X86_64 => prove(job, Engine::Kvm, &proof.cpu).await?,
-        // There is no stub for aarch64 yet, and a guest that hangs is worse than a slow one.
-        Arch::Aarch64 => Verdict::no("on aarch64 imgbake cannot prove KVM yet"),
-    };
+    let verdict = prove(job, arch, Engine::Kvm, &proof.cpu).await?;
     memory.proofs.push((proof, verdict.clone()));
     memory.save(job);
     Ok(verdict)
@@ -115,9 +124,12 @@ fn device(path: &Utf8Path) -> Result<(), String> {
 }
 
 /// Runs the stub.
-async fn prove(job: &Job, engine: Engine, cpu: &str) -> Result<Verdict, BuildError> {
-    let disk = stub_disk(job)?;
-    let command = stub_command(&disk, engine, cpu)?;
+async fn prove(job: &Job, arch: Arch, engine: Engine, cpu: &str) -> Result<Verdict, BuildError> {
+    let (command, proved) = match arch {
+        Arch::X86_64 => (stub_x86_64(job)?, PROVED_X86_64),
+        Arch::Aarch64 => (stub_aarch64(job, engine)?, 0),
+    };
+    let command = command.args(["-accel", accel_option(engine), "-cpu", cpu]);
     let ended = job.cancel().run(tokio::time::timeout(LIMIT, command.output(job))).await?;
     Ok(match ended {
         // The command is dropped, and with it the process.
@@ -127,38 +139,43 @@ async fn prove(job: &Job, engine: Engine, cpu: &str) -> Result<Verdict, BuildErr
         )),
         Ok(output) => {
             let output = output?;
-            if output.status.code() == Some(PROVED) {
+            if output.status.code() == Some(proved) {
                 Verdict { works: true, reason: format!("a test guest ran (processor model {cpu})") }
             } else {
                 let words =
                     output.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
                 Verdict::no(
-                    format!("a test guest ended QEMU ({}) {words}", output.status)
-                        .trim_end()
-                        .to_owned(),
+                    format!("a test guest ended QEMU ({}) {words}", output.status).trim_end(),
                 )
             }
         }
     })
 }
 
-fn stub_disk(job: &Job) -> Result<Utf8PathBuf, BuildError> {
-    let path = job.work().join("kvm-proof.img");
-    fs::write(&path, STUB).map_err(io_at("write", &path))?;
-    let file = fs::OpenOptions::new().write(true).open(&path).map_err(io_at("open", &path))?;
-    file.set_len(STUB_DISK).map_err(io_at("write", &path))?;
-    Ok(path)
+/// The program with the smallest machine of an architecture.
+fn smallest(arch: Arch, machine: &str) -> Result<Command, BuildError> {
+    let command =
+        tool(arch).command()?.args(["-nodefaults", "-no-user-config", "-display", "none"]);
+    Ok(command.args(["-machine", machine, "-m", "64"]))
 }
 
-fn stub_command(disk: &Utf8Path, engine: Engine, cpu: &str) -> Result<Command, BuildError> {
+fn stub_x86_64(job: &Job) -> Result<Command, BuildError> {
+    let path = job.work().join("kvm-proof.img");
+    fs::write(&path, STUB_X86_64).map_err(io_at("write", &path))?;
+    let file = fs::OpenOptions::new().write(true).open(&path).map_err(io_at("open", &path))?;
+    file.set_len(STUB_DISK).map_err(io_at("write", &path))?;
     let disk = serde_json::json!({"driver": "raw", "node-name": "stub", "read-only": true,
-        "file": {"driver": "file", "filename": disk, "read-only": true}});
-    Ok(tool(Arch::X86_64)
-        .command()?
-        .args(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-m", "64"])
-        .args(["-accel", accel_option(engine), "-cpu", cpu])
+        "file": {"driver": "file", "filename": path, "read-only": true}});
+    Ok(smallest(Arch::X86_64, "q35")?
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=1"])
         .args(["-blockdev", &disk.to_string(), "-device", "virtio-blk-pci,drive=stub,bootindex=1"]))
+}
+
+fn stub_aarch64(job: &Job, engine: Engine) -> Result<Command, BuildError> {
+    let path = job.work().join("kvm-proof.bin");
+    let code: Vec<u8> = STUB_AARCH64.iter().flat_map(|word| word.to_le_bytes()).collect();
+    fs::write(&path, code).map_err(io_at("write", &path))?;
+    Ok(smallest(Arch::Aarch64, virt_machine(engine))?.args(["-kernel", path.as_str()]))
 }
 
 /// What a proof holds for.

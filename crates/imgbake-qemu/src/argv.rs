@@ -96,6 +96,14 @@ pub fn accel_option(engine: Engine) -> &'static str {
     }
 }
 
+/// What `-machine` takes for aarch64. KVM can only give the host's interrupt controller.
+pub(crate) const fn virt_machine(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Kvm => "virt,gic-version=host",
+        Engine::Tcg => "virt,gic-version=3",
+    }
+}
+
 impl Argv<'_> {
     /// The arguments, without the program.
     pub fn build(&self) -> Vec<String> {
@@ -113,8 +121,7 @@ impl Argv<'_> {
         let mut machine = match self.arch {
             // Without graphics SeaBIOS talks to the serial console.
             Arch::X86_64 => "q35,graphics=off,vmport=off".to_owned(),
-            Arch::Aarch64 if self.engine == Engine::Kvm => "virt,gic-version=host".to_owned(),
-            Arch::Aarch64 => "virt,gic-version=3".to_owned(),
+            Arch::Aarch64 => virt_machine(self.engine).to_owned(),
         };
         if self.uefi.is_some() {
             machine.push_str(",pflash0=firmware,pflash1=variables");

@@ -13,17 +13,19 @@ fn job() -> (tempfile::TempDir, Job) {
 }
 
 #[tokio::test]
-async fn the_stub_gets_through_where_guests_run() {
+async fn the_stubs_get_through_where_guests_run() {
     let (_dir, job) = job();
-    let cpu = cpu_model(Arch::X86_64, Engine::Tcg, None);
-    let verdict = prove(&job, Engine::Tcg, &cpu).await.unwrap();
-    assert!(verdict.works, "{}", verdict.reason);
+    for arch in [Arch::X86_64, Arch::Aarch64] {
+        let cpu = cpu_model(arch, Engine::Tcg, None);
+        let verdict = prove(&job, arch, Engine::Tcg, &cpu).await.unwrap();
+        assert!(verdict.works, "{arch}: {}", verdict.reason);
+    }
 }
 
 #[tokio::test]
 async fn what_cannot_start_is_no_with_qemus_words() {
     let (_dir, job) = job();
-    let verdict = prove(&job, Engine::Tcg, "no-such-model").await.unwrap();
+    let verdict = prove(&job, Arch::X86_64, Engine::Tcg, "no-such-model").await.unwrap();
     assert!(!verdict.works);
     assert!(verdict.reason.contains("no-such-model"), "{}", verdict.reason);
 }
@@ -90,5 +92,5 @@ async fn the_stub_is_its_source() {
         object.as_str(),
     ];
     run(binutils("ld"), link.map(str::to_owned).to_vec()).await;
-    assert_eq!(fs::read(&binary).unwrap(), STUB);
+    assert_eq!(fs::read(&binary).unwrap(), STUB_X86_64);
 }
