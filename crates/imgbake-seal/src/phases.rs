@@ -1,0 +1,232 @@
+//! Planting, the two phases, and waiting for their reports.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use imgbake_build::{
+    BuildError, BuildErrorKind, Machine, Operation, Pattern, SealReport, Sealer, Seed, Tap,
+};
+use imgbake_comm::{CommError, Communicator, Exec, Exit};
+use imgbake_runtime::{Job, retry};
+use imgbake_types::EventKind;
+use imgbake_types::event::Stream;
+use imgbake_types::spec::SealSpec;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::operations::{OPERATIONS, Selection, check};
+use crate::plant::{self, Canary};
+use crate::report::PhaseReport;
+use crate::scan::ResidueScanner;
+use crate::script::{self, Facts, Tree};
+
+/// How long planting may take: a few dozen processes and one sync, under emulation.
+const PLANT_LIMIT: Duration = Duration::from_secs(180);
+/// How long the first phase may take.
+const FIRST_LIMIT: Duration = Duration::from_secs(900);
+/// How long the console may lag behind the machine's end.
+const CONSOLE_LIMIT: Duration = Duration::from_secs(5);
+/// Output kept of the first phase, in bytes.
+const OUTPUT: usize = 4 << 20;
+/// Asks the machine to power off, and does not wait for it.
+const POWER_OFF: &str = "systemctl poweroff -i --no-wall --no-block || poweroff\n";
+
+/// Seals a machine over its communicator.
+#[derive(Debug, Default)]
+pub struct GuestSealer {
+    /// By job: the resolv.conf that the machine's boot wrote. It is kept here, not in the machine, so that
+    /// it outlives a restart of the guest and is never on its disk.
+    found: Mutex<BTreeMap<String, String>>,
+}
+
+impl GuestSealer {
+    /// A sealer that knows no machine yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl Sealer for GuestSealer {
+    fn operations(&self) -> &'static [Operation] {
+        &OPERATIONS
+    }
+
+    fn scanner(&self, patterns: Vec<Pattern>) -> Box<dyn Tap> {
+        Box::new(ResidueScanner::new(patterns))
+    }
+
+    async fn plant(
+        &self,
+        job: &Job,
+        spec: &SealSpec,
+        seed: &Seed,
+        comm: &dyn Communicator,
+    ) -> Result<Vec<Pattern>, BuildError> {
+        let selection = check(spec)?;
+        if !selection.trims() {
+            job.events().warn(
+                "[seal] skips `trim`: deleted bytes stay in the image, and nothing proves the seal",
+            );
+        }
+        let canaries = Canary::all(&selection);
+        let text = script::plant(&Tree::default(), &canaries);
+        let exec = Exec::new(comm.as_root("sh -s")).stdin_bytes(text).timeout(PLANT_LIMIT);
+        let told = job.cancel().run(comm.check(exec)).await??;
+        let mut patterns: Vec<Pattern> = canaries.iter().map(Canary::pattern).collect();
+        patterns.extend(plant::identities(&told, &selection, seed));
+        patterns.extend(plant::hostname(&selection, seed));
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.insert(job.id().to_owned(), plant::resolv_conf(&told));
+        Ok(patterns)
+    }
+
+    async fn seal(
+        &self,
+        job: &Job,
+        spec: &SealSpec,
+        seed: &Seed,
+        machine: &mut dyn Machine,
+        comm: &dyn Communicator,
+        power_off_limit: Duration,
+    ) -> Result<SealReport, BuildError> {
+        let selection = check(spec)?;
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(job.id());
+        let nonce = Uuid::new_v4().simple().to_string();
+        let facts = Facts::new(seed, found.unwrap_or_default(), nonce);
+        let text = script::seal(&Tree::default(), &facts, &selection);
+
+        machine.expect_power_off();
+        let first = job.cancel().run(first_phase(machine, comm, &text)).await??;
+        let mut report = PhaseReport::parse(&first);
+        tell(job, &report);
+        job.cancel().run(machine.powered_off(power_off_limit)).await??;
+        let late = late_phase(job, machine, &facts.nonce).await?;
+        tell(job, &late);
+        report.merge(&late);
+        Ok(summary(report, plant::identities(&first, &selection, seed)))
+    }
+}
+
+/// What a shell in the machine printed.
+#[derive(Default)]
+struct Printed {
+    out: Vec<u8>,
+    err: Vec<u8>,
+}
+
+/// Runs the first phase and, once its report is here, asks the machine to power off through the same
+/// shell: by then the login may be gone, and its end may cut the connection. Gives what it told.
+async fn first_phase(
+    machine: &dyn Machine,
+    comm: &dyn Communicator,
+    text: &str,
+) -> Result<String, BuildError> {
+    let (mut shell, stdin) = tokio::io::duplex(text.len() + POWER_OFF.len());
+    let broken = |error| BuildError::failed("cannot send the seal to the machine").because(error);
+    shell.write_all(text.as_bytes()).await.map_err(broken)?;
+    let ended = Notify::new();
+    let mut printed = Printed::default();
+    let mut sink = |stream, bytes: &[u8]| {
+        let kept = if stream == Stream::Stdout { &mut printed.out } else { &mut printed.err };
+        let room = OUTPUT.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        if printed.out.ends_with(b"\nend\n") {
+            ended.notify_one();
+        }
+    };
+    let exec = Exec::new(comm.as_root("sh -s")).stdin(stdin).timeout(FIRST_LIMIT);
+    let power_off = async {
+        ended.notified().await;
+        // A shell that is gone shows in how its command ended.
+        let _ = shell.write_all(POWER_OFF.as_bytes()).await;
+        let _ = shell.shutdown().await;
+        std::future::pending::<Infallible>().await
+    };
+    let exit = tokio::select! {
+        exit = comm.run(exec, &mut sink) => exit,
+        error = machine.failure() => return Err(error),
+        never = power_off => match never {},
+    };
+    first_ended(&printed, exit)
+}
+
+/// The first phase's output, if it came to its end.
+fn first_ended(printed: &Printed, exit: Result<Exit, CommError>) -> Result<String, BuildError> {
+    let mut out = String::from_utf8_lossy(&printed.out).into_owned();
+    let err = String::from_utf8_lossy(&printed.err);
+    let report = PhaseReport::parse(&out);
+    if let Some(failure) = report.failure {
+        return Err(BuildError::failed(format!("sealing the machine: {failure}")).help(
+            "the seal must be able to write to /usr/lib/systemd/system-shutdown and /run in the machine",
+        ));
+    }
+    if report.ended {
+        // Files that went away by themselves in the meantime are no news.
+        let notes =
+            err.lines().filter(|line| !line.contains("No such file") && !line.trim().is_empty());
+        out.extend(notes.map(|line| format!("note\t{line}\n")));
+        return Ok(out);
+    }
+    let last = err.lines().last().unwrap_or_default();
+    let error = BuildError::failed(format!("sealing the machine ended early: {last}"));
+    Err(match exit {
+        Ok(exit) => error.because(exit.to_string()),
+        Err(cause) => BuildError::from(cause),
+    })
+}
+
+/// The late phase's report, from the console of a machine that is off.
+async fn late_phase(
+    job: &Job,
+    machine: &dyn Machine,
+    nonce: &str,
+) -> Result<PhaseReport, BuildError> {
+    let read = || async {
+        let report = PhaseReport::from_console(&machine.console(), nonce);
+        (report.ended || report.failure.is_some()).then_some(report)
+    };
+    match retry::poll(job.cancel(), CONSOLE_LIMIT, "the seal's report on the console", read).await {
+        Ok(PhaseReport { failure: Some(failure), .. }) => {
+            Err(BuildError::failed(format!("sealing the machine while it powered off: {failure}")))
+        }
+        Ok(report) => Ok(report),
+        Err(_) if job.cancel().is_cancelled() => Err(BuildError::new(BuildErrorKind::Cancelled, "interrupted")),
+        Err(error) => Err(BuildError::failed(
+            "the machine is off, but the last part of its seal did not report on the console",
+        )
+        .because(error)
+        .help(
+            "the guest's init must run the programs in /usr/lib/systemd/system-shutdown, as systemd does, and the \
+             kernel's console must be the serial port: without that part, what powering off wrote stays in the image",
+        )),
+    }
+}
+
+/// Tells each operation that removed something, and the notes.
+fn tell(job: &Job, report: &PhaseReport) {
+    for removal in report.removals.iter().filter(|removal| removal.removed > 0) {
+        job.events().tell(EventKind::SealOperation {
+            operation: removal.operation.clone(),
+            removed: removal.removed,
+            bytes: removal.bytes,
+            paths: removal.paths.clone(),
+        });
+    }
+    for note in &report.notes {
+        job.events().warn(format!("seal: {note}"));
+    }
+}
+
+/// Trimmed bytes are in the events; here they would drown what was removed.
+fn summary(report: PhaseReport, residues: Vec<Pattern>) -> SealReport {
+    let count = |removal: crate::report::Removal| {
+        let bytes = if removal.operation == Selection::TRIM { 0 } else { removal.bytes };
+        (removal.operation, removal.removed, bytes)
+    };
+    SealReport { operations: report.removals.into_iter().map(count).collect(), residues }
+}

@@ -1,0 +1,66 @@
+# What people and tools keep to prove who they are, and how they reach the world.
+
+op_home_credentials() {
+    drop_in_homes .aws .netrc .docker/config.json .config/gcloud .azure .kube .git-credentials \
+        .config/git/credentials .config/gh/hosts.yml .config/containers/auth.json .config/rclone/rclone.conf \
+        .pypirc '.cargo/credentials*' .gem/credentials .composer/auth.json .config/composer/auth.json \
+        .terraform.d/credentials.tfrc.json .vault-token .pgpass .s3cfg .boto .oci .cache/huggingface/token \
+        .gnupg/private-keys-v1.d .gnupg/secring.gpg .gnupg/random_seed \
+        '.ssh/known_hosts*' '.ssh/id_*'
+    _ifs=$IFS
+    IFS=$NL
+    set --
+    for _home in $HOMES; do set -- "$@" "$_home/.npmrc"; done
+    IFS=$_ifs
+    # A registry's address is a setting, its token is not.
+    grep -lsE '_auth|_password|_authToken' "$@" | while IFS= read -r _file; do
+        edit_or_drop "$_file" '/_auth/d; /_password/d'
+    done
+}
+
+op_proxies() {
+    grep -lsiE 'Proxy[A-Za-z0-9:._-]*[[:space:]]*"' "$R/etc/apt/apt.conf" "$R"/etc/apt/apt.conf.d/* |
+        while IFS= read -r _file; do
+            edit_or_drop "$_file" 's/[A-Za-z0-9:._-]*Proxy[A-Za-z0-9:._-]*[[:space:]]*"[^"]*"[[:space:]]*;//Ig'
+        done
+    _line='^[[:space:]]*(export[[:space:]]+)?(http|https|ftp|rsync|all|no)_proxy[[:space:]]*='
+    grep -lsiE "$_line" "$R/etc/environment" "$R"/etc/profile.d/* "$R/etc/wgetrc" |
+        while IFS= read -r _file; do
+            _old=$(cat "$_file")
+            rewrite "$_file" "$_old" "$(grep -viE "$_line" "$_file")"
+            case $_file in "$R"/etc/profile.d/*) grep -q '[^[:space:]]' "$_file" || drop "$_file" ;; esac
+        done
+    grep -lsE '^[[:space:]]*proxy(_username|_password)?[[:space:]]*=' "$R/etc/dnf/dnf.conf" "$R/etc/yum.conf" \
+        "$R"/etc/yum.repos.d/*.repo | while IFS= read -r _file; do
+        edit "$_file" '/^[[:space:]]*proxy\(_username\|_password\)\{0,1\}[[:space:]]*=/d'
+    done
+}
+
+# A file with the mark on a line of its own was made for the build alone; elsewhere a line with it was.
+op_build_repositories() {
+    _mark='#[[:space:]]*imgbake:[[:space:]]*build-only'
+    set --
+    for _dir in "$R/etc/apt" "$R/etc/yum.repos.d" "$R/etc/zypp" "$R/etc/apk" "$R/etc/pacman.d"; do
+        if [ -d "$_dir" ]; then set -- "$@" "$_dir"; fi
+    done
+    [ $# -gt 0 ] || return 0
+    grep -rls "$_mark" "$@" | while IFS= read -r _file; do
+        if grep -q "^[[:space:]]*$_mark[[:space:]]*\$" "$_file"; then
+            drop "$_file"
+        else
+            edit_or_drop "$_file" "/$_mark/d"
+        fi
+    done
+}
+
+op_package_caches() {
+    drop "$R"/var/cache/apt/archives/*.deb "$R"/var/cache/apt/archives/partial/* "$R"/var/cache/apt/*.bin
+    hollow "$R/var/cache/dnf" "$R/var/cache/yum" "$R/var/cache/libdnf5" "$R/var/cache/zypp" \
+        "$R/var/cache/apk" "$R/var/cache/pacman/pkg"
+    drop_in_homes .cache/pip .npm/_cacache
+}
+
+op_package_lists() {
+    [ -d "$R/var/lib/apt/lists" ] || return 0
+    find "$R/var/lib/apt/lists/" -xdev -type f ! -name lock -exec sh -c 'ls -ldn "$@"; rm -f "$@"' sh {} +
+}

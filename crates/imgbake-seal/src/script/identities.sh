@@ -1,0 +1,19 @@
+# Reads what this machine made for itself, so that the captured bytes can be searched for it. Lines:
+#   machine-id<TAB>HEX          the machine's id
+#   seed<TAB>PATH<TAB>HEX…      a random seed's first 32 bytes
+#   hostkey<TAB>PATH<TAB>BODY   an ssh host key's public body
+#   private<TAB>PATH<TAB>LINE   a line of the private key
+
+tell_identities() {
+    [ ! -s "$R/etc/machine-id" ] || printf 'machine-id\t%s\n' "$(cat "$R/etc/machine-id")"
+    for _file in "$R/var/lib/systemd/random-seed" "$R/var/lib/urandom/random-seed" \
+        "$R/var/lib/misc/random-seed" "$R/var/lib/random-seed" "$R"/var/lib/seedrng/seed.* \
+        "$R/boot/efi/loader/random-seed" "$R/efi/loader/random-seed" "$R/boot/loader/random-seed"; do
+        [ ! -s "$_file" ] || printf 'seed\t%s\t%s\n' "$_file" "$(od -An -v -tx1 "$_file" | sed 2q | tr -d ' \n')"
+    done
+    for _file in "$R"/etc/ssh/ssh_host_*_key.pub; do
+        [ -f "$_file" ] || continue
+        read -r _ _body _ <"$_file" && printf 'hostkey\t%s\t%s\n' "${_file%.pub}" "$_body"
+        [ ! -f "${_file%.pub}" ] || printf 'private\t%s\t%s\n' "${_file%.pub}" "$(sed -n 5p "${_file%.pub}")"
+    done
+}

@@ -1,0 +1,6 @@
+//! The scripts, run by dash and by busybox on a tree that stands for a machine.
+
+mod first;
+mod late;
+mod planting;
+mod tree;
