@@ -79,7 +79,8 @@ impl State {
                 self.fail(Fault::Panicked("the guest's kernel panicked".to_owned()));
             }
             "BLOCK_IO_ERROR" if event.data["action"] != "ignore" => self.fail(Fault::Disk {
-                device: disk_name(&text("qom-path")),
+                // QEMU before 10 gives no path.
+                device: disk_name(&text("qom-path")).unwrap_or_else(|| text("node-name")),
                 reason: text("reason"),
                 full: event.data["nospace"] == Value::Bool(true),
             }),
@@ -140,9 +141,8 @@ impl State {
 }
 
 /// A disk's name out of its device's path, `/machine/peripheral/disk-NAME/virtio-backend`.
-fn disk_name(path: &str) -> String {
-    let name = path.split('/').find_map(|part| part.strip_prefix("disk-"));
-    name.unwrap_or(path).to_owned()
+fn disk_name(path: &str) -> Option<String> {
+    path.split('/').find_map(|part| part.strip_prefix("disk-")).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -194,6 +194,15 @@ mod tests {
                 asked,
                 Some("its disk `root` failed: No space left on device"),
             ),
+            (
+                vec![event(
+                    "BLOCK_IO_ERROR",
+                    json!({"node-name": "extra-1", "action": "stop", "reason": "bad"}),
+                )],
+                asked,
+                Some("its disk `extra-1` failed: bad"),
+            ),
+            (vec![event("BLOCK_IO_ERROR", json!({"action": "ignore"}))], asked, None),
             (vec![event("STOP", json!({}))], asked, Some("QEMU stopped it")),
         ] {
             let mut state = State::default();
