@@ -155,7 +155,7 @@ pub(crate) fn hostname(selection: &Selection, seed: &Seed) -> Option<Pattern> {
 pub(crate) fn resolv_conf(told: &str) -> String {
     told.lines()
         .filter_map(|line| line.strip_prefix("resolv\t"))
-        .map(|line| format!("{line}\n"))
+        .flat_map(|line| [line, "\n"])
         .collect()
 }
 

@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn merges_and_bounds() {
         let mut first = PhaseReport::parse("op\tlogs\nop\ttmp\nitem\t1\t/tmp/a\nend\n");
-        let many: String = (0..9).map(|n| format!("item\t10\t/tmp/{n}\n")).collect();
+        let many = "item\t10\t/tmp/x\n".repeat(9);
         let later = PhaseReport::parse(&format!("op\ttmp\n{many}op\ttrim\nitem\t7\t/\n"));
         assert_eq!(later.removals[0].paths.len(), PATHS);
         first.merge(&later);

@@ -99,7 +99,7 @@ fn late(tree: &Tree, facts: &Facts, selection: &Selection) -> String {
 
 /// Planting, for `sh -s`.
 pub(crate) fn plant(tree: &Tree, canaries: &[Canary]) -> String {
-    let calls: String = canaries.iter().map(|canary| format!("{}\n", canary.call())).collect();
+    let calls = lines(canaries.iter().map(Canary::call));
     let main = format!(
         "main() {{\numask 077\ncd /\n{calls}tell_identities\ntell_resolv_conf\n}}\nmain </dev/null\n"
     );
@@ -115,11 +115,15 @@ fn user(facts: &Facts) -> String {
 }
 
 fn assign(values: &[(&str, &str)]) -> String {
-    values.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect()
+    lines(values.iter().map(|(name, value)| format!("{name}={}", quote(value))))
 }
 
 fn calls(names: impl Iterator<Item = &'static str>) -> String {
-    names.map(|name| format!("run {name} op_{}\n", name.replace('-', "_"))).collect()
+    lines(names.map(|name| format!("run {name} op_{}", name.replace('-', "_"))))
+}
+
+fn lines(texts: impl Iterator<Item = String>) -> String {
+    texts.flat_map(|text| [text, "\n".to_owned()]).collect()
 }
 
 /// A name as a basic regular expression (POSIX, chapter 9.3) that matches it alone, also between `/`.

@@ -1,6 +1,7 @@
 //! The scripts, run by dash and by busybox on a tree that stands for a machine.
 
 mod first;
+mod flow;
 mod late;
 mod planting;
 mod tree;
