@@ -1,1 +1,146 @@
 //! A base OS disk from a distribution's packages.
+//!
+//! mmdebstrap makes a root; [`assemble`] makes a disk of it that boots under BIOS and UEFI. No mount
+//! of a disk, no loop device: the file system is made at its offset in a file. The same packages and
+//! the same key give the same bytes.
+
+mod assemble;
+mod grub;
+mod keyring;
+mod layout;
+mod packages;
+mod root;
+mod sources;
+
+use async_trait::async_trait;
+use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, SourceContext, SourceProvider};
+use imgbake_types::Arch;
+use imgbake_types::plan::Source;
+use imgbake_types::record::Parent;
+use imgbake_types::spec::BootstrapSpec;
+
+pub use assemble::{Assembled, DiskRequest, EPOCH, assemble};
+pub use layout::DiskLayout;
+
+/// Kernel messages go to the screen and to the serial port, which is `/dev/console`.
+const CONSOLES: &str = "console=tty0 console=ttyS0,115200";
+/// Arm's serial port is a PL011.
+const CONSOLES_ARM: &str = "console=tty0 console=ttyAMA0,115200";
+
+/// The source `bootstrap`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bootstrap;
+
+impl Bootstrap {
+    /// Whether this machine can install packages of an architecture: its own, or one that the kernel
+    /// runs through binfmt_misc.
+    fn check_arch(arch: Arch) -> Result<(), BuildError> {
+        let emulated =
+            camino::Utf8PathBuf::from(format!("/proc/sys/fs/binfmt_misc/qemu-{}", arch.name()));
+        if arch == Arch::host() || emulated.exists() {
+            return Ok(());
+        }
+        let what = format!(
+            "this {} machine cannot run the programs of {arch} that a bootstrap runs",
+            Arch::host()
+        );
+        let help = format!(
+            "apt-get install qemu-user-static binfmt-support, or build on a machine of {arch}"
+        );
+        Err(BuildError::new(BuildErrorKind::Lacking, what).help(help))
+    }
+
+    /// An ordinary user needs ids of its own for the root's users.
+    fn check_ids() -> Result<(), BuildError> {
+        if root::is_root() {
+            return Ok(());
+        }
+        imgbake_runtime::Tool::new("newuidmap", "uidmap")
+            .find()
+            .map(|_| ())
+            .map_err(BuildError::from)
+    }
+}
+
+#[async_trait]
+impl SourceProvider for Bootstrap {
+    fn knows(&self, source: &Source) -> bool {
+        matches!(source, Source::Bootstrap(_))
+    }
+
+    fn check(&self, source: &Source) -> Result<(), BuildError> {
+        let spec = spec_of(source)?;
+        root::MMDEBSTRAP.find()?;
+        assemble::check_tools()?;
+        Self::check_ids()?;
+        keyring::find(spec).map(|_| ())
+    }
+
+    async fn fetch(
+        &self,
+        context: &SourceContext<'_>,
+        source: &Source,
+    ) -> Result<BaseDisk, BuildError> {
+        let spec = spec_of(source)?;
+        self.check(source)?;
+        Self::check_arch(context.arch)?;
+        assemble::check_grub(context.arch)?;
+        let consoles = match context.arch {
+            Arch::X86_64 => CONSOLES,
+            Arch::Aarch64 => CONSOLES_ARM,
+        };
+        let cmdline = spec
+            .cmdline
+            .as_ref()
+            .map_or_else(|| consoles.to_owned(), |words| format!("{consoles} {words}"));
+        let out = root::folder(context.job);
+        let request = DiskRequest {
+            arch: context.arch,
+            key: context.key,
+            size: spec.size,
+            cmdline: &cmdline,
+            out: &out,
+        };
+        let made = root::make(context, spec, &request).await?;
+        Ok(BaseDisk {
+            path: made.path,
+            virtual_size: made.layout.size,
+            parent: Parent {
+                reference: None,
+                digest: context.key.clone(),
+                kind: "bootstrap".to_owned(),
+            },
+            kernel: Some(made.kernel),
+            bytes: made.bytes,
+            cached: false,
+        })
+    }
+}
+
+fn spec_of(source: &Source) -> Result<&BootstrapSpec, BuildError> {
+    match source {
+        Source::Bootstrap(spec) => Ok(spec),
+        _ => Err(BuildError::failed("the bootstrap room was given a source of another kind")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgbake_types::spec::{BootstrapSpec, Distribution};
+
+    /// A source with nothing but what it must have.
+    pub(crate) fn spec(distribution: Distribution, suite: &str) -> BootstrapSpec {
+        BootstrapSpec {
+            distribution,
+            suite: suite.to_owned(),
+            mirror: None,
+            components: None,
+            packages: Vec::new(),
+            updates: None,
+            kernel: None,
+            keyring: None,
+            cmdline: None,
+            size: None,
+        }
+    }
+}

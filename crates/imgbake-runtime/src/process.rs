@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -198,13 +198,13 @@ impl Command {
     ) -> Result<(), RuntimeError> {
         let mut running = self.spawn(job)?;
         let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
-        let tail = std::cell::RefCell::new(Tail::default());
-        let line = std::cell::RefCell::new(&mut line);
+        let tail = Mutex::new(Tail::default());
+        let line = Mutex::new(&mut line);
         let take = |stream| {
             let (tail, line) = (&tail, &line);
             move |text: String| {
-                tail.borrow_mut().push(text.clone());
-                line.borrow_mut()(stream, text);
+                held(tail).push(text.clone());
+                held(line)(stream, text);
             }
         };
         let redactor = || LineRedactor::new(job.secrets().clone());
@@ -217,9 +217,14 @@ impl Command {
         if status.success() {
             Ok(())
         } else {
-            Err(failed(self.name(), status, &tail.borrow().text()))
+            Err(failed(self.name(), status, &held(&tail).text()))
         }
     }
+}
+
+/// A lock that nobody holds while it panics.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 /// The error for a program that failed, with its last words.

@@ -1,0 +1,178 @@
+//! Making the root with mmdebstrap: in a mount and process namespace of its own, on a tmpfs, so that
+//! nothing is left of it, however it ends.
+
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, BuildErrorKind, SourceContext};
+use imgbake_runtime::error::io_at;
+use imgbake_runtime::{Command, Job, Tool};
+use imgbake_types::event::Stream;
+use imgbake_types::spec::{BootstrapSpec, Distribution};
+use secrecy::ExposeSecret as _;
+
+use crate::assemble::{self, Assembled, DiskRequest, UNSHARE};
+use crate::packages::{components, packages};
+use crate::sources::{
+    Mirrors, TARGET_FORMAT, host_mirrors, named_mirrors, sources_list, wants_updates,
+};
+use crate::{DiskLayout, keyring};
+
+/// `mmdebstrap`
+pub(crate) const MMDEBSTRAP: Tool = Tool::new("mmdebstrap", "mmdebstrap");
+const APT_GET: Tool = Tool::new("apt-get", "apt");
+
+const SETUP: &str = include_str!("scripts/setup.sh");
+const BOOTSTRAP: &str = concat!(
+    include_str!("scripts/bootstrap.sh"),
+    "echo 'I: configuring...' >&2\n",
+    include_str!("scripts/configure.sh"),
+    "echo 'I: making the file system...' >&2\n",
+    include_str!("scripts/disk.sh"),
+);
+
+/// Memory, in bytes, that a root on a tmpfs may need beside what the host uses.
+const TMPFS_NEEDS: u64 = 3 << 30;
+
+/// The build's sources, and whether the image keeps them.
+struct Sources {
+    list: String,
+    kept: bool,
+}
+
+/// Makes the disk of a source.
+pub(crate) async fn make(
+    context: &SourceContext<'_>,
+    spec: &BootstrapSpec,
+    request: &DiskRequest<'_>,
+) -> Result<Assembled, BuildError> {
+    let job = context.job;
+    let root = request.out.join("root");
+    fs::create_dir_all(&root).map_err(io_at("make the folder", &root))?;
+    let sources = sources(job, spec).await?;
+    let command = namespaces()?
+        .args(["sh", "-c", BOOTSTRAP, "bootstrap"])
+        .args(arguments(context, spec)?)
+        .env("BAKE_ROOT", &root)
+        .env(
+            "BAKE_TMPFS",
+            yes_no(!is_root() || memory_available().is_none_or(|free| free >= TMPFS_NEEDS)),
+        )
+        .env("BAKE_TREE", root.join("tree"))
+        .env("BAKE_BEGUN", root.join("begun"))
+        .env("BAKE_DEFAULTS", root.join("defaults"))
+        .env("BAKE_SUITE", &spec.suite)
+        .env("BAKE_UPDATES", yes_no(wants_updates(spec)))
+        .env("BAKE_SOURCES", &sources.list)
+        .env("BAKE_KEEP_SOURCES", yes_no(sources.kept))
+        .env("BAKE_FSTAB", fstab(request))
+        // The initramfs is made once, at the end, with its times pinned.
+        .env("INITRD", "No");
+    let mut failed: Option<String> = None;
+    let ran = assemble::prepare(request, command)?
+        .run_lines(job, |stream, line| {
+            if let Some(status) = line.strip_prefix("I: ") {
+                context.stage.status(status.trim_end_matches("..."));
+            } else if line.starts_with("E: ") && stream == Stream::Stderr {
+                failed.get_or_insert(line);
+            }
+        })
+        .await;
+    if let Err(error) = ran {
+        let error = BuildError::from(error);
+        return Err(match failed {
+            Some(first) if error.kind() == BuildErrorKind::Failed => BuildError::failed(format!(
+                "the packages of {} could not be installed: {first}",
+                spec.suite
+            ))
+            .because(error),
+            _ => error,
+        });
+    }
+    context.stage.status("boot loaders");
+    imgbake_runtime::job::remove_path(&root)?;
+    assemble::finish(job, request).await
+}
+
+/// A command in namespaces of its own: they end with it, and with them its processes and mounts. An
+/// ordinary user is root in there, with the ids that `/etc/subuid` gives.
+fn namespaces() -> Result<Command, BuildError> {
+    let command =
+        UNSHARE.command()?.args(["--fork", "--kill-child", "--pid", "--mount", "--mount-proc"]);
+    Ok(if is_root() { command } else { command.args(["--map-root-user", "--map-auto"]) })
+}
+
+/// mmdebstrap's arguments.
+fn arguments(context: &SourceContext<'_>, spec: &BootstrapSpec) -> Result<Vec<String>, BuildError> {
+    Ok(vec![
+        "--mode=root".to_owned(),
+        "--variant=minbase".to_owned(),
+        "--format=directory".to_owned(),
+        format!("--architectures={}", context.arch.oci_name()),
+        format!("--components={}", components(spec)),
+        format!("--keyring={}", keyring::find(spec)?),
+        format!("--include={}", packages(spec, context.arch).join(",")),
+        format!("--setup-hook={SETUP}"),
+        // The root is thrown away when the host stops meanwhile.
+        "--dpkgopt=force-unsafe-io".to_owned(),
+        // What the host's apt trusts must not change the image.
+        "--skip=check/signed-by".to_owned(),
+        "--skip=output/dev".to_owned(),
+        spec.suite.clone(),
+    ])
+}
+
+/// The template's mirror, else the host's; else nothing, and mmdebstrap takes the distribution's own.
+async fn sources(job: &Job, spec: &BootstrapSpec) -> Result<Sources, BuildError> {
+    if let Some(mirror) = &spec.mirror {
+        let revealed = job.secrets().reveal(mirror);
+        let revealed = revealed.expose_secret();
+        let mirrors = named_mirrors(revealed, spec.distribution);
+        let list = sources_list(spec, &mirrors).ok_or_else(|| unknown_security(mirror))?;
+        // A mirror with a password in it serves the build only.
+        return Ok(Sources { list, kept: revealed == mirror && !mirror.contains('@') });
+    }
+    let list = mirrors_of_host(job, spec.distribution)
+        .await
+        .and_then(|mirrors| sources_list(spec, &mirrors));
+    Ok(Sources { list: list.unwrap_or_default(), kept: false })
+}
+
+fn unknown_security(mirror: &str) -> BuildError {
+    BuildError::new(
+        BuildErrorKind::Usage,
+        format!("where are the security updates beside the mirror {mirror}? Its path has no part `debian`"),
+    )
+    .help("name a mirror whose path holds `debian`, with `debian-security` beside it, or set updates = false")
+}
+
+/// A host without apt, or whose apt does not answer, has no mirror to offer.
+async fn mirrors_of_host(job: &Job, distribution: Distribution) -> Option<Mirrors> {
+    let command = APT_GET.command().ok()?.args(["indextargets", "--format", TARGET_FORMAT]);
+    let targets = command.run(job).await.ok()?;
+    host_mirrors(&String::from_utf8_lossy(&targets), distribution)
+}
+
+fn fstab(request: &DiskRequest<'_>) -> String {
+    format!("UUID={} / ext4 defaults,errors=remount-ro 0 1\n", DiskLayout::root_uuid(request.key))
+}
+
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+const fn yes_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+/// Bytes that new programs may take, as the kernel estimates (proc_meminfo(5), MemAvailable).
+fn memory_available() -> Option<u64> {
+    let text = fs::read_to_string(Utf8Path::new("/proc/meminfo")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The folder of a source's disk.
+pub(crate) fn folder(job: &Job) -> Utf8PathBuf {
+    job.work().join("bootstrap")
+}
