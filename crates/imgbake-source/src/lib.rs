@@ -1,1 +1,28 @@
 //! Base disks that exist already: a URL or file with its checksum, or a version in the registry.
+//!
+//! [`UrlSource`] keeps what it downloads in `IMGBAKE_HOME/cache/downloads`, named by digest: a disk that
+//! is there is used without a request. A download that was cut goes on where it stopped, also in
+//! another process. No byte is unpacked or parsed before its checksum is proved. [`RegistrySource`]
+//! restores a version's disk into `IMGBAKE_HOME/cache/images`.
+
+mod blocking;
+mod download;
+mod files;
+mod hash;
+mod http;
+mod image;
+mod inspect;
+mod local;
+mod location;
+mod partial;
+mod retry;
+mod store;
+mod sums;
+mod unpack;
+mod url_source;
+
+pub use image::RegistrySource;
+pub use url_source::UrlSource;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! Long synchronous work beside the async world: it tells how far it is and sees a cancellation.
+
+use imgbake_build::BuildError;
+use imgbake_runtime::{Cancel, StageGuard};
+use tokio::sync::watch;
+
+/// What the work tells.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    sender: watch::Sender<u64>,
+    cancel: Cancel,
+}
+
+impl Meter {
+    /// Bytes so far; an error once the job is cancelled.
+    pub(crate) fn at(&self, done: u64) -> Result<(), BuildError> {
+        self.sender.send_replace(done);
+        Ok(self.cancel.check()?)
+    }
+}
+
+/// Runs `work` on a thread of its own and shows its progress.
+pub(crate) async fn run<T: Send + 'static>(
+    stage: &StageGuard,
+    cancel: &Cancel,
+    total: Option<u64>,
+    work: impl FnOnce(&Meter) -> Result<T, BuildError> + Send + 'static,
+) -> Result<T, BuildError> {
+    let (sender, mut receiver) = watch::channel(0);
+    let meter = Meter { sender, cancel: cancel.clone() };
+    let running = tokio::task::spawn_blocking(move || work(&meter));
+    // The meter goes with the work: then this ends.
+    while receiver.changed().await.is_ok() {
+        stage.progress(*receiver.borrow_and_update(), total);
+    }
+    running
+        .await
+        .map_err(|error| BuildError::failed("reading a file stopped unexpectedly").because(error))?
+}

@@ -1,0 +1,154 @@
+//! A version in the registry as a base disk.
+
+use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use imgbake_build::{
+    BaseDisk, BuildError, BuildErrorKind, Registry, SourceContext, SourceProvider,
+};
+use imgbake_runtime::error::io_at;
+use imgbake_runtime::space;
+use imgbake_types::Reference;
+use imgbake_types::plan::Source;
+use imgbake_types::record::{Parent, VerifyStatus, VersionView};
+use tokio::sync::watch;
+
+use crate::files;
+
+/// Gets the disk of `[source] image`: restored once into `IMGBAKE_HOME/cache/images`, then used again.
+pub struct RegistrySource(Arc<dyn Registry>);
+
+impl fmt::Debug for RegistrySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RegistrySource")
+    }
+}
+
+impl RegistrySource {
+    /// A source that reads from a registry.
+    pub fn new(registry: Arc<dyn Registry>) -> Self {
+        Self(registry)
+    }
+
+    /// Restores a version's disk under a temporary name, then names it.
+    async fn restore(
+        &self,
+        context: &SourceContext<'_>,
+        view: &VersionView,
+        to: &Utf8Path,
+    ) -> Result<(), BuildError> {
+        let from = context.job.work().join("source-image.raw");
+        space::require(&from, view.disk.data_bytes)?;
+        context.stage.status(format!("restoring {}:{}", view.name, view.version.as_str()));
+        let file = File::create(&from).map_err(io_at("make", &from))?;
+        let into = file.try_clone().map_err(io_at("open", &from))?;
+        let (sender, mut receiver) = watch::channel(0);
+        let progress = Box::new(move |done| {
+            sender.send_replace(done);
+        });
+        let mut restoring = self.0.restore(&view.digest, into, progress);
+        let shown = async {
+            loop {
+                tokio::select! {
+                    end = &mut restoring => return end,
+                    Ok(()) = receiver.changed() => {
+                        context.stage.progress(*receiver.borrow_and_update(), Some(view.disk.virtual_size));
+                    }
+                }
+            }
+        };
+        let end = context.job.cancel().run(shown).await;
+        if !matches!(end, Ok(Ok(()))) {
+            imgbake_runtime::job::remove_path(&from)?; // a full file system needs the room now
+        }
+        end??;
+        file.sync_all().map_err(io_at("write", &from))?;
+        files::rename(&from, to)?;
+        Ok(())
+    }
+}
+
+/// Refuses a version whose tests failed.
+fn judge(context: &SourceContext<'_>, view: &VersionView) -> Result<(), BuildError> {
+    let name = format!("{}:{}", view.name, view.version.as_str());
+    match view.verify.status {
+        VerifyStatus::Passed => Ok(()),
+        VerifyStatus::Unverified => {
+            context.job.events().warn(format!("the base image {name} was never verified"));
+            Ok(())
+        }
+        VerifyStatus::Failed => {
+            let failed: Vec<&str> = view
+                .verify
+                .tests
+                .iter()
+                .filter(|test| !test.passed)
+                .map(|test| test.name.as_str())
+                .collect();
+            let which =
+                if failed.is_empty() { String::new() } else { format!(" ({})", failed.join(", ")) };
+            let why = format!("the base image {name} failed its tests{which}");
+            let help = format!(
+                "build on another version (`imgbake images {}` lists them), or mend it and run `imgbake test {name}`",
+                view.name
+            );
+            Err(BuildError::new(BuildErrorKind::Refused, why).help(help))
+        }
+    }
+}
+
+#[async_trait]
+impl SourceProvider for RegistrySource {
+    fn knows(&self, source: &Source) -> bool {
+        matches!(source, Source::Image { .. })
+    }
+
+    fn check(&self, _: &Source) -> Result<(), BuildError> {
+        Ok(())
+    }
+
+    async fn fetch(
+        &self,
+        context: &SourceContext<'_>,
+        source: &Source,
+    ) -> Result<BaseDisk, BuildError> {
+        let Source::Image { reference } = source else {
+            return Err(BuildError::new(
+                BuildErrorKind::Usage,
+                "this source is no image of the registry",
+            ));
+        };
+        let view = self.0.resolve(reference).await?;
+        judge(context, &view)?;
+        let dir = context.job.home().cache().join("images");
+        files::make_dir(&dir)?;
+        let name = view.disk.sha256.hex();
+        let path = dir.join(format!("{name}.raw"));
+        let waiting = "waiting for another build that restores the same disk";
+        let _lock = files::lock(&dir, name, context.job.cancel(), context.stage, waiting).await?;
+        let size = view.disk.virtual_size;
+        let cached = path.metadata().is_ok_and(|file| file.is_file() && file.len() == size);
+        if !cached {
+            self.restore(context, &view, &path).await?;
+        }
+        let version = Reference {
+            host: reference.host.clone(),
+            ..Reference::tag(&view.name, view.version.as_str())
+        };
+        Ok(BaseDisk {
+            path,
+            virtual_size: size,
+            parent: Parent {
+                reference: Some(version),
+                digest: view.digest,
+                kind: "image".to_owned(),
+            },
+            kernel: None,
+            bytes: if cached { 0 } else { view.disk.data_bytes },
+            cached,
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Versions as base disks.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, Registry};
+use imgbake_types::plan::Source;
+use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VerifyStatus, VersionView};
+use imgbake_types::spec::{QemuSpec, VerifySpec};
+use imgbake_types::{Digest, Reference};
+use serde_json::json;
+
+use super::{Bench, noise};
+use crate::RegistrySource;
+
+/// A registry with one version, which counts what is restored.
+struct OneVersion {
+    status: VerifyStatus,
+    broken: bool,
+    restored: AtomicUsize,
+}
+
+impl OneVersion {
+    fn new(status: VerifyStatus, broken: bool) -> Arc<Self> {
+        Arc::new(Self { status, broken, restored: AtomicUsize::new(0) })
+    }
+}
+
+fn unused<T>() -> Result<T, BuildError> {
+    Err(BuildError::failed("a source only reads"))
+}
+
+#[async_trait]
+impl Registry for OneVersion {
+    async fn resolve(&self, reference: &Reference) -> Result<VersionView, BuildError> {
+        assert_eq!(reference.to_string(), "web:prod");
+        let disk = noise(8);
+        let config: ImageConfig = serde_json::from_value(json!({
+            "name": "web", "version": "2026.11.23-1", "created": "2026-11-23T10:00:00Z",
+            "arch": "x86_64", "firmware": "bios", "imgbake": "0.1.0", "stages": [],
+            "proof": { "machine": QemuSpec::default(), "verify": VerifySpec::default() },
+            "plan": { "digest": Digest::sha256("plan") },
+            "disk": { "sha256": Digest::sha256(&disk), "virtual_size": disk.len(), "stored_bytes": 9, "data_bytes": disk.len() },
+        }))
+        .unwrap();
+        let record = (self.status != VerifyStatus::Unverified).then(|| VerifyRecord {
+            subject: Digest::sha256("manifest"),
+            time: config.created,
+            status: self.status,
+            tests: Vec::new(),
+            seconds: 1.0,
+        });
+        Ok(VersionView::new(config, Digest::sha256("manifest"), vec!["prod".into()], record))
+    }
+
+    async fn restore(
+        &self,
+        digest: &Digest,
+        into: File,
+        mut progress: Box<dyn FnMut(u64) + Send>,
+    ) -> Result<(), BuildError> {
+        assert_eq!((digest, into.metadata().unwrap().len()), (&Digest::sha256("manifest"), 0));
+        self.restored.fetch_add(1, Ordering::SeqCst);
+        into.write_all_at(&noise(8), 0).unwrap();
+        progress(4096);
+        if self.broken { Err(BuildError::failed("a blob is damaged")) } else { Ok(()) }
+    }
+
+    async fn publish(
+        &self,
+        _: &Capture,
+        _: ImageConfig,
+        _: &Naming,
+    ) -> Result<VersionView, BuildError> {
+        unused()
+    }
+    async fn versions(&self, _: Option<&str>) -> Result<Vec<VersionView>, BuildError> {
+        unused()
+    }
+    async fn record_verify(&self, _: &str, _: &VerifyRecord) -> Result<(), BuildError> {
+        unused()
+    }
+    async fn move_channel(&self, _: &str, _: ChannelMove) -> Result<ChannelMove, BuildError> {
+        unused()
+    }
+    async fn history(&self, _: &str, _: &str) -> Result<Vec<ChannelMove>, BuildError> {
+        unused()
+    }
+    async fn sweep(&self) -> Result<(), BuildError> {
+        unused()
+    }
+}
+
+fn source() -> Source {
+    Source::Image { reference: "web:prod".parse().unwrap() }
+}
+
+#[tokio::test]
+async fn a_version_is_restored_once() {
+    let bench = Bench::new();
+    let registry = OneVersion::new(VerifyStatus::Passed, false);
+    let provider = RegistrySource::new(registry.clone());
+    let source = source();
+    let ((one, _), (two, _)) =
+        tokio::join!(bench.run(&provider, &source), bench.run(&provider, &source));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!((one.path.as_path(), one.virtual_size), (two.path.as_path(), 4096));
+    assert_ne!(one.cached, two.cached);
+    assert_eq!(registry.restored.load(Ordering::SeqCst), 1);
+    assert_eq!(std::fs::read(&one.path).unwrap(), noise(8));
+    assert_eq!(one.parent.reference.unwrap().to_string(), "web:2026.11.23-1");
+    assert_eq!(
+        (one.parent.kind.as_str(), one.parent.digest),
+        ("image", Digest::sha256("manifest"))
+    );
+    // One that was cut short is no longer taken for the disk.
+    std::fs::File::options().write(true).open(&one.path).unwrap().set_len(5).unwrap();
+    assert!(!bench.run(&provider, &source).await.0.unwrap().cached);
+}
+
+#[tokio::test]
+async fn a_failed_version_is_refused_and_an_unproved_one_warned_of() {
+    for (status, words) in
+        [(VerifyStatus::Failed, None), (VerifyStatus::Unverified, Some("never verified"))]
+    {
+        let bench = Bench::new();
+        let registry = OneVersion::new(status, false);
+        let (got, mut events) = bench.run(&RegistrySource::new(registry.clone()), &source()).await;
+        let Some(words) = words else {
+            assert_eq!(got.unwrap_err().kind(), BuildErrorKind::Refused);
+            assert_eq!(registry.restored.load(Ordering::SeqCst), 0);
+            continue;
+        };
+        got.unwrap();
+        let told = std::iter::from_fn(|| events.try_recv().ok()).map(|event| format!("{event:?}"));
+        let told: Vec<String> = told.collect();
+        assert!(told.iter().any(|event| event.contains(words)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_version_leaves_no_disk() {
+    let bench = Bench::new();
+    let provider = RegistrySource::new(OneVersion::new(VerifyStatus::Passed, true));
+    let (got, _) = bench.run(&provider, &source()).await;
+    assert!(got.unwrap_err().to_string().contains("damaged"));
+    let images = bench.path().join("home/cache/images");
+    assert!(
+        images
+            .read_dir_utf8()
+            .unwrap()
+            .flatten()
+            .all(|entry| entry.path().extension() != Some("raw"))
+    );
+}

@@ -1,0 +1,259 @@
+//! A disk at a URL or path.
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, SourceContext, SourceProvider};
+use imgbake_runtime::error::io_at;
+use imgbake_types::plan::{Checksum, Source, UrlSource as Spec};
+use imgbake_types::record::Parent;
+use imgbake_types::{Algorithm, Digest};
+use secrecy::ExposeSecret;
+use std::io::Read;
+use url::Url;
+
+use crate::download::download;
+use crate::http::Http;
+use crate::location::{Location, open_file};
+use crate::partial::Partial;
+use crate::retry::Patience;
+use crate::store::{Store, Stored};
+use crate::{files, inspect, local, sums};
+
+/// Gets the disk of `[source] url`: raw or qcow2, plain or packed with xz, gzip or zstd.
+#[derive(Debug, Clone, Default)]
+pub struct UrlSource {
+    pub(crate) patience: Patience,
+}
+
+impl UrlSource {
+    /// A source that is as patient as an unattended build should be.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+#[async_trait]
+impl SourceProvider for UrlSource {
+    fn knows(&self, source: &Source) -> bool {
+        matches!(source, Source::Url(_))
+    }
+
+    fn check(&self, source: &Source) -> Result<(), BuildError> {
+        let spec = spec_of(source)?;
+        let checksum = match &spec.checksum {
+            Checksum::Sums { location } => Some(location),
+            Checksum::Digest { .. } | Checksum::Unverified => None,
+        };
+        for text in std::iter::once(&spec.location).chain(checksum) {
+            // What a secret stands for is not known here.
+            let text = imgbake_types::secret::reveal(text, |_| Some("secret"));
+            if let Location::File(path) = Location::parse(&text)?
+                && text == spec.location
+            {
+                open_file(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn fetch(
+        &self,
+        context: &SourceContext<'_>,
+        source: &Source,
+    ) -> Result<BaseDisk, BuildError> {
+        Fetch::new(context, spec_of(source)?, self.patience)?.run().await
+    }
+}
+
+fn spec_of(source: &Source) -> Result<&Spec, BuildError> {
+    match source {
+        Source::Url(spec) => Ok(spec),
+        _ => Err(BuildError::new(BuildErrorKind::Usage, "this source is no URL")),
+    }
+}
+
+/// One fetch, its secrets revealed.
+struct Fetch<'a> {
+    context: &'a SourceContext<'a>,
+    spec: &'a Spec,
+    location: Location,
+    /// What the user calls it, without secrets.
+    name: String,
+    http: Http<'a>,
+    store: Store,
+}
+
+impl<'a> Fetch<'a> {
+    fn new(
+        context: &'a SourceContext<'a>,
+        spec: &'a Spec,
+        patience: Patience,
+    ) -> Result<Self, BuildError> {
+        let job = context.job;
+        let location = Location::parse(job.secrets().reveal(&spec.location).expose_secret())?;
+        let origin = match &location {
+            Location::Http(url) => Some(url),
+            Location::File(_) => None,
+        };
+        let http = Http::new((job, context.stage), &spec.headers, origin, patience)?;
+        let name = job.secrets().redact(&location.to_string());
+        let store = Store::open(job.home())?;
+        Ok(Self { context, spec, location, name, http, store })
+    }
+
+    async fn run(&self) -> Result<BaseDisk, BuildError> {
+        let expected = self.expected().await?;
+        match &self.location {
+            Location::Http(url) => self.remote(url, expected.as_ref()).await,
+            Location::File(path) => self.local(path, expected.as_ref()).await,
+        }
+    }
+
+    /// The digest that the bytes must have.
+    async fn expected(&self) -> Result<Option<Digest>, BuildError> {
+        match &self.spec.checksum {
+            Checksum::Digest { digest } => Ok(Some(digest.clone())),
+            Checksum::Sums { location } => {
+                let secrets = self.context.job.secrets();
+                let place = Location::parse(secrets.reveal(location).expose_secret())?;
+                let text = match &place {
+                    Location::Http(url) => self.http.text(url, sums::MAX_BYTES).await?,
+                    Location::File(path) => read_sums(path)?,
+                };
+                let place = secrets.redact(&place.to_string());
+                sums::find(&text, &self.location.base_name(), &place).map(Some)
+            }
+            Checksum::Unverified => {
+                let why = format!(
+                    "{} is used without a checksum: anyone on its way can change it",
+                    self.name
+                );
+                self.context.job.events().warn(why);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn remote(&self, url: &Url, expected: Option<&Digest>) -> Result<BaseDisk, BuildError> {
+        let cached = || expected.and_then(|digest| Some((digest, self.store.get(digest)?)));
+        if let Some((digest, stored)) = cached() {
+            return Ok(disk(stored, digest, None));
+        }
+        let of = expected.map_or_else(String::new, Digest::to_string);
+        let partial = Digest::sha256(format!("{url}\0{of}"));
+        // One digest is one download, from wherever; without one, one URL is.
+        let name = expected.map_or_else(|| format!("url-{}", partial.hex()), Store::key);
+        let _lock = self.lock(&name).await?;
+        if let Some((digest, stored)) = cached() {
+            return Ok(disk(stored, digest, None));
+        }
+        let partial = self.store.dir().join("partial").join(partial.hex());
+        let (partial, digest) = self.download(url, &partial, expected).await?;
+        let stored = match inspect::packing(partial.path())? {
+            Some(packing) => {
+                let packed = (partial.path(), packing);
+                self.store.put_unpacked(self.context, &digest, packed, &self.name).await
+            }
+            None => inspect::virtual_size(partial.path(), &self.name)
+                .and_then(|size| self.store.put(&digest, partial.path(), size)),
+        };
+        // What was wrong would be wrong again; but a full file system is not the download's fault.
+        if !matches!(&stored, Err(error) if matches!(error.kind(), BuildErrorKind::Full | BuildErrorKind::Cancelled))
+        {
+            partial.discard()?;
+        }
+        Ok(disk(stored?, &digest, Some(partial.have)))
+    }
+
+    /// Downloads and proves. A mixture with bytes of an earlier run gets a second try from zero.
+    async fn download(
+        &self,
+        url: &Url,
+        path: &Utf8Path,
+        expected: Option<&Digest>,
+    ) -> Result<(Partial, Digest), BuildError> {
+        let (stage, cancel) = (self.context.stage, self.context.job.cancel());
+        let algorithm = expected.map_or(Algorithm::Sha256, Digest::algorithm);
+        loop {
+            let mut partial = Partial::open(path.to_owned(), algorithm, stage, cancel).await?;
+            download(&self.http, url, &mut partial, expected.is_some()).await?;
+            let digest = partial.finish().await?;
+            match expected {
+                Some(expected) if *expected != digest => {
+                    partial.discard()?;
+                    if partial.kept == 0 {
+                        let help = "the downloaded file was removed; if the publisher changed the file, update `checksum`";
+                        return Err(self.mismatch(expected, &digest).help(help));
+                    }
+                    stage.status("what an earlier run left does not fit: starting again");
+                }
+                _ => return Ok((partial, digest)),
+            }
+        }
+    }
+
+    async fn local(
+        &self,
+        path: &Utf8Path,
+        expected: Option<&Digest>,
+    ) -> Result<BaseDisk, BuildError> {
+        let algorithm = expected.map_or(Algorithm::Sha256, Digest::algorithm);
+        let (digest, remembered) =
+            local::digest(self.context, &self.store, path, algorithm).await?;
+        if let Some(expected) = expected
+            && *expected != digest
+        {
+            return Err(self.mismatch(expected, &digest).help("the file was left as it is"));
+        }
+        let Some(packing) = inspect::packing(path)? else {
+            let virtual_size = inspect::virtual_size(path, &self.name)?;
+            let stored = Stored { path: path.to_owned(), virtual_size, size: 0 };
+            return Ok(disk(stored, &digest, (!remembered).then_some(0)));
+        };
+        let _lock = self.lock(&Store::key(&digest)).await?;
+        if let Some(stored) = self.store.get(&digest) {
+            return Ok(disk(stored, &digest, None));
+        }
+        let stored =
+            self.store.put_unpacked(self.context, &digest, (path, packing), &self.name).await?;
+        let bytes = stored.size;
+        Ok(disk(stored, &digest, Some(bytes)))
+    }
+
+    async fn lock(&self, name: &str) -> Result<files::Lock, BuildError> {
+        let waiting = "waiting for another build that gets the same disk";
+        files::lock(self.store.dir(), name, self.context.job.cancel(), self.context.stage, waiting)
+            .await
+    }
+
+    fn mismatch(&self, expected: &Digest, digest: &Digest) -> BuildError {
+        BuildError::failed(format!(
+            "{} has the wrong checksum: expected {expected}, got {digest}",
+            self.name
+        ))
+    }
+}
+
+/// A base disk; `fetched` bytes were moved for it, or none because it was there.
+fn disk(stored: Stored, digest: &Digest, fetched: Option<u64>) -> BaseDisk {
+    BaseDisk {
+        path: stored.path,
+        virtual_size: stored.virtual_size,
+        parent: Parent { reference: None, digest: digest.clone(), kind: "url".to_owned() },
+        kernel: None,
+        bytes: fetched.unwrap_or(0),
+        cached: fetched.is_none(),
+    }
+}
+
+fn read_sums(path: &Utf8Path) -> Result<String, BuildError> {
+    let mut bytes = Vec::new();
+    let read = open_file(path)?.take(sums::MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(io_at("read", path))?;
+    if bytes.len() > sums::MAX_BYTES {
+        let why =
+            format!("{path} is longer than {} bytes: it is no checksum file", sums::MAX_BYTES);
+        return Err(BuildError::failed(why));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
