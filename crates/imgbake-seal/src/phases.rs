@@ -33,7 +33,11 @@ const CONSOLE_LIMIT: Duration = Duration::from_secs(5);
 /// Output kept of the first phase, in bytes.
 const OUTPUT: usize = 4 << 20;
 /// Asks the machine to power off, and does not wait for it.
-const POWER_OFF: &str = "systemctl poweroff -i --no-wall --no-block || poweroff\n";
+const POWER_OFF: &str =
+    "{ systemctl poweroff -i --no-wall --no-block || poweroff; } >/dev/null 2>&1\n";
+/// Complaints that say nothing: files that a running service removed or made in the meantime, which the
+/// late phase puts right, and the login's own.
+const NOISE: [&str; 3] = ["No such file", "Directory not empty", "sudo: unable to resolve host"];
 
 /// Seals a machine over its communicator.
 #[derive(Debug, Default)]
@@ -166,9 +170,10 @@ fn first_ended(printed: &Printed, exit: Result<Exit, CommError>) -> Result<Strin
         ));
     }
     if report.ended {
-        // Files that went away by themselves in the meantime are no news.
-        let notes =
-            err.lines().filter(|line| !line.contains("No such file") && !line.trim().is_empty());
+        let news = |line: &&str| {
+            !line.trim().is_empty() && !NOISE.iter().any(|noise| line.contains(noise))
+        };
+        let notes = err.lines().filter(news);
         out.extend(notes.map(|line| format!("note\t{line}\n")));
         return Ok(out);
     }
