@@ -109,10 +109,10 @@ async fn read(
             Some(ChannelMsg::Data { data }) => output(Stream::Stdout, &data),
             Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => output(Stream::Stderr, &data),
             Some(ChannelMsg::ExitStatus { exit_status }) => {
-                exit = Some(Exit::Code(exit_status.cast_signed()))
+                exit = Some(Exit::Code(exit_status.cast_signed()));
             }
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                exit = Some(Exit::Signal(signal(&signal_name)))
+                exit = Some(Exit::Signal(signal(&signal_name)));
             }
             Some(ChannelMsg::Failure) => {
                 let text = format!("the machine's ssh server refuses to run `{}`", brief(command));

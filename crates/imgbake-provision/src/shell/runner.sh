@@ -1,0 +1,34 @@
+# Takes environment and script from standard input and runs the script.
+# Arguments: bytes in all, of environment, of script; the folder to start in; the interpreter's words.
+total=$1 env=$2 script=$3 workdir=$4
+shift 4
+mask=$(umask)
+umask 077
+# A login over ssh may lack the administrator's programs.
+case ":$PATH:" in *:/usr/sbin:*) ;; *) PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin" ;; esac
+export PATH
+# In memory where it can be.
+for base in /run /dev/shm /tmp; do dir=$(mktemp -d "$base/imgbake.XXXXXX" 2>/dev/null) && break; done
+[ -d "$dir" ] || { echo 'imgbake: no folder can be made in /run, /dev/shm or /tmp' >&2; exit 125; }
+trap 'rm -rf "$dir"' EXIT
+# PIPE as well: what a shell says of an ended child may have no reader any more.
+trap 'exit 143' HUP INT PIPE TERM
+exec 3<&0 </dev/null
+head -c "$total" <&3 >"$dir/all"
+[ "$(wc -c <"$dir/all")" -eq "$total" ] || { echo 'imgbake: the script did not come whole' >&2; exit 125; }
+head -c "$env" "$dir/all" >"$dir/env"
+tail -c "$script" "$dir/all" >"$dir/script"
+rm -f "$dir/all"
+set -- "$workdir" "$@" "$dir/script"
+# The environment may set any name: from there on, only the positional parameters count.
+( exec 3<&-; umask "$mask"; . "$dir/env"; cd -- "$1" && shift && exec "$@" ) </dev/null &
+child=$!
+# Standard input ends early: the host gave up.
+( read -r _ <&3; kill -TERM 0 ) >/dev/null 2>&1 &
+watch=$!
+wait "$child"
+code=$?
+# The watch must not act on its own end.
+exec 2>/dev/null
+kill -KILL "$watch"
+exit "$code"

@@ -1,0 +1,165 @@
+//! A communicator that runs commands on this host, and what a step needs around it.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, StepContext, StepEnd};
+use imgbake_comm::exec::OutputSink;
+use imgbake_comm::{CommError, CommErrorKind, Communicator, Exec, Exit};
+use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
+use imgbake_types::Event;
+use imgbake_types::event::{EventKind, Stream};
+use imgbake_types::spec::ProvisionSpec;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+/// Runs commands on this host as root.
+#[derive(Default)]
+pub(crate) struct Local {
+    /// Every command line so far.
+    pub(crate) commands: Mutex<Vec<String>>,
+    /// The connection is lost once this is in the output.
+    pub(crate) cut_at: Option<&'static str>,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this host plays the machine: its processes are no job's"
+)]
+fn sh(command: &str) -> tokio::process::Child {
+    tokio::process::Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap()
+}
+
+#[async_trait]
+impl Communicator for Local {
+    fn user(&self) -> &'static str {
+        "root"
+    }
+
+    async fn run(&self, exec: Exec, output: OutputSink<'_>) -> Result<Exit, CommError> {
+        self.commands.lock().unwrap().push(exec.command.clone());
+        let late = CommError::new(CommErrorKind::TimedOut, "late");
+        tokio::time::timeout(exec.timeout, self.run_now(exec.command, exec.stdin, output))
+            .await
+            .map_err(|_| late)
+    }
+}
+
+impl Local {
+    async fn run_now(
+        &self,
+        command: String,
+        stdin: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
+        output: OutputSink<'_>,
+    ) -> Exit {
+        let mut child = sh(&command);
+        let (mut input, mut out, mut err) = (
+            child.stdin.take().unwrap(),
+            child.stdout.take().unwrap(),
+            child.stderr.take().unwrap(),
+        );
+        let feed = async move {
+            if let Some(mut stdin) = stdin {
+                let _ = tokio::io::copy(&mut stdin, &mut input).await;
+            }
+            let _ = input.shutdown().await;
+            drop(input);
+            std::future::pending::<()>().await;
+        };
+        let read = async {
+            // Small pieces: what is split must still be found.
+            let (mut a, mut b, mut seen) = ([0; 7], [0; 7], String::new());
+            let (mut a_open, mut b_open) = (true, true);
+            while a_open || b_open {
+                let (stream, piece) = tokio::select! {
+                    len = out.read(&mut a), if a_open => (Stream::Stdout, &a[..len.unwrap()]),
+                    len = err.read(&mut b), if b_open => (Stream::Stderr, &b[..len.unwrap()]),
+                };
+                if piece.is_empty() {
+                    if stream == Stream::Stdout { a_open = false } else { b_open = false }
+                }
+                output(stream, piece);
+                seen.push_str(&String::from_utf8_lossy(piece));
+                if self.cut_at.is_some_and(|text| seen.contains(text)) {
+                    return Exit::Lost;
+                }
+            }
+            let status = child.wait().await.unwrap();
+            status
+                .code()
+                .map_or_else(|| Exit::Signal(status.signal().unwrap().to_string()), Exit::Code)
+        };
+        tokio::select! {
+            exit = read => exit,
+            () = feed => Exit::Lost,
+        }
+    }
+}
+
+/// A job, a machine and a folder for a test.
+pub(crate) struct Place {
+    pub(crate) comm: Local,
+    pub(crate) job: Job,
+    pub(crate) root: Utf8PathBuf,
+    events: UnboundedReceiver<Event>,
+    _dir: tempfile::TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self::with(Local::default())
+    }
+
+    pub(crate) fn with(comm: Local) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).unwrap();
+        let secrets = Secrets::default();
+        secrets.add("token", "hunter2'\"$HOME`x`");
+        let (events, listener) = Events::channel("test", secrets.clone());
+        let home = Home::new(root.join("home"));
+        let job = Job::begin(&home, "test", Cancel::new(), events, secrets).unwrap();
+        Self { comm, job, root, events: listener, _dir: dir }
+    }
+
+    pub(crate) fn at(&self, name: &str) -> Utf8PathBuf {
+        self.root.join(name)
+    }
+
+    /// Runs a step with the provisioner that knows it.
+    pub(crate) async fn run(&self, spec: &ProvisionSpec) -> Result<(StepEnd, u64), BuildError> {
+        let context = StepContext { job: &self.job, name: "step", spec, comm: &self.comm };
+        let rooms = imgbake_provision::provisioners();
+        rooms.iter().find(|room| room.knows(spec)).unwrap().provision(&context).await
+    }
+
+    /// The lines of output so far, and the warnings.
+    pub(crate) fn told(&mut self) -> (Vec<(Stream, String)>, Vec<String>) {
+        let (mut lines, mut warnings) = (Vec::new(), Vec::new());
+        while let Ok(event) = self.events.try_recv() {
+            match event.kind {
+                EventKind::Output { name, stream, line } => {
+                    assert_eq!(name, "step");
+                    lines.push((stream, line));
+                }
+                EventKind::Notice { message, .. } => warnings.push(message),
+                other => panic!("{other:?}"),
+            }
+        }
+        (lines, warnings)
+    }
+}
+
+/// A file's text.
+pub(crate) fn text(path: &Utf8Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}

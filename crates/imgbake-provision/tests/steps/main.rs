@@ -1,0 +1,7 @@
+//! The provisioners, in a machine that is this host: its commands run by a local `sh`.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a failure there is the test's")]
+
+mod file;
+mod local;
+mod shell;
