@@ -1,100 +1,128 @@
 #!/bin/sh
-# Makes the tiny guest's root tree: Debian's cloud kernel, busybox, OpenSSH's server, and the scripts of
-# files/. Usage: build.sh TREE ARCH
-#   TREE   an empty folder; it must be root's, or a user namespace's root
-#   ARCH   amd64 or arm64
-# It needs mmdebstrap, busybox-static, cpio and readelf; nothing of the guest is run on the host.
+# build.sh DIR [ARCH]: makes DIR/tree, the root of the tiny guest, from Debian's packages: cloud kernel,
+# busybox, OpenSSH, sudo, and this folder's root/. ARCH is x86_64 (default) or aarch64; no program of
+# ARCH runs here. Needs mmdebstrap, cpio, busybox, readelf.
 set -eu
-tree=$1 arch=$2
-files=$(cd "$(dirname "$0")" && pwd)/files
-case $arch in
-    amd64) kernel=linux-image-cloud-amd64 lib=lib/x86_64-linux-gnu ld=lib64/ld-linux-x86-64.so.2 ;;
-    arm64) kernel=linux-image-cloud-arm64 lib=lib/aarch64-linux-gnu ld=lib/ld-linux-aarch64.so.1 ;;
-    *) echo "build.sh: unknown architecture $arch" >&2; exit 2 ;;
+here=$(cd "$(dirname "$0")" && pwd)
+mkdir -p "$1"
+dir=$(cd "$1" && pwd)
+suite=bookworm
+epoch=1735689600
+case ${2:-x86_64} in
+    x86_64) deb=amd64 triplet=x86_64-linux-gnu loader=lib64/ld-linux-x86-64.so.2 ;;
+    aarch64) deb=arm64 triplet=aarch64-linux-gnu loader=lib/ld-linux-aarch64.so.1 ;;
+    *) echo "unknown architecture: $2" >&2 && exit 2 ;;
 esac
-export SOURCE_DATE_EPOCH=1700000000
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-# Unpacked, not configured: seconds instead of a minute, and any architecture will do.
-mmdebstrap --quiet --variant=extract --architectures="$arch" --skip=check/qemu \
-    --include="busybox-static,openssh-server,openssh-client,$kernel" bookworm "$work/root" >&2
-root=$work/root
+pool=$dir/pool
+tree=$dir/tree
+rm -rf "$pool" "$tree" "$dir/depmod"
+mkdir -p "$pool" "$tree"
 
-mkdir -p "$tree"; cd "$tree"
-mkdir -p bin sbin etc/ssh dev proc sys run tmp root var/log var/tmp var/lib/cloud/data var/lib/dhcp srv opt \
-    boot lib lib64 usr/bin usr/sbin usr/lib usr/share/udhcpc var/empty "usr/lib/systemd/system-shutdown" home
-chmod 1777 tmp var/tmp; chmod 700 root
-cp "$root/bin/busybox" bin/busybox
-for applet in $(busybox --list); do
-    case $applet in busybox | init | linuxrc | ssl_client) ;; *) ln -sf /bin/busybox "bin/$applet" ;; esac
+# Packages, unpacked and not configured; of these, what the guest needs is picked below.
+mode=root
+[ "$(id -u)" = 0 ] || mode=unshare
+mmdebstrap --quiet --mode="$mode" --variant=extract --architectures="$deb" --components=main \
+    --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --skip=check/signed-by \
+    --include="linux-image-cloud-$deb,openssh-server,sudo,busybox-static,passwd,perl-base,libnss-myhostname" "$suite" - |
+    tar -x -C "$pool" --no-same-owner --exclude='./usr/share' --exclude='./var' --exclude='./dev'
+
+# One name for each folder, as in Debian's merged /usr.
+mkdir -p "$tree/usr/bin" "$tree/usr/sbin" "$tree/usr/lib/$triplet" "$tree/usr/lib64" "$tree/boot"
+for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$tree/$folder"; done
+for folder in dev proc sys run tmp root home mnt var/log var/tmp var/lib/systemd var/lib/cloud var/empty \
+    etc/ssh etc/sudoers.d etc/pam.d usr/lib/systemd/system-shutdown; do
+    mkdir -p "$tree/$folder"
 done
-ln -sf /bin/busybox sbin/init
-ln -sf ../../bin/env usr/bin/env
+chmod 700 "$tree/root"
+chmod 1777 "$tree/tmp" "$tree/var/tmp"
 
-# OpenSSH and the libraries that it names, and that those name.
-need() {
-    readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | while read -r name; do
-        [ ! -e "$tree/$lib/$name" ] || continue
-        for dir in "$lib" "usr/$lib"; do
-            if [ -e "$root/$dir/$name" ]; then
-                mkdir -p "$tree/$lib"; cp -L "$root/$dir/$name" "$tree/$lib/$name"; need "$tree/$lib/$name"; break
-            fi
-        done
+# in_pool PATH: the file in the pool, whether or not /usr is merged there.
+in_pool() {
+    for found in "$pool/usr/$1" "$pool/$1"; do
+        if [ -f "$found" ]; then printf '%s' "$found" && return; fi
+    done
+    echo "no package brought $1" >&2
+    return 1
+}
+
+# pick PATH...: copies files and each library that they name, and that those name.
+pick() {
+    for path in "$@"; do
+        from=$(in_pool "$path") || exit 1
+        if [ -e "$tree/usr/$path" ]; then continue; fi
+        mkdir -p "$(dirname "$tree/usr/$path")"
+        cp -L "$from" "$tree/usr/$path"
+        readelf -d "$from" 2> /dev/null | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' >> "$dir/libraries"
     done
 }
-for program in usr/sbin/sshd usr/bin/ssh-keygen; do
-    cp "$root/$program" "$program"; need "$tree/$program"
+: > "$dir/libraries"
+pick "$loader" sbin/sshd bin/ssh-keygen lib/openssh/sftp-server bin/sudo libexec/sudo/sudoers.so bin/perl \
+    sbin/useradd sbin/userdel sbin/usermod "lib/$triplet/security/pam_permit.so" \
+    "lib/$triplet/libnss_myhostname.so.2" bin/busybox
+for _ in 1 2 3 4 5 6; do
+    sort -u "$dir/libraries" > "$dir/round"
+    while read -r name; do
+        case $name in
+            ld-linux*) ;;
+            libsudo_util*) pick "libexec/sudo/$name" ;;
+            *) pick "lib/$triplet/$name" ;;
+        esac
+    done < "$dir/round"
 done
-cp -L "$root/$ld" "$ld"
-for name in libnss_files.so.2 libgcc_s.so.1; do
-    [ ! -e "$root/$lib/$name" ] || cp -L "$root/$lib/$name" "$lib/$name"
+rm -f "$dir/libraries" "$dir/round"
+# The host's busybox knows the same applets as the guest's, which may not run here.
+busybox --list | while read -r applet; do
+    for folder in bin sbin; do [ ! -e "$tree/usr/$folder/$applet" ] || continue 2; done
+    case $applet in
+        busybox | dpkg | dpkg-deb | rpm | rpm2cpio | poweroff | reboot | halt) ;;
+        *) ln -s busybox "$tree/usr/bin/$applet" ;;
+    esac
 done
+chmod 4755 "$tree/usr/bin/sudo"
 
-# The kernel, its modules that a virtual machine needs, and an initramfs that mounts the root.
-version=$(basename "$root"/lib/modules/*)
-cp "$root/boot/vmlinuz-$version" "boot/vmlinuz-$version"
-initramfs=$work/initramfs
-mkdir -p "$initramfs/bin" "$initramfs/modules" "$initramfs/root" "$initramfs/dev" "$initramfs/proc" "$initramfs/sys"
-cp "$root/bin/busybox" "$initramfs/bin/busybox"
-module() { # NAME FOLDER: copies a module, if the kernel has not built it in, and notes its order
-    file=$(find "$root/lib/modules/$version/kernel" -name "$1.ko" | head -n 1)
-    [ -n "$file" ] || return 0
-    mkdir -p "$2"; cp "$file" "$2/$1.ko"; echo "$1" >> "$2/order"
+cp -R "$here/root/." "$tree/"
+chmod 755 "$tree/etc/init.d/"* "$tree/usr/sbin/poweroff" "$tree/usr/bin/cloud-init" \
+    "$tree/usr/share/udhcpc/default.script"
+ln -s poweroff "$tree/usr/sbin/reboot"
+ln -s poweroff "$tree/usr/sbin/halt"
+ln -s ../bin/busybox "$tree/usr/sbin/init"
+chmod 440 "$tree/etc/sudoers"
+chmod 640 "$tree/etc/shadow"
+: > "$tree/etc/machine-id"
+
+# The kernel, and an initramfs that loads the few modules there are and mounts the root.
+kernel=$(basename "$pool"/boot/vmlinuz-*)
+version=${kernel#vmlinuz-}
+cp "$pool/boot/$kernel" "$tree/boot/vmlinuz"
+modules=$(find "$pool" -type d -path "*/modules/$version" | head -n 1)
+initramfs=$dir/initramfs
+rm -rf "$initramfs"
+mkdir -p "$initramfs/bin" "$initramfs/modules" "$initramfs/dev" "$initramfs/proc" "$initramfs/sys" "$initramfs/root"
+cp "$tree/usr/bin/busybox" "$initramfs/bin/"
+cp "$here/initramfs-init" "$initramfs/init"
+chmod 755 "$initramfs/init"
+
+# module NAME: copies it after all that it needs, in the order in which they load.
+module() {
+    [ ! -e "$initramfs/modules/$1.ko" ] || return 0
+    line=$(grep "/$1\.ko:" "$modules/modules.dep") || return 0 # it is in the kernel
+    for needed in ${line#*:}; do
+        (module "$(basename "$needed" .ko)")
+    done
+    cp "$modules/${line%%:*}" "$initramfs/modules/"
+    echo "$1.ko" >> "$initramfs/modules/order"
 }
-for name in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk crc16 mbcache jbd2 \
-    crc32c_generic crc32c-intel ext4; do
-    module "$name" "$initramfs/modules"
+# The package has no modules.dep: its postinst makes it.
+mkdir -p "$dir/depmod/lib/modules"
+mv "$modules" "$dir/depmod/lib/modules/"
+modules=$dir/depmod/lib/modules/$version
+busybox depmod -b "$dir/depmod" "$version"
+for name in virtio_pci virtio_blk virtio_scsi sd_mod ext4 virtio_net af_packet virtio_rng vfat nls_cp437 nls_ascii \
+    nls_iso8859-1 isofs button evdev; do
+    module "$name"
 done
-for name in failover net_failover virtio_net rng-core virtio-rng nls_cp437 nls_ascii nls_iso8859-1 nls_utf8 fat vfat cdrom isofs \
-    qemu_fw_cfg; do
-    module "$name" "lib/modules/guest"
-done
-install -m 755 "$files/initramfs-init" "$initramfs/init"
-find "$initramfs" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
-(cd "$initramfs" && find . | LC_ALL=C sort | cpio --quiet -o -H newc --reproducible -R 0:0 | gzip -n -6) > "boot/initrd.img-$version"
+find "$initramfs" -exec touch -h -d "@$epoch" {} +
+(cd "$initramfs" && find . | LC_ALL=C sort | cpio --quiet --reproducible -R 0:0 -o -H newc) > "$tree/boot/initrd.img"
 
-install -m 755 "$files/rc" etc/rc
-install -m 755 "$files/rc.shutdown" etc/rc.shutdown
-install -m 755 "$files/udhcpc" usr/share/udhcpc/default.script
-install -m 755 "$files/cloud-init" usr/bin/cloud-init
-cat > etc/inittab <<'INIT'
-::sysinit:/etc/rc
-::shutdown:/etc/rc.shutdown
-console::respawn:/bin/getty -L 115200 console
-INIT
-cat > etc/ssh/sshd_config <<'CONF'
-PermitRootLogin prohibit-password
-PasswordAuthentication no
-UsePAM no
-UseDNS no
-CONF
-printf 'root:x:0:0:root:/root:/bin/sh\nsshd:x:101:65534::/run/sshd:/bin/false\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n' > etc/passwd
-printf 'root:*:19000:0:99999:7:::\nsshd:!:19000::::::\nnobody:*:19000::::::\n' > etc/shadow
-chmod 600 etc/shadow
-printf 'root:x:0:\nnogroup:x:65534:\n' > etc/group
-printf 'PRETTY_NAME="Tiny guest"\nID=tiny\nVERSION_ID=1\n' > etc/os-release
-printf '/bin/sh\n' > etc/shells
-echo localhost > etc/hostname
-printf '127.0.0.1 localhost\n' > etc/hosts
-: > etc/machine-id
-find . -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+find "$tree" -exec touch -h -d "@$epoch" {} +
+rm -rf "$pool" "$initramfs" "$dir/depmod"

@@ -71,8 +71,9 @@ pub(crate) async fn make(
     let mut failed: Option<String> = None;
     let ran = assemble::prepare(request, command)?
         .run_lines(job, |stream, line| {
-            if let Some(status) = line.strip_prefix("I: ") {
-                context.stage.status(status.trim_end_matches("..."));
+            let status = line.strip_prefix("I: ").and_then(|line| line.strip_suffix("..."));
+            if let Some(status) = status {
+                context.stage.status(status);
             } else if line.starts_with("E: ") && stream == Stream::Stderr {
                 failed.get_or_insert(line);
             }

@@ -43,4 +43,4 @@ inodes=$(debugfs -R 'show_super_stats -h' "$BAKE_DISK?offset=$BAKE_OFFSET" 2> /d
         printf 'set_inode_field <%s> %s @%s\nset_inode_field <%s> %s_extra 0\n' \
             "$inode" "$time" "$BAKE_EPOCH" "$inode" "$time"
     done
-done | debugfs -w -f - "$BAKE_DISK?offset=$BAKE_OFFSET" > /dev/null 2>&1
+done | E2FSPROGS_FAKE_TIME=$BAKE_EPOCH debugfs -w -f - "$BAKE_DISK?offset=$BAKE_OFFSET" > /dev/null 2>&1
