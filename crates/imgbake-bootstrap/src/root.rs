@@ -49,10 +49,12 @@ pub(crate) async fn make(
     let job = context.job;
     let root = request.out.join("root");
     fs::create_dir_all(&root).map_err(io_at("make the folder", &root))?;
+    let hook = request.out.join("setup.sh");
+    write_program(&hook, SETUP)?;
     let sources = sources(job, spec).await?;
     let command = namespaces()?
         .args(["sh", "-c", BOOTSTRAP, "bootstrap"])
-        .args(arguments(context, spec)?)
+        .args(arguments(context, spec, &hook)?)
         .env("BAKE_ROOT", &root)
         .env(
             "BAKE_TMPFS",
@@ -92,6 +94,7 @@ pub(crate) async fn make(
     }
     context.stage.status("boot loaders");
     imgbake_runtime::job::remove_path(&root)?;
+    imgbake_runtime::job::remove_path(&hook)?;
     assemble::finish(job, request).await
 }
 
@@ -104,7 +107,11 @@ fn namespaces() -> Result<Command, BuildError> {
 }
 
 /// mmdebstrap's arguments.
-fn arguments(context: &SourceContext<'_>, spec: &BootstrapSpec) -> Result<Vec<String>, BuildError> {
+fn arguments(
+    context: &SourceContext<'_>,
+    spec: &BootstrapSpec,
+    hook: &Utf8Path,
+) -> Result<Vec<String>, BuildError> {
     Ok(vec![
         "--mode=root".to_owned(),
         "--variant=minbase".to_owned(),
@@ -113,7 +120,7 @@ fn arguments(context: &SourceContext<'_>, spec: &BootstrapSpec) -> Result<Vec<St
         format!("--components={}", components(spec)),
         format!("--keyring={}", keyring::find(spec)?),
         format!("--include={}", packages(spec, context.arch).join(",")),
-        format!("--setup-hook={SETUP}"),
+        format!("--setup-hook={hook}"),
         // The root is thrown away when the host stops meanwhile.
         "--dpkgopt=force-unsafe-io".to_owned(),
         // What the host's apt trusts must not change the image.
@@ -121,6 +128,13 @@ fn arguments(context: &SourceContext<'_>, spec: &BootstrapSpec) -> Result<Vec<St
         "--skip=output/dev".to_owned(),
         spec.suite.clone(),
     ])
+}
+
+fn write_program(path: &Utf8Path, text: &str) -> Result<(), BuildError> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::write(path, text).map_err(io_at("write", path))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io_at("write", path))?;
+    Ok(())
 }
 
 /// The template's mirror, else the host's; else nothing, and mmdebstrap takes the distribution's own.

@@ -47,6 +47,8 @@ ExecStart=/usr/bin/ssh-keygen -A
 WantedBy=ssh.service
 UNIT
 rm -f etc/ssh/ssh_host_*
+# The host's own, for a user's namespace cannot have new ones.
+for node in null zero random urandom; do : >> "dev/$node" && mount --bind "/dev/$node" "dev/$node"; done
 chroot . systemctl --quiet enable systemd-networkd.service systemd-resolved.service ssh-host-keys.service
 
 # The kernel's package made no initramfs (INITRD=No): here it is the same for the same packages.
@@ -56,13 +58,17 @@ for kernel in vmlinuz vmlinuz.old boot/vmlinuz boot/vmlinuz.old; do
         "$(printf '%s' "$kernel" | sed 's/vmlinuz/initrd.img/')"
 done
 
-# Identity, and what the bootstrap left.
+umount dev/null dev/zero dev/random dev/urandom
+
+# Identity, and what the bootstrap left. Device nodes are devtmpfs's, which the kernel mounts.
+find dev proc sys run -mindepth 1 -delete
+rm -f etc/.resolv.conf.systemd-resolved.bak
 : > etc/machine-id
 rm -f var/lib/dbus/machine-id var/lib/systemd/random-seed var/lib/systemd/credential.secret
 rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/subuid- etc/subgid- etc/.pwd.lock
 rm -f etc/apt/apt.conf.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/99mmdebstrap
 rm -f var/lib/dpkg/*-old var/cache/debconf/*-old var/cache/ldconfig/aux-cache var/cache/apt/*.bin
-rm -rf var/lib/apt/lists/* var/cache/apt/archives/*.deb tmp/* tmp/.[!.]* var/tmp/* run/*
+rm -rf var/lib/apt/lists/* var/cache/apt/archives/*.deb tmp/* tmp/.[!.]* var/tmp/*
 find var/log -type f -delete
 # The day of a password that nobody has.
 sed -i -E 's/^([^:]*:[^:]*):[0-9]+:/\1:19000:/' etc/shadow

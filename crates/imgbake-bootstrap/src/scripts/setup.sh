@@ -1,3 +1,4 @@
+#!/bin/sh
 # Setup hook of mmdebstrap: $1 is the root, still empty; no package has been fetched.
 # Environment: BAKE_SUITE, BAKE_UPDATES (yes or no), BAKE_SOURCES (the build's own, or empty), BAKE_DEFAULTS (a file that
 # keeps the distribution's own sources), BAKE_FSTAB.
