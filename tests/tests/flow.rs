@@ -70,18 +70,46 @@ fn a_template_becomes_a_tested_version_in_its_channel() {
     let shown = home.run(&["show", "tiny:dev", "--json"]).json();
     assert_eq!(shown["verify"]["status"], "passed", "{run}");
     assert_eq!(strings(&shown, "channels"), ["dev"]);
-    assert!(shown["disk"]["stored_bytes"].as_u64().unwrap() < shown["disk"]["virtual_size"].as_u64().unwrap());
-    let stages: Vec<&str> =
-        shown["stages"].as_array().unwrap().iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
-    assert_eq!(stages, ["source", "boot", "provision", "provision", "provision", "provision", "seal", "capture", "verify"]);
+    assert!(
+        shown["disk"]["stored_bytes"].as_u64().unwrap()
+            < shown["disk"]["virtual_size"].as_u64().unwrap()
+    );
+    let stages: Vec<&str> = shown["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            "source",
+            "boot",
+            "provision",
+            "provision",
+            "provision",
+            "provision",
+            "seal",
+            "capture",
+            "verify"
+        ]
+    );
     for clone in ["verify-1", "verify-2"] {
-        let of: Vec<&Value> =
-            shown["verify"]["tests"].as_array().unwrap().iter().filter(|test| test["machine"] == clone).collect();
+        let of: Vec<&Value> = shown["verify"]["tests"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|test| test["machine"] == clone)
+            .collect();
         assert!(of.iter().any(|test| test["name"] == "mark is there"), "{shown}");
         assert!(of.iter().all(|test| test["passed"] == true), "{shown}");
     }
     let names = shown["verify"]["tests"].to_string();
-    for name in ["clones differ in machine-id", "clones differ in ssh-host-key", "a restart is no second first boot"] {
+    for name in [
+        "clones differ in machine-id",
+        "clones differ in ssh-host-key",
+        "a restart is no second first boot",
+    ] {
         assert!(names.contains(name), "{name}: {names}");
     }
 
@@ -151,7 +179,10 @@ fn pull_in_every_format(home: &TestHome) {
     assert_eq!(format!("sha256:{}", &sums[..64]), shown["disk"]["sha256"].as_str().unwrap());
     let twice = ["out/again.qcow2", "out/d.qcow2"].map(|file| home.dir().join(file));
     home.run(&["pull", "tiny:dev", "-o", "out/again.qcow2"]).exits(0);
-    assert!(std::fs::read(&twice[0]).unwrap() == std::fs::read(&twice[1]).unwrap(), "two pulls differ");
+    assert!(
+        std::fs::read(&twice[0]).unwrap() == std::fs::read(&twice[1]).unwrap(),
+        "two pulls differ"
+    );
     std::fs::remove_dir_all(home.dir().join("out")).unwrap();
 }
 

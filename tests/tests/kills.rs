@@ -23,7 +23,12 @@ channel = "dev"
 "#;
 
 /// Waits until a build's events hold one that `matches`, or the build has ended.
-fn wait_for(home: &TestHome, file: &str, child: &mut Child, matches: impl Fn(&Value) -> bool) -> bool {
+fn wait_for(
+    home: &TestHome,
+    file: &str,
+    child: &mut Child,
+    matches: impl Fn(&Value) -> bool,
+) -> bool {
     let limit = Instant::now() + Duration::from_secs(300);
     while Instant::now() < limit {
         if home.events(file).iter().any(&matches) {
@@ -67,7 +72,8 @@ fn twelve_kills_leave_nothing() {
         let events = format!("kill-{number}.jsonl");
         let mut child = home.spawn("killed", &["build", template.as_str(), "--events", &events]);
         let reached = wait_for(&home, &events, &mut child, |event| {
-            event["type"] == kind && (stage.is_empty() || (event["stage"] == stage && event["name"] == name))
+            event["type"] == kind
+                && (stage.is_empty() || (event["stage"] == stage && event["name"] == name))
         });
         assert!(reached, "{kind} {stage} was never told");
         child.kill().unwrap();
@@ -96,8 +102,10 @@ fn two_builds_at_once_are_two_versions() {
     let home = TestHome::new();
     let template = tiny_template(&home, "tiny", STEPS);
     let _turn = turn();
-    let mut builds: Vec<Child> =
-        ["a", "b"].into_iter().map(|name| home.spawn(name, &["build", template.as_str()])).collect();
+    let mut builds: Vec<Child> = ["a", "b"]
+        .into_iter()
+        .map(|name| home.spawn(name, &["build", template.as_str()]))
+        .collect();
     for (build, name) in builds.iter_mut().zip(["a", "b"]) {
         let status = build.wait().unwrap();
         let words = std::fs::read_to_string(home.dir().join(format!("{name}.err"))).unwrap();
@@ -107,8 +115,10 @@ fn two_builds_at_once_are_two_versions() {
     let images = images.as_array().unwrap();
     assert_eq!(images.len(), 2);
     assert_ne!(images[0]["version"], images[1]["version"]);
-    let dev: Vec<&Value> =
-        images.iter().filter(|image| image["channels"].as_array().unwrap().contains(&"dev".into())).collect();
+    let dev: Vec<&Value> = images
+        .iter()
+        .filter(|image| image["channels"].as_array().unwrap().contains(&"dev".into()))
+        .collect();
     assert_eq!(dev.len(), 1);
     assert_eq!(home.run(&["history", "tiny:dev", "--json"]).json().as_array().unwrap().len(), 2);
     assert_eq!(home.leftovers(), Vec::<String>::new());
@@ -117,17 +127,31 @@ fn two_builds_at_once_are_two_versions() {
 #[test]
 fn an_interrupt_cleans_up_and_a_kept_machine_lets_the_user_in() {
     let home = TestHome::new();
-    let template = tiny_template(&home, "tiny", "[[provision]]\nname = \"long\"\ntype = \"shell\"\ninline = [\"echo begun; while :; do :; done\"]\n");
+    let template = tiny_template(
+        &home,
+        "tiny",
+        "[[provision]]\nname = \"long\"\ntype = \"shell\"\ninline = [\"echo begun; while :; do :; done\"]\n",
+    );
     let _turn = turn();
-    let mut child = home.spawn("interrupted", &["build", template.as_str(), "--events", "events.jsonl"]);
+    let mut child =
+        home.spawn("interrupted", &["build", template.as_str(), "--events", "events.jsonl"]);
     assert!(wait_for(&home, "events.jsonl", &mut child, |event| event["line"] == "begun"));
     run_tool("kill", &["-INT", &child.id().to_string()]).exits(0);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(home.leftovers(), Vec::<String>::new(), "before any other command");
 
-    let template = tiny_template(&home, "tiny", "[[provision]]\nname = \"bad\"\ntype = \"shell\"\ninline = [\"echo here > /etc/here\", \"exit 9\"]\n");
+    let template = tiny_template(
+        &home,
+        "tiny",
+        "[[provision]]\nname = \"bad\"\ntype = \"shell\"\ninline = [\"echo here > /etc/here\", \"exit 9\"]\n",
+    );
     let run = home.run(&["build", template.as_str(), "--on-error", "keep"]).exits(1);
-    let access = run.stderr.lines().map(str::trim).find(|line| line.starts_with("ssh ")).unwrap_or_else(|| panic!("{run}"));
+    let access = run
+        .stderr
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("ssh "))
+        .unwrap_or_else(|| panic!("{run}"));
     let seen = run_tool("sh", &["-c", &format!("{access} cat /etc/here")]).exits(0);
     assert_eq!(seen.stdout, "here\n");
     // Another command leaves it alone; `clean` ends it.

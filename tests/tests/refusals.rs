@@ -9,7 +9,11 @@ fn versions(home: &TestHome) -> usize {
 #[test]
 fn a_failed_test_keeps_the_version_out_of_every_channel() {
     let home = TestHome::new();
-    let good = tiny_template(&home, "tiny", "[[test]]\nname = \"true\"\nrun = \"true\"\n[publish]\nchannel = \"dev\"\n");
+    let good = tiny_template(
+        &home,
+        "tiny",
+        "[[test]]\nname = \"true\"\nrun = \"true\"\n[publish]\nchannel = \"dev\"\n",
+    );
     let bad = tiny_template(
         &home,
         "tiny",
@@ -53,7 +57,8 @@ fn a_secret_in_the_image_fails_the_build() {
          inline = [\"mkdir -p /opt/app\", \"echo key=$T > /opt/app/config\"]\n",
     );
     let _turn = turn();
-    let run = home.run(&["build", template.as_str(), "--var", "token=a-very-secret-value"]).exits(1);
+    let run =
+        home.run(&["build", template.as_str(), "--var", "token=a-very-secret-value"]).exits(1);
     assert!(run.stderr.contains("sensitive value `token`"), "{run}");
     assert!(!run.stderr.contains("a-very-secret-value"), "{run}");
     assert_eq!(versions(&home), 0);
@@ -74,7 +79,9 @@ fn a_secret_in_the_image_fails_the_build() {
 #[test]
 fn a_machine_that_falls_is_told_at_once() {
     let home = TestHome::new();
-    let step = |inline: &str| format!("[[provision]]\nname = \"fall\"\ntype = \"shell\"\ninline = [{inline:?}]\n");
+    let step = |inline: &str| {
+        format!("[[provision]]\nname = \"fall\"\ntype = \"shell\"\ninline = [{inline:?}]\n")
+    };
     let _turn = turn();
     for (inline, words) in [
         ("echo c > /proc/sysrq-trigger; while :; do :; done", "panic"),
@@ -102,7 +109,10 @@ fn a_disk_that_does_not_boot_is_told_with_its_console() {
     let _turn = turn();
     let run = home.run(&["build", template.as_str()]).exits(1);
     assert!(run.stderr.contains("ssh"), "{run}");
-    assert!(run.stderr.contains("SeaBIOS") || run.stderr.contains("bootable"), "the console's last lines: {run}");
+    assert!(
+        run.stderr.contains("SeaBIOS") || run.stderr.contains("bootable"),
+        "the console's last lines: {run}"
+    );
 
     let template = home.write(
         "truncated.toml",
@@ -114,12 +124,18 @@ fn a_disk_that_does_not_boot_is_told_with_its_console() {
 
     let template = home.write(
         "wrong.toml",
-        &format!("[image]\nname = \"wrong\"\n[source]\nurl = \"empty.raw\"\nchecksum = \"sha256:{}\"\n", "0".repeat(64)),
+        &format!(
+            "[image]\nname = \"wrong\"\n[source]\nurl = \"empty.raw\"\nchecksum = \"sha256:{}\"\n",
+            "0".repeat(64)
+        ),
     );
     let run = home.run(&["build", template.as_str()]).exits(1);
     // Both digests: the one expected, and that of 64 MiB of zeros.
     assert!(run.stderr.contains("0000000000000000"), "{run}");
-    assert!(run.stderr.contains("3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351"), "{run}");
+    assert!(
+        run.stderr.contains("3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351"),
+        "{run}"
+    );
     assert_eq!(versions(&home), 0);
     assert_eq!(home.leftovers(), Vec::<String>::new());
 }

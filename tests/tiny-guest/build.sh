@@ -74,17 +74,15 @@ rm -f "$dir/libraries" "$dir/round"
 busybox --list | while read -r applet; do
     for folder in bin sbin; do [ ! -e "$tree/usr/$folder/$applet" ] || continue 2; done
     case $applet in
-        busybox | dpkg | dpkg-deb | rpm | rpm2cpio | poweroff | reboot | halt) ;;
+        busybox | dpkg | dpkg-deb | rpm | rpm2cpio) ;;
         *) ln -s busybox "$tree/usr/bin/$applet" ;;
     esac
 done
 chmod 4755 "$tree/usr/bin/sudo"
 
 cp -R "$here/root/." "$tree/"
-chmod 755 "$tree/etc/init.d/"* "$tree/usr/sbin/poweroff" "$tree/usr/bin/cloud-init" \
+chmod 755 "$tree/etc/init.d/"* "$tree/usr/bin/cloud-init" \
     "$tree/usr/share/udhcpc/default.script"
-ln -s poweroff "$tree/usr/sbin/reboot"
-ln -s poweroff "$tree/usr/sbin/halt"
 ln -s ../bin/busybox "$tree/usr/sbin/init"
 chmod 440 "$tree/etc/sudoers"
 chmod 640 "$tree/etc/shadow"

@@ -30,11 +30,15 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Rooms that may use less than all that is below them.
-const ONLY: &[(&str, &[&str])] =
-    &[("imgbake-ui", &["imgbake-types"]), ("imgbake-template", &["imgbake-types"]), ("imgbake-disk", &["imgbake-types"])];
+const ONLY: &[(&str, &[&str])] = &[
+    ("imgbake-ui", &["imgbake-types"]),
+    ("imgbake-template", &["imgbake-types"]),
+    ("imgbake-disk", &["imgbake-types"]),
+];
 
 /// Libraries that only one room may use.
-const OWNED: &[(&str, &str)] = &[("indicatif", "imgbake-ui"), ("russh", "imgbake-comm"), ("miette", "imgbake")];
+const OWNED: &[(&str, &str)] =
+    &[("indicatif", "imgbake-ui"), ("russh", "imgbake-comm"), ("miette", "imgbake")];
 
 /// Checks every crate's dependencies; development dependencies are free.
 pub(crate) fn check() -> Result<()> {
@@ -48,9 +52,13 @@ pub(crate) fn check() -> Result<()> {
             wrong.push(format!("{name} has no floor: add it to xtask/src/floors.rs"));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development) {
+        for dependency in
+            package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development)
+        {
             let used = dependency.name.as_str();
-            if let Some((_, owner)) = OWNED.iter().find(|(library, owner)| *library == used && *owner != name) {
+            if let Some((_, owner)) =
+                OWNED.iter().find(|(library, owner)| *library == used && *owner != name)
+            {
                 wrong.push(format!("{name} uses {used}, which only {owner} may know"));
             }
             let Some(&(below, _)) = floors.get(used) else { continue };

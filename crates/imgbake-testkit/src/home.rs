@@ -40,14 +40,19 @@ impl Run {
 
 impl std::fmt::Display for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "exit code {}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr)
+        write!(
+            f,
+            "exit code {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code, self.stdout, self.stderr
+        )
     }
 }
 
 /// The program under test: built into the same folder as the tests.
 pub fn program() -> Utf8PathBuf {
     let own = Utf8PathBuf::from_path_buf(std::env::current_exe().unwrap()).unwrap();
-    let target = own.ancestors().find(|dir| dir.file_name() == Some("deps")).and_then(Utf8Path::parent);
+    let target =
+        own.ancestors().find(|dir| dir.file_name() == Some("deps")).and_then(Utf8Path::parent);
     let program = target.expect("a test binary is in target/*/deps").join("imgbake");
     assert!(program.exists(), "{program} is not built: cargo build --bin imgbake");
     program
@@ -145,7 +150,11 @@ impl Drop for TestHome {
 pub(crate) fn finish(command: &mut Command) -> Run {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Run { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: text(&output.stdout),
+        stderr: text(&output.stderr),
+    }
 }
 
 /// Runs one of the users' tools to its end.

@@ -12,7 +12,7 @@ mod small;
 mod turns;
 
 pub use bootstrap::{bootstrap_digest, repository};
-pub use guest::{tiny_guest, tiny_template};
+pub use guest::{tiny_guest, tiny_guest_for, tiny_template};
 pub use home::{Run, TestHome, program, run_tool};
 pub use plain::{Identity, PlainGuest};
 pub use small::{can_mount, run_on_small_disk};

@@ -41,11 +41,26 @@ impl PlainGuest {
         fs::write(dir.join("seed/meta-data"), format!("instance-id: plain-{firmware}\n")).unwrap();
         let seed = dir.join("seed.iso");
         let made = dir.join("seed");
-        run_tool("genisoimage", &["-quiet", "-o", seed.as_str(), "-V", "cidata", "-J", "-r", made.as_str()]).exits(0);
+        run_tool(
+            "genisoimage",
+            &["-quiet", "-o", seed.as_str(), "-V", "cidata", "-J", "-r", made.as_str()],
+        )
+        .exits(0);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024"])
+            .args([
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=multi",
+                "-cpu",
+                "max",
+                "-smp",
+                "2",
+                "-m",
+                "1024",
+            ])
             .args(["-display", "none", "-snapshot", "-serial"])
             .arg(format!("file:{dir}/serial.log"))
             .arg("-drive")
@@ -59,7 +74,11 @@ impl PlainGuest {
             let vars = dir.join("vars.fd");
             fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &vars).unwrap();
             command
-                .args(["-drive", "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd", "-drive"])
+                .args([
+                    "-drive",
+                    "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
+                    "-drive",
+                ])
                 .arg(format!("if=pflash,format=raw,file={vars}"));
         }
         Self { child: command.spawn().unwrap(), key, port }
@@ -70,8 +89,20 @@ impl PlainGuest {
         run_tool(
             "ssh",
             &[
-                "-q", "-i", self.key.as_str(), "-p", &port, "-o", "StrictHostKeyChecking=no", "-o",
-                "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "admin@127.0.0.1",
+                "-q",
+                "-i",
+                self.key.as_str(),
+                "-p",
+                &port,
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                "ConnectTimeout=5",
+                "admin@127.0.0.1",
                 command,
             ],
         )

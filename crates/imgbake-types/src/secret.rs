@@ -27,7 +27,9 @@ pub fn reveal<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> String
     let mut parts = text.split(OPEN);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        if let Some((secret, rest)) = part.split_once(CLOSE).and_then(|(name, rest)| Some((value(name)?, rest))) {
+        if let Some((secret, rest)) =
+            part.split_once(CLOSE).and_then(|(name, rest)| Some((value(name)?, rest)))
+        {
             out.push_str(secret);
             out.push_str(rest);
         } else {

@@ -28,6 +28,7 @@ pub struct App {
 /// A command's listener of events.
 pub struct Listener {
     task: JoinHandle<io::Result<()>>,
+    close: tokio::sync::oneshot::Sender<()>,
 }
 
 impl App {
@@ -39,8 +40,13 @@ impl App {
         if home.registry().join("index.json").exists() {
             crate::rooms::registry(&home)?.sweep().await?;
         }
-        let app =
-            Self { config, home, cancel: Cancel::new(), verbose: global.verbose, jobs: Arc::default() };
+        let app = Self {
+            config,
+            home,
+            cancel: Cancel::new(),
+            verbose: global.verbose,
+            jobs: Arc::default(),
+        };
         for one in swept.iter().filter(|one| one.processes + one.paths > 0) {
             app.note(&format!(
                 "cleaned up after {}, which was killed: {} processes, {} paths",
@@ -77,18 +83,26 @@ impl App {
 
     /// A value as JSON, on standard output.
     pub fn print_json(&self, value: &impl serde::Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(value).map_err(|error| Failure::internal(error.to_string()))?;
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure::internal(error.to_string()))?;
         self.print(&format!("{text}\n"))
     }
 
     /// Begins a job whose events are shown, and written where the user wants them.
-    pub fn begin(&self, word: &str, args: &EventArgs, secrets: Secrets) -> Result<(Job, Listener), Failure> {
+    pub fn begin(
+        &self,
+        word: &str,
+        args: &EventArgs,
+        secrets: Secrets,
+    ) -> Result<(Job, Listener), Failure> {
         let id = imgbake_runtime::job::new_id(word);
         let (events, receiver) = Events::channel(&id, secrets.clone());
         let json = args.events.as_deref().map(open_events).transpose()?;
         let job = Job::begin(&self.home, &id, self.cancel.clone(), events, secrets)?;
         self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id);
-        let listener = Listener { task: tokio::spawn(listen(receiver, self.display(), json)) };
+        let (close, closed) = tokio::sync::oneshot::channel();
+        let listener =
+            Listener { task: tokio::spawn(listen(receiver, closed, self.display(), json)), close };
         self.catch_signals();
         Ok((job, listener))
     }
@@ -101,7 +115,8 @@ impl App {
             Progress::Quiet => Mode::Quiet,
         };
         let (width, height) = terminal_size();
-        let options = Options { mode, color: self.config.color, width, height, verbose: self.verbose };
+        let options =
+            Options { mode, color: self.config.color, width, height, verbose: self.verbose };
         Display::new(options, Box::new(io::stderr()))
     }
 
@@ -130,7 +145,10 @@ impl App {
 }
 
 /// Ends the jobs' processes and this one at once; the next run removes the rest.
-#[expect(clippy::disallowed_methods, reason = "the user's second interrupt: nothing may hold the program")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the user's second interrupt: nothing may hold the program"
+)]
 fn kill(jobs: &Mutex<Vec<String>>) {
     for job in jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
         journal::end_marked(job);
@@ -150,16 +168,31 @@ fn open_events(path: &Utf8Path) -> Result<JsonLines, Failure> {
 }
 
 fn terminal_size() -> (Option<u16>, Option<u16>) {
-    imgbake_runtime::terminal::size().map_or((None, None), |(width, height)| (Some(width), Some(height)))
+    imgbake_runtime::terminal::size()
+        .map_or((None, None), |(width, height)| (Some(width), Some(height)))
 }
 
+/// Shows events until there are no more, or until the command is over: then those that were told
+/// before, and no later ones. A kept machine's console goes on telling.
 async fn listen(
     mut receiver: tokio::sync::mpsc::UnboundedReceiver<imgbake_types::Event>,
+    mut closed: tokio::sync::oneshot::Receiver<()>,
     mut display: Display,
     mut json: Option<JsonLines>,
 ) -> io::Result<()> {
     let mut written = Ok(());
-    while let Some(event) = receiver.recv().await {
+    let mut open = true;
+    loop {
+        let event = tokio::select! {
+            biased;
+            _ = &mut closed, if open => {
+                open = false;
+                receiver.close();
+                continue;
+            }
+            event = receiver.recv() => event,
+        };
+        let Some(event) = event else { break };
         display.handle(&event);
         if let Some(out) = &mut json
             && written.is_ok()
@@ -172,8 +205,10 @@ async fn listen(
 }
 
 impl Listener {
-    /// Waits until every event was shown. All senders must be gone: the job's last clone too.
+    /// Waits until every event that was told so far is shown.
     pub async fn end(self) -> Result<(), Failure> {
+        // A listener that ended by itself says why below.
+        let _ = self.close.send(());
         match self.task.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -64,7 +64,9 @@ impl Config {
             "home",
             global.home.as_ref().map(ToString::to_string),
             &env,
-            file.home.map(|home| beside(&file_path, home)).map(|home| (home.to_string(), &file_path)),
+            file.home
+                .map(|home| beside(&file_path, home))
+                .map(|home| (home.to_string(), &file_path)),
             &default_home(&env),
         );
         let progress_word = layered(
@@ -152,11 +154,14 @@ fn choice<T: ValueEnum>(setting: &Setting, text: &str) -> Result<T, Failure> {
 fn find_file() -> Result<(File, Utf8PathBuf), Failure> {
     let none = || (File::default(), Utf8PathBuf::new());
     let Ok(here) = camino::absolute_utf8(Utf8Path::new(".")) else { return Ok(none()) };
-    let Some(path) = here.ancestors().map(|dir| dir.join("imgbake.toml")).find(|path| path.is_file()) else {
+    let Some(path) =
+        here.ancestors().map(|dir| dir.join("imgbake.toml")).find(|path| path.is_file())
+    else {
         return Ok(none());
     };
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| Failure::usage(format!("cannot read the settings file {path}: {error}")))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        Failure::usage(format!("cannot read the settings file {path}: {error}"))
+    })?;
     let file = toml::from_str(&text)
         .map_err(|error| Failure::usage(format!("{path}: {}", error.to_string().trim_end())))?;
     Ok((file, path))
@@ -179,7 +184,8 @@ fn default_home(env: &BTreeMap<String, String>) -> String {
 fn who(env: &BTreeMap<String, String>) -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env.get(name).cloned());
-    let user = user.unwrap_or_else(|| if runs_as_root() { "root".into() } else { "unknown".into() });
+    let user =
+        user.unwrap_or_else(|| if runs_as_root() { "root".into() } else { "unknown".into() });
     format!("{user}@{}", host.trim())
 }
 

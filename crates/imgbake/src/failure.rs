@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::RuntimeError;
 use imgbake_template::{Diagnostics, Place};
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity,
+    SourceCode,
+};
 
 /// The exit codes of the design.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +90,10 @@ impl Failure {
                     .map(|span| LabeledSpan::new_primary_with_span(Some(item.label.clone()), span))
                     .into_iter()
                     .chain(item.related.iter().map(|related| {
-                        LabeledSpan::new_with_span(Some(related.label.clone()), related.span.clone())
+                        LabeledSpan::new_with_span(
+                            Some(related.label.clone()),
+                            related.span.clone(),
+                        )
                     }))
                     .collect(),
             })
@@ -113,7 +119,8 @@ impl Failure {
     /// Prints every error to standard error and gives the exit code.
     #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
     pub fn report(&self, color: bool) -> ExitCode {
-        let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+        let theme =
+            if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
         for report in &self.reports {
             let mut text = String::new();
@@ -136,9 +143,10 @@ impl From<BuildError> for Failure {
             BuildErrorKind::Refused => Code::Refused,
             BuildErrorKind::Lacking => Code::Lacking,
             BuildErrorKind::Cancelled => Code::Interrupted,
-            BuildErrorKind::Failed | BuildErrorKind::Full | BuildErrorKind::Machine | BuildErrorKind::NotFound => {
-                Code::Failed
-            }
+            BuildErrorKind::Failed
+            | BuildErrorKind::Full
+            | BuildErrorKind::Machine
+            | BuildErrorKind::NotFound => Code::Failed,
         };
         let mut failure = Self::plain(code, error.to_string());
         if let Some(report) = failure.reports.first_mut() {

@@ -35,7 +35,11 @@ pub fn load(config: &Config, path: &Utf8Path, variables: &VariableArgs) -> Resul
 }
 
 /// Checks a template as far as can be without a home: nothing is made.
-pub fn validate(config: &Config, path: &Utf8Path, variables: &VariableArgs) -> Result<Plan, Failure> {
+pub fn validate(
+    config: &Config,
+    path: &Utf8Path,
+    variables: &VariableArgs,
+) -> Result<Plan, Failure> {
     let template = read(path)?;
     let resolved = resolve(config, &template, variables)?;
     make(&template, &resolved, &[0; 32])
@@ -44,16 +48,19 @@ pub fn validate(config: &Config, path: &Utf8Path, variables: &VariableArgs) -> R
 fn read(path: &Utf8Path) -> Result<Template, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::usage(format!("cannot read the template {path}: {error}")))?;
-    let operations: Vec<&str> = GuestSealer::new().operations().iter().map(|operation| operation.name).collect();
+    let operations: Vec<&str> =
+        GuestSealer::new().operations().iter().map(|operation| operation.name).collect();
     let options = CheckOptions { seal_operations: &operations };
-    imgbake_template::parse_with(path, &text, &options).map_err(|found| Failure::diagnostics(&found))
+    imgbake_template::parse_with(path, &text, &options)
+        .map_err(|found| Failure::diagnostics(&found))
 }
 
 fn resolve(config: &Config, template: &Template, args: &VariableArgs) -> Result<Resolved, Failure> {
     let mut variables = Variables::new();
     for file in &args.var_files {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| Failure::usage(format!("cannot read the variable file {file}: {error}")))?;
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Failure::usage(format!("cannot read the variable file {file}: {error}"))
+        })?;
         variables.add_file(file, &text).map_err(|found| Failure::diagnostics(&found))?;
     }
     variables.add_environment(config.variables.clone());

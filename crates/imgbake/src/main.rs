@@ -8,7 +8,10 @@ fn main() -> ExitCode {
     let cli = imgbake::cli::Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return imgbake::failure::Failure::internal(format!("cannot start: {error}")).report(false),
+        Err(error) => {
+            return imgbake::failure::Failure::internal(format!("cannot start: {error}"))
+                .report(false);
+        }
     };
     let code = runtime.block_on(imgbake::commands::run(cli));
     // A blocking read of an interrupted job must not hold the program.

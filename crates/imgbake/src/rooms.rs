@@ -23,7 +23,7 @@ pub fn rooms(home: &Home) -> Result<Rooms, Failure> {
     let registry = registry(home)?;
     Ok(Rooms {
         sources: vec![
-            Box::new(Bootstrap::new()),
+            Box::new(Bootstrap),
             Box::new(UrlSource::new()),
             Box::new(RegistrySource::new(Arc::clone(&registry))),
         ],

@@ -18,7 +18,10 @@ impl Home {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imgbake"));
-        command.env("IMGBAKE_HOME", self.0.path().join("home")).env("NO_COLOR", "1").current_dir(self.0.path());
+        command
+            .env("IMGBAKE_HOME", self.0.path().join("home"))
+            .env("NO_COLOR", "1")
+            .current_dir(self.0.path());
         command
     }
 
@@ -43,7 +46,17 @@ fn every_mistake_at_once_with_its_place() {
     );
     let (code, out, err) = home.run(&["validate", &bad]);
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    for words in ["nmae", "name", "checksum", "cpus", "memory", "bad.toml:2", "bad.toml:6", "bad.toml:7", "errors"] {
+    for words in [
+        "nmae",
+        "name",
+        "checksum",
+        "cpus",
+        "memory",
+        "bad.toml:2",
+        "bad.toml:6",
+        "bad.toml:7",
+        "errors",
+    ] {
         assert!(err.contains(words), "{words}: {err}");
     }
 }
@@ -131,7 +144,13 @@ fn settings_come_in_layers() {
     assert!(code == 0 || code == 4, "{err}");
     let doctor: serde_json::Value = serde_json::from_str(&out).unwrap();
     let of = |name: &str| {
-        doctor["settings"].as_array().unwrap().iter().find(|one| one["name"] == name).unwrap().clone()
+        doctor["settings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["name"] == name)
+            .unwrap()
+            .clone()
     };
     assert_eq!(of("on_error")["value"], "keep");
     assert!(of("on_error")["origin"].as_str().unwrap().ends_with("imgbake.toml"));

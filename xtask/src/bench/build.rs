@@ -84,7 +84,11 @@ fn report(ours: &[Run], theirs: &[f64]) -> Report {
 }
 
 fn release_binary() -> Result<PathBuf> {
-    checked(Command::new("cargo").args(["build", "--release", "--locked", "--bin", "imgbake"]).current_dir(crate::root()))?;
+    checked(
+        Command::new("cargo")
+            .args(["build", "--release", "--locked", "--bin", "imgbake"])
+            .current_dir(crate::root()),
+    )?;
     Ok(crate::root().join("target/release/imgbake").canonicalize()?)
 }
 
@@ -155,7 +159,9 @@ fn run_imgbake(dir: &Path, imgbake: &Path, template: &Path) -> Result<Run> {
 fn packer_files(dir: &Path, base: &Path) -> Result<PathBuf> {
     let (key, seed) = (dir.join("key"), dir.join("seed"));
     if !key.exists() {
-        checked(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key))?;
+        checked(
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key),
+        )?;
     }
     let public = fs::read_to_string(dir.join("key.pub"))?;
     fs::create_dir_all(&seed)?;
@@ -196,14 +202,17 @@ fn run_packer(dir: &Path, template: &Path) -> Result<f64> {
 
 /// Runs a command whose output matters only if it fails.
 fn checked(command: &mut Command) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{}: {error} (`./dev bench build` installs it)", command.get_program().display()))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| {
+        format!("{}: {error} (`./dev bench build` installs it)", command.get_program().display())
+    })?;
     if output.status.success() {
         return Ok(());
     }
-    let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let words = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     Err(format!("{} failed ({}):\n{words}", command.get_program().display(), output.status).into())
 }
 
@@ -217,7 +226,12 @@ fn write_docs(report: &Report, runs: usize, imgbake: &Path) -> Result<()> {
         .figures
         .iter()
         .map(|(name, value)| format!("| `{name}` | {value:.2} |\n"))
-        .chain(report.ratios.iter().map(|(name, value)| format!("| `{name}` (ratio) | {value:.2} |\n")))
+        .chain(
+            report
+                .ratios
+                .iter()
+                .map(|(name, value)| format!("| `{name}` (ratio) | {value:.2} |\n")),
+        )
         .collect();
     let text = format!(
         "# Benchmarks\n\nMade by `./dev bench build`; anyone can run it. Times on a shared machine move: the \

@@ -3,8 +3,8 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Instant;
 
-use imgbake_build::stage::{self, Build};
 use imgbake_build::BuildErrorKind;
+use imgbake_build::stage::{self, Build};
 use imgbake_runtime::Job;
 use imgbake_types::record::VersionView;
 use imgbake_types::{EventKind, Outcome, Reference};
@@ -108,8 +108,16 @@ async fn enter(
 ) -> Result<(), Failure> {
     let from = Reference::tag(&version.name, version.version.as_str());
     let gates = rooms::gates();
-    let promotion =
-        imgbake_bless::promote(&*rooms.registry, &gates, &from, channel, &app.config.who, "build", None).await?;
+    let promotion = imgbake_bless::promote(
+        &*rooms.registry,
+        &gates,
+        &from,
+        channel,
+        &app.config.who,
+        "build",
+        None,
+    )
+    .await?;
     super::promote::tell(job, &promotion);
     Ok(())
 }

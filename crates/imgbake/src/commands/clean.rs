@@ -12,7 +12,10 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
         return app.print("nothing to clean\n");
     }
     for one in swept {
-        app.print(&format!("{}: {} processes ended, {} paths removed\n", one.job, one.processes, one.paths))?;
+        app.print(&format!(
+            "{}: {} processes ended, {} paths removed\n",
+            one.job, one.processes, one.paths
+        ))?;
     }
     Ok(())
 }

@@ -44,7 +44,8 @@ const TOOLS: [(Tool, &str, bool); 6] = [
 
 /// Looks at this machine; exit code 4 where a build would lack something.
 pub(super) async fn run(app: &App, json: bool) -> Result<(), Failure> {
-    let mut findings: Vec<Finding> = TOOLS.iter().map(|(tool, needs, needed)| program(*tool, needs, *needed)).collect();
+    let mut findings: Vec<Finding> =
+        TOOLS.iter().map(|(tool, needs, needed)| program(*tool, needs, *needed)).collect();
     findings.push(firmware(Arch::X86_64));
     findings.push(firmware(Arch::Aarch64));
     findings.push(kvm(app).await?);
@@ -88,7 +89,7 @@ fn firmware(arch: Arch) -> Finding {
 /// Whether guests run under KVM here: proved by one that does.
 async fn kvm(app: &App) -> Result<Finding, Failure> {
     let (job, listener) = app.begin("doctor", &EventArgs::default(), Secrets::default())?;
-    let verdict = imgbake_qemu::doctor(&job, Arch::host()).await;
+    let verdict = imgbake_qemu::QemuBuilder::new().kvm(&job, Arch::host()).await;
     job.end()?;
     drop(job);
     listener.end().await?;
@@ -109,7 +110,12 @@ fn room(app: &App) -> Finding {
         ok: free >= ENOUGH,
         needed: false,
         seen: format!("{} free on {}", human_bytes(free), space::mount_point(home)),
-        mend: (free < ENOUGH).then(|| format!("free some, or set `home` elsewhere; {} is enough for most", human_bytes(ENOUGH))),
+        mend: (free < ENOUGH).then(|| {
+            format!(
+                "free some, or set `home` elsewhere; {} is enough for most",
+                human_bytes(ENOUGH)
+            )
+        }),
     }
 }
 
@@ -123,10 +129,15 @@ fn print(app: &App, report: &Report) -> Result<(), Failure> {
         };
         findings.row([mark, Cell::from(one.name.clone()), Cell::from(one.seen.clone())]);
         if let Some(mend) = &one.mend {
-            findings.row([Cell::from(""), Cell::from(""), Cell::toned(Tone::Dim, format!("→ {mend}"))]);
+            findings.row([
+                Cell::from(""),
+                Cell::from(""),
+                Cell::toned(Tone::Dim, format!("→ {mend}")),
+            ]);
         }
     }
-    let mut settings = Table::new([("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)]);
+    let mut settings =
+        Table::new([("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)]);
     for one in &report.settings {
         settings.row([one.name.to_owned(), one.value.clone(), one.origin.clone()]);
     }

@@ -39,7 +39,8 @@ pub(super) async fn export(
     // leaves nothing.
     let part = dir.join(format!(".{name}.{}", job.id()));
     job.record(&Entry::Path { path: part.clone() })?;
-    let raw = if format == ExportFormat::Raw { part.clone() } else { job.work().join("export.raw") };
+    let raw =
+        if format == ExportFormat::Raw { part.clone() } else { job.work().join("export.raw") };
     restore(job, registry, version, &raw, &stage).await?;
     if format != ExportFormat::Raw {
         convert(job, version, &raw, &part, format, &stage).await?;
@@ -99,7 +100,8 @@ async fn convert(
         })
     });
     let ended = job.cancel().run(work).await.map_err(BuildError::from)?;
-    let ended = ended.map_err(|error| Failure::internal(format!("the export did not end: {error}")))?;
+    let ended =
+        ended.map_err(|error| Failure::internal(format!("the export did not end: {error}")))?;
     Ok(ended.map_err(disk_error)?)
 }
 
@@ -108,7 +110,8 @@ async fn name_it(job: &Job, part: &Utf8Path, output: &Utf8Path) -> Result<(Diges
     let path = part.to_owned();
     let hashing = tokio::task::spawn_blocking(move || hash(&path));
     let hashed = job.cancel().run(hashing).await.map_err(BuildError::from)?;
-    let hashed = hashed.map_err(|error| Failure::internal(format!("hashing did not end: {error}")))?;
+    let hashed =
+        hashed.map_err(|error| Failure::internal(format!("hashing did not end: {error}")))?;
     let (digest, bytes) = hashed.map_err(io_at("read", part))?;
     let dir = output.parent().unwrap_or(Utf8Path::new("."));
     let sums = Utf8PathBuf::from(format!("{output}.sha256"));
@@ -135,7 +138,10 @@ fn hash(path: &Utf8Path) -> std::io::Result<(Digest, u64)> {
 }
 
 /// The version that a reference names, for commands that work on one.
-pub(super) async fn resolve(registry: &dyn Registry, reference: &Reference) -> Result<VersionView, Failure> {
+pub(super) async fn resolve(
+    registry: &dyn Registry,
+    reference: &Reference,
+) -> Result<VersionView, Failure> {
     local(reference)?;
     Ok(registry.resolve(reference).await?)
 }

@@ -10,7 +10,10 @@ use crate::rooms;
 /// Lists a channel's moves, newest first.
 pub(super) async fn run(app: &App, reference: &Reference, json: bool) -> Result<(), Failure> {
     let channel = reference.tag_name().ok_or_else(|| {
-        Failure::usage(format!("`{reference}` names no channel: give NAME:CHANNEL, such as {}:prod", reference.name))
+        Failure::usage(format!(
+            "`{reference}` names no channel: give NAME:CHANNEL, such as {}:prod",
+            reference.name
+        ))
     })?;
     let moves = rooms::registry(&app.home)?.history(&reference.name, channel).await?;
     if json {

@@ -51,7 +51,9 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Pull { reference, output, format, events } => {
             pull::run(app, &reference, &output, format, &events).await
         }
-        Command::Test { reference, vars, events } => test::run(app, &reference, &vars, &events).await,
+        Command::Test { reference, vars, events } => {
+            test::run(app, &reference, &vars, &events).await
+        }
         Command::Promote { reference, to, reason, events } => {
             promote::run(app, &reference, &to, reason.as_deref(), &events).await
         }

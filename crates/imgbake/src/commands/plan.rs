@@ -13,7 +13,12 @@ use crate::failure::Failure;
 use crate::load;
 
 /// Prints the steps and their keys.
-pub(super) fn run(app: &App, path: &Utf8Path, variables: &VariableArgs, json: bool) -> Result<(), Failure> {
+pub(super) fn run(
+    app: &App,
+    path: &Utf8Path,
+    variables: &VariableArgs,
+    json: bool,
+) -> Result<(), Failure> {
     let plan = load::load(&app.config, path, variables)?.plan;
     if json {
         return app.print_json(&plan);
@@ -35,7 +40,12 @@ pub(super) fn run(app: &App, path: &Utf8Path, variables: &VariableArgs, json: bo
             Cell::from(what),
         ]);
     }
-    app.print(&format!("{} from {}\n\n{}", plan.image.name, plan.template, table.render(app.paint())))
+    app.print(&format!(
+        "{} from {}\n\n{}",
+        plan.image.name,
+        plan.template,
+        table.render(app.paint())
+    ))
 }
 
 fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
@@ -57,7 +67,8 @@ fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
         StepKind::Capture => ("capture", "the disk, read once".to_owned()),
         StepKind::Publish { publish } => {
             let version = publish.version.as_deref().unwrap_or("YYYY.MM.DD-N");
-            let channel = publish.channel.as_ref().map(|channel| format!(", then channel {channel}"));
+            let channel =
+                publish.channel.as_ref().map(|channel| format!(", then channel {channel}"));
             ("publish", format!("{}:{version}{}", plan.image.name, channel.unwrap_or_default()))
         }
         StepKind::Verify { verify, tests } if verify.enabled() => {
@@ -72,10 +83,13 @@ fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
 
 fn source_words(source: &Source) -> String {
     match source {
-        Source::Bootstrap(spec) => {
-            format!("bootstrap {:?} {}, {} more packages", spec.distribution, spec.suite, spec.packages.len())
-                .to_lowercase()
-        }
+        Source::Bootstrap(spec) => format!(
+            "bootstrap {:?} {}, {} more packages",
+            spec.distribution,
+            spec.suite,
+            spec.packages.len()
+        )
+        .to_lowercase(),
         Source::Url(url) => format!("url {}", url.location),
         Source::Image { reference } => format!("image {reference}"),
     }

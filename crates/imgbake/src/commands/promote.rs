@@ -22,8 +22,16 @@ pub(super) async fn run(
     export::local(reference)?;
     let (job, listener) = app.begin("promote", events, Secrets::default())?;
     let gates = rooms::gates();
-    let promoted =
-        imgbake_bless::promote(&*registry, &gates, reference, to, &app.config.who, "promote", reason).await;
+    let promoted = imgbake_bless::promote(
+        &*registry,
+        &gates,
+        reference,
+        to,
+        &app.config.who,
+        "promote",
+        reason,
+    )
+    .await;
     if let Ok(promotion) = &promoted {
         tell(&job, promotion);
     }

@@ -37,10 +37,18 @@ pub(super) async fn run(app: &App, reference: &Reference, json: bool) -> Result<
     text.push('\n');
     text.push_str(&stages.render(paint));
     if !version.verify.tests.is_empty() {
-        let mut tests =
-            Table::new([("test", Align::Left), ("on", Align::Left), ("result", Align::Left), ("time", Align::Right)]);
+        let mut tests = Table::new([
+            ("test", Align::Left),
+            ("on", Align::Left),
+            ("result", Align::Left),
+            ("time", Align::Right),
+        ]);
         for test in &version.verify.tests {
-            let result = if test.passed { Cell::toned(Tone::Good, "passed") } else { Cell::toned(Tone::Bad, "failed") };
+            let result = if test.passed {
+                Cell::toned(Tone::Good, "passed")
+            } else {
+                Cell::toned(Tone::Bad, "failed")
+            };
             tests.row([
                 Cell::from(test.name.clone()),
                 Cell::from(test.machine.clone()),
@@ -75,7 +83,10 @@ fn facts(version: &VersionView) -> Table {
     facts.push(("disk sha256", version.disk.sha256.hex().to_owned()));
     if let Some(parent) = &version.parent {
         let reference = parent.reference.as_ref().map(|reference| format!("{reference} "));
-        facts.push(("parent", format!("{} {}{}", parent.kind, reference.unwrap_or_default(), parent.digest.short())));
+        facts.push((
+            "parent",
+            format!("{} {}{}", parent.kind, reference.unwrap_or_default(), parent.digest.short()),
+        ));
     }
     facts.push(("plan", version.plan.digest.to_string()));
     facts.push(("built by", version.imgbake.clone()));

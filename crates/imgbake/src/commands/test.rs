@@ -25,29 +25,33 @@ pub(super) async fn run(
         secrets.add(name.trim_start_matches(VARIABLE_PREFIX), value);
     }
     for var in vars {
-        let (name, value) = var
-            .split_once('=')
-            .ok_or_else(|| Failure::usage("--var takes NAME=VALUE"))?;
+        let (name, value) =
+            var.split_once('=').ok_or_else(|| Failure::usage("--var takes NAME=VALUE"))?;
         secrets.add(name, value);
     }
     let rooms = rooms::rooms(&app.home)?;
     let version = export::resolve(&*rooms.registry, reference).await?;
     let (job, listener) = app.begin("test", events, secrets)?;
     let firmware = version.proof.machine.firmware(version.arch);
-    let result = match rooms.builder.check(&job, version.arch, &version.proof.machine, firmware).await {
-        Ok(()) => {
-            let request = VerifyRequest {
-                job: &job,
-                builder: &*rooms.builder,
-                registry: &*rooms.registry,
-                version: &version,
-            };
-            verify(request).await.and_then(|record| {
-                if record.status == VerifyStatus::Passed { Ok(()) } else { Err(refuse(&version, &record.tests)) }
-            })
-        }
-        Err(error) => Err(error),
-    };
+    let result =
+        match rooms.builder.check(&job, version.arch, &version.proof.machine, firmware).await {
+            Ok(()) => {
+                let request = VerifyRequest {
+                    job: &job,
+                    builder: &*rooms.builder,
+                    registry: &*rooms.registry,
+                    version: &version,
+                };
+                verify(request).await.and_then(|record| {
+                    if record.status == VerifyStatus::Passed {
+                        Ok(())
+                    } else {
+                        Err(refuse(&version, &record.tests))
+                    }
+                })
+            }
+            Err(error) => Err(error),
+        };
     job.end()?;
     drop(job);
     listener.end().await?;

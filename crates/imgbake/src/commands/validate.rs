@@ -8,7 +8,11 @@ use crate::failure::Failure;
 use crate::load;
 
 /// Every error of every template at once.
-pub(super) fn run(app: &App, templates: &[Utf8PathBuf], variables: &VariableArgs) -> Result<(), Failure> {
+pub(super) fn run(
+    app: &App,
+    templates: &[Utf8PathBuf],
+    variables: &VariableArgs,
+) -> Result<(), Failure> {
     let mut failed: Option<Failure> = None;
     for path in templates {
         match load::validate(&app.config, path, variables) {

@@ -1,0 +1,76 @@
+//! The tiny guest's disk: made once for a recipe, kept in the target folder.
+
+use std::fs::{self, File};
+use std::sync::OnceLock;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_bootstrap::{DiskRequest, assemble};
+use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
+use imgbake_types::{Arch, Digest, Size};
+
+use crate::{TestHome, program, repository, run_tool};
+
+/// The tiny guest's disk, raw.
+pub fn tiny_guest() -> Utf8PathBuf {
+    static X86: OnceLock<Utf8PathBuf> = OnceLock::new();
+    X86.get_or_init(|| made(Arch::X86_64)).clone()
+}
+
+/// The tiny guest's disk for another architecture.
+pub fn tiny_guest_for(arch: Arch) -> Utf8PathBuf {
+    if arch == Arch::X86_64 { tiny_guest() } else { made(arch) }
+}
+
+/// A template whose machine is the tiny guest; `rest` is the rest of its text.
+pub fn tiny_template(home: &TestHome, name: &str, rest: &str) -> Utf8PathBuf {
+    let disk = tiny_guest();
+    let text = format!(
+        "[image]\nname = \"{name}\"\n[source]\nurl = \"{disk}\"\nchecksum = \"none\"\nallow_unverified = true\n\
+         [builder.qemu]\nmemory = \"256MiB\"\naccel = \"tcg\"\nboot_timeout = \"3m\"\n{rest}"
+    );
+    home.write(&format!("{name}-{}.toml", Digest::sha256(&text).short()), &text)
+}
+
+/// Makes the disk, unless this very recipe's is there. Processes that come at once wait for the first.
+fn made(arch: Arch) -> Utf8PathBuf {
+    let recipe = repository().join("tests/tiny-guest");
+    let dir = program().parent().unwrap().join("tiny-guest");
+    fs::create_dir_all(&dir).unwrap();
+    let lock = File::create(dir.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let key = recipe_digest(&recipe);
+    let disk = dir.join(format!("{arch}-{}.raw", key.short()));
+    if !disk.exists() {
+        let work = TestHome::new();
+        let build = recipe.join("build.sh");
+        run_tool("sh", &[build.as_str(), work.dir().as_str(), arch.name()]).exits(0);
+        let raw = assembled(&work, &work.dir().join("tree"), arch, &key);
+        let part = dir.join("part.raw");
+        run_tool("cp", &["--sparse=always", raw.as_str(), part.as_str()]).exits(0);
+        fs::rename(part, &disk).unwrap();
+    }
+    disk
+}
+
+/// The digest of every file of the recipe.
+fn recipe_digest(recipe: &Utf8Path) -> Digest {
+    let list = run_tool("find", &[recipe.as_str(), "-type", "f"]).exits(0).stdout;
+    let mut files: Vec<&str> = list.lines().collect();
+    files.sort_unstable();
+    Digest::sha256(files.into_iter().flat_map(|file| fs::read(file).unwrap()).collect::<Vec<u8>>())
+}
+
+fn assembled(work: &TestHome, tree: &Utf8Path, arch: Arch, key: &Digest) -> Utf8PathBuf {
+    let secrets = Secrets::default();
+    let (events, _listener) = Events::channel("tiny-guest", secrets.clone());
+    let job =
+        Job::begin(&Home::new(work.home()), "tiny-guest", Cancel::new(), events, secrets).unwrap();
+    let out = work.dir().join("disk");
+    let console = if arch == Arch::X86_64 { "console=ttyS0" } else { "console=ttyAMA0" };
+    let request =
+        DiskRequest { arch, key, size: Some(Size::mib(192)), cmdline: console, out: &out };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let disk = runtime.block_on(assemble(&job, tree, &request)).unwrap();
+    job.end().unwrap();
+    disk.path
+}
