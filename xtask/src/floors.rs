@@ -26,6 +26,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("imgbake-ui", 4, &[]),
     ("imgbake", 5, &[]),
     ("imgbake-testkit", 6, &[]),
+    ("imgbake-tests", 6, &["imgbake-testkit"]),
     ("xtask", 6, &[]),
 ];
 

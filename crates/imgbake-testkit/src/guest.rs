@@ -66,9 +66,12 @@ fn assembled(work: &TestHome, tree: &Utf8Path, arch: Arch, key: &Digest) -> Utf8
     let job =
         Job::begin(&Home::new(work.home()), "tiny-guest", Cancel::new(), events, secrets).unwrap();
     let out = work.dir().join("disk");
+    // The recipe brings another architecture's GRUB along.
+    let folder = work.dir().join("grub");
+    let grub = (arch != Arch::host()).then_some(folder.as_path());
     let console = if arch == Arch::X86_64 { "console=ttyS0" } else { "console=ttyAMA0" };
     let request =
-        DiskRequest { arch, key, size: Some(Size::mib(192)), cmdline: console, out: &out };
+        DiskRequest { arch, key, size: Some(Size::mib(192)), cmdline: console, out: &out, grub };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let disk = runtime.block_on(assemble(&job, tree, &request)).unwrap();
     job.end().unwrap();

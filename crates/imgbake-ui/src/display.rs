@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use imgbake_types::event::Level;
+use imgbake_types::event::{Level, Stream};
 use imgbake_types::{Event, EventKind};
 use indicatif::ProgressDrawTarget;
 
@@ -89,6 +89,9 @@ impl Display {
     /// end a build.
     pub fn handle(&mut self, event: &Event) {
         let stage = self.board.apply(event);
+        if !self.options.verbose && is_console(event) {
+            return;
+        }
         match &mut self.screen {
             Screen::Bars(bars) => bars.show(&self.board, event, stage),
             Screen::Lines(out) => {
@@ -109,6 +112,11 @@ impl Display {
             bars.finish(&self.board);
         }
     }
+}
+
+/// Whether it is a line of a machine's console: a boot prints hundreds.
+fn is_console(event: &Event) -> bool {
+    matches!(event.kind, EventKind::Output { stream: Stream::Console, .. })
 }
 
 /// Whether even a quiet user wants to see it.
