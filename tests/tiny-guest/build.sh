@@ -1,7 +1,7 @@
 #!/bin/sh
 # build.sh DIR [ARCH]: makes DIR/tree, the root of the tiny guest, from Debian's packages: cloud kernel,
 # busybox, OpenSSH, sudo, and this folder's root/. ARCH is x86_64 (default) or aarch64; no program of
-# ARCH runs here. Needs mmdebstrap, cpio, busybox, readelf.
+# ARCH runs here; for aarch64 DIR/grub has its GRUB. Needs mmdebstrap, cpio, busybox, readelf.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
@@ -9,13 +9,13 @@ dir=$(cd "$1" && pwd)
 suite=bookworm
 epoch=1735689600
 case ${2:-x86_64} in
-    x86_64) deb=amd64 triplet=x86_64-linux-gnu loader=lib64/ld-linux-x86-64.so.2 ;;
-    aarch64) deb=arm64 triplet=aarch64-linux-gnu loader=lib/ld-linux-aarch64.so.1 ;;
+    x86_64) deb=amd64 triplet=x86_64-linux-gnu loader=lib64/ld-linux-x86-64.so.2 grub= ;;
+    aarch64) deb=arm64 triplet=aarch64-linux-gnu loader=lib/ld-linux-aarch64.so.1 grub=,grub-efi-arm64-bin ;;
     *) echo "unknown architecture: $2" >&2 && exit 2 ;;
 esac
 pool=$dir/pool
 tree=$dir/tree
-rm -rf "$pool" "$tree" "$dir/depmod"
+rm -rf "$pool" "$tree" "$dir/depmod" "$dir/grub"
 mkdir -p "$pool" "$tree"
 
 # Packages, unpacked and not configured; of these, what the guest needs is picked below.
@@ -23,8 +23,11 @@ mode=root
 [ "$(id -u)" = 0 ] || mode=unshare
 mmdebstrap --quiet --mode="$mode" --variant=extract --architectures="$deb" --components=main \
     --keyring=/usr/share/keyrings/debian-archive-keyring.gpg --skip=check/signed-by \
-    --include="linux-image-cloud-$deb,openssh-server,sudo,busybox-static,passwd,perl-base,libnss-myhostname" "$suite" - |
+    --include="linux-image-cloud-$deb,openssh-server,sudo,busybox-static,passwd,perl-base,libnss-myhostname$grub" "$suite" - |
     tar -x -C "$pool" --no-same-owner --exclude='./usr/share' --exclude='./var' --exclude='./dev'
+
+# For another architecture than the host's, its GRUB.
+[ -z "$grub" ] || mv "$pool/usr/lib/grub" "$dir/grub"
 
 # One name for each folder, as in Debian's merged /usr.
 mkdir -p "$tree/usr/bin" "$tree/usr/sbin" "$tree/usr/lib/$triplet" "$tree/usr/lib64" "$tree/boot"

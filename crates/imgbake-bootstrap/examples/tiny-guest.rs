@@ -38,11 +38,13 @@ async fn make(job: &Job, dir: &Utf8Path, arch: Arch) -> Result<String, Box<dyn s
     let work = job.work().join("tiny");
     Command::new(RECIPE).args([work.as_str(), arch.name()]).run(job).await?;
     let serial = if arch == Arch::Aarch64 { "ttyAMA0" } else { "ttyS0" };
+    let grub = work.join("grub");
     let request = DiskRequest {
         arch,
         key: &Digest::sha256("the tiny guest"),
         size: Some(Size::mib(256)),
         cmdline: &format!("console={serial},115200 quiet panic=-1"),
+        grub: (arch != Arch::host()).then_some(grub.as_path()),
         out: &work.join("out"),
     };
     let disk = assemble(job, &work.join("tree"), &request).await?;

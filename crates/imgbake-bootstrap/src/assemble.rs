@@ -39,6 +39,8 @@ pub struct DiskRequest<'a> {
     pub size: Option<Size>,
     /// The kernel's command line, behind `root=UUID=… ro`.
     pub cmdline: &'a str,
+    /// A folder with GRUB's platforms, where it is not the host's `/usr/lib/grub`.
+    pub grub: Option<&'a Utf8Path>,
     /// The folder for `disk.raw`, `vmlinuz` and `initrd.img`; it is made where it is missing.
     pub out: &'a Utf8Path,
 }
@@ -69,7 +71,7 @@ pub async fn assemble(
     request: &DiskRequest<'_>,
 ) -> Result<Assembled, BuildError> {
     check_tools()?;
-    check_grub(request.arch)?;
+    check_grub(request.arch, grub_folder(request))?;
     let command = if rustix::process::geteuid().is_root() {
         SH.command()?
     } else {
@@ -89,8 +91,8 @@ pub(crate) fn check_tools() -> Result<(), BuildError> {
 }
 
 /// Whether GRUB is here for every firmware of an architecture.
-pub(crate) fn check_grub(arch: Arch) -> Result<(), BuildError> {
-    grub::Platform::of(arch).iter().try_for_each(|platform| platform.check())
+pub(crate) fn check_grub(arch: Arch, folder: &Utf8Path) -> Result<(), BuildError> {
+    grub::Platform::of(arch).iter().try_for_each(|platform| platform.check(folder))
 }
 
 /// The words that the kernel is given on every boot.
@@ -131,7 +133,7 @@ pub(crate) async fn finish(job: &Job, request: &DiskRequest<'_>) -> Result<Assem
     let path = disk_path(request);
     let size = fs::metadata(&path).map_err(io_at("read", &path))?.len();
     let layout = DiskLayout::new(request.arch, request.key, size);
-    grub::install(job, request.arch, &layout, &path).await?;
+    grub::install(job, request.arch, grub_folder(request), &layout, &path).await?;
     write_gpt(&path, layout.disk_guid, &layout.partitions).map_err(disk_error)?;
     imgbake_runtime::job::remove_path(&request.out.join("mke2fs.conf"))?;
     let bytes = fs::metadata(&path).map_err(io_at("read", &path))?.blocks() * 512;
@@ -141,6 +143,10 @@ pub(crate) async fn finish(job: &Job, request: &DiskRequest<'_>) -> Result<Assem
         cmdline: cmdline(request),
     };
     Ok(Assembled { path, layout, kernel, bytes })
+}
+
+pub(crate) fn grub_folder<'a>(request: &DiskRequest<'a>) -> &'a Utf8Path {
+    request.grub.unwrap_or(Utf8Path::new(grub::GRUB_FOLDER))
 }
 
 fn disk_path(request: &DiskRequest<'_>) -> Utf8PathBuf {

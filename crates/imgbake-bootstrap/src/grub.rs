@@ -20,6 +20,9 @@ use crate::DiskLayout;
 /// `grub-mkimage`
 pub(crate) const GRUB_MKIMAGE: Tool = Tool::new("grub-mkimage", "grub-common");
 
+/// Where Debian and Ubuntu have GRUB's platforms.
+pub(crate) const GRUB_FOLDER: &str = "/usr/lib/grub";
+
 /// What the images hold: enough to read the root and to load a kernel from it.
 const MODULES: [&str; 14] = [
     "part_gpt",
@@ -84,17 +87,13 @@ impl Platform {
         }
     }
 
-    /// Where its modules are.
-    pub(crate) fn folder(self) -> Utf8PathBuf {
-        Utf8Path::new("/usr/lib/grub").join(self.name)
-    }
-
     /// Whether its modules are there.
-    pub(crate) fn check(self) -> Result<(), BuildError> {
-        if self.folder().join("normal.mod").is_file() {
+    pub(crate) fn check(self, grub: &Utf8Path) -> Result<(), BuildError> {
+        let folder = grub.join(self.name);
+        if folder.join("normal.mod").is_file() {
             return Ok(());
         }
-        let what = format!("GRUB's {} modules are not installed ({})", self.name, self.folder());
+        let what = format!("GRUB's {} modules are not installed ({folder})", self.name);
         Err(BuildError::new(BuildErrorKind::Lacking, what)
             .help(format!("apt-get install {}", self.package)))
     }
@@ -109,10 +108,11 @@ pub(crate) fn menu(root: Uuid, kernel: &str, initrd: &str, cmdline: &str) -> Str
     )
 }
 
-/// Makes the images and writes them onto a disk that has its partitions.
+/// Makes the images from a folder of platforms and writes them to their places on a disk.
 pub(crate) async fn install(
     job: &Job,
     arch: Arch,
+    grub: &Utf8Path,
     layout: &DiskLayout,
     disk: &Utf8Path,
 ) -> Result<(), BuildError> {
@@ -130,6 +130,8 @@ pub(crate) async fn install(
         GRUB_MKIMAGE
             .command()?
             .args([
+                "-d",
+                grub.join(platform.name).as_str(),
                 "-O",
                 platform.name,
                 "-p",
@@ -146,7 +148,7 @@ pub(crate) async fn install(
         let bytes = fs::read(&image).map_err(io_at("read", &image))?;
         match platform.loader {
             Some(loader) => loaders.push((loader, bytes)),
-            None => install_bios(disk, bytes)?,
+            None => install_bios(grub, disk, bytes)?,
         }
     }
     let files: Vec<(&str, &[u8])> =
@@ -160,8 +162,8 @@ pub(crate) async fn install(
     write_fat(disk, &esp, &files).map_err(imgbake_build::capture::disk_error)
 }
 
-fn install_bios(disk: &Utf8Path, mut core: Vec<u8>) -> Result<(), BuildError> {
-    let path = PC.folder().join("boot.img");
+fn install_bios(grub: &Utf8Path, disk: &Utf8Path, mut core: Vec<u8>) -> Result<(), BuildError> {
+    let path = grub.join(PC.name).join("boot.img");
     let boot = fs::read(&path).map_err(io_at("read", &path))?;
     let mbr = boot_code(boot, DiskLayout::CORE_SECTOR)
         .ok_or_else(|| BuildError::failed(format!("{path} is not a GRUB boot image")))?;

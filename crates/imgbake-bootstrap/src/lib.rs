@@ -84,7 +84,6 @@ impl SourceProvider for Bootstrap {
         let spec = spec_of(source)?;
         self.check(source)?;
         Self::check_arch(context.arch)?;
-        assemble::check_grub(context.arch)?;
         let consoles = match context.arch {
             Arch::X86_64 => CONSOLES,
             Arch::Aarch64 => CONSOLES_ARM,
@@ -99,8 +98,10 @@ impl SourceProvider for Bootstrap {
             key: context.key,
             size: spec.size,
             cmdline: &cmdline,
+            grub: None,
             out: &out,
         };
+        assemble::check_grub(context.arch, assemble::grub_folder(&request))?;
         let made = root::make(context, spec, &request).await?;
         Ok(BaseDisk {
             path: made.path,

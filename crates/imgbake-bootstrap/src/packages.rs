@@ -5,7 +5,7 @@ use imgbake_types::spec::{BootstrapSpec, Distribution};
 
 /// What every image has: an init, a way in, cloud-init, networking, time, growing the root, and an
 /// initramfs that unpacks fast.
-const COMMON: [&str; 19] = [
+const COMMON: [&str; 21] = [
     "systemd-sysv",
     "systemd-timesyncd",
     "libpam-systemd",
@@ -14,6 +14,8 @@ const COMMON: [&str; 19] = [
     "openssh-server",
     "cloud-init",
     "cloud-guest-utils",
+    "locales",
+    "lsb-release",
     "fdisk",
     "e2fsprogs",
     "sudo",

@@ -32,7 +32,7 @@ fn tree(at: &Utf8Path) -> Outcome {
 }
 
 fn request<'a>(key: &'a Digest, out: &'a Utf8Path) -> DiskRequest<'a> {
-    DiskRequest { arch: Arch::X86_64, key, size: None, cmdline: "console=ttyS0", out }
+    DiskRequest { arch: Arch::X86_64, key, size: None, cmdline: "console=ttyS0", grub: None, out }
 }
 
 #[tokio::test]

@@ -76,3 +76,8 @@ sed -i -E 's/^([^:]*:[^:]*):[0-9]+:/\1:19000:/' etc/shadow
 # Packages' files keep their times, which are the same everywhere and which Python compares; what
 # the bootstrap made gets one time.
 find . -newer "$BAKE_BEGUN" -print0 | xargs -0 -r touch -h -d "@$BAKE_EPOCH"
+# The caches in /etc and /var are the packages' own: the first boot need not make them again
+# (systemd-update-done.service(8)).
+touch etc/.updated var/.updated
+touch -r usr etc/.updated var/.updated
+touch -d "@$BAKE_EPOCH" etc var
