@@ -43,7 +43,7 @@ impl Seed {
     /// `user-data`
     pub fn user_data(&self) -> String {
         let mut text = format!(
-            "#cloud-config\ndisable_root: false\nssh_pwauth: false\nssh_deletekeys: true\nssh_genkeytypes: []\n\
+            "#cloud-config\ndisable_root: false\nssh_pwauth: false\nssh_deletekeys: true\n\
              ssh_keys:\n  ed25519_private: |\n{}  ed25519_public: {}\nusers:\n{}",
             indent(&self.host_key.private_openssh(), 4),
             self.host_key.public_openssh(),

@@ -102,7 +102,9 @@ impl State {
         if self.resets > before.resets {
             return Some("it restarted".to_owned());
         }
-        let off = self.off.as_ref().filter(|_| before.off.is_none());
+        // That imgbake ended it is no news.
+        let off =
+            self.off.as_ref().filter(|reason| before.off.is_none() && *reason != "host-qmp-quit");
         off.map(|reason| format!("it went off ({reason})"))
     }
 

@@ -65,7 +65,7 @@ impl Config {
             global.home.as_ref().map(ToString::to_string),
             &env,
             file.home
-                .map(|home| beside(&file_path, home))
+                .map(|home| beside(&file_path, &home))
                 .map(|home| (home.to_string(), &file_path)),
             &default_home(&env),
         );
@@ -167,8 +167,8 @@ fn find_file() -> Result<(File, Utf8PathBuf), Failure> {
     Ok((file, path))
 }
 
-fn beside(file: &Utf8Path, path: Utf8PathBuf) -> Utf8PathBuf {
-    file.parent().map_or_else(|| path.clone(), |dir| dir.join(&path))
+fn beside(file: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
+    file.parent().map_or_else(|| path.to_owned(), |dir| dir.join(path))
 }
 
 /// `$XDG_DATA_HOME/imgbake`, or `~/.local/share/imgbake` (XDG Base Directory Specification).

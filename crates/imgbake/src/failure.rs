@@ -38,7 +38,6 @@ struct Report {
     message: String,
     causes: Vec<String>,
     help: Option<String>,
-    code: Option<&'static str>,
     source: Option<NamedSource<String>>,
     labels: Vec<LabeledSpan>,
 }
@@ -49,7 +48,6 @@ impl Failure {
             message: message.into(),
             causes: Vec::new(),
             help: None,
-            code: None,
             source: None,
             labels: Vec::new(),
         };
@@ -83,17 +81,13 @@ impl Failure {
                 },
                 causes: Vec::new(),
                 help: item.help.clone(),
-                code: Some(item.code),
                 source: Some(NamedSource::new(diagnostics.path.as_str(), diagnostics.text.clone())),
                 labels: item
                     .span()
-                    .map(|span| LabeledSpan::new_primary_with_span(Some(item.label.clone()), span))
+                    .map(|span| LabeledSpan::new_primary_with_span(words(&item.label), span))
                     .into_iter()
                     .chain(item.related.iter().map(|related| {
-                        LabeledSpan::new_with_span(
-                            Some(related.label.clone()),
-                            related.span.clone(),
-                        )
+                        LabeledSpan::new_with_span(words(&related.label), related.span.clone())
                     }))
                     .collect(),
             })
@@ -122,7 +116,10 @@ impl Failure {
         let theme =
             if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
-        for report in &self.reports {
+        for (number, report) in self.reports.iter().enumerate() {
+            if number > 0 {
+                eprintln!();
+            }
             let mut text = String::new();
             if handler.render_report(&mut text, report).is_err() {
                 text.clone_from(&report.message);
@@ -130,7 +127,7 @@ impl Failure {
             eprintln!("{}", text.trim_end());
         }
         if self.reports.len() > 1 {
-            eprintln!("{} errors", self.reports.len());
+            eprintln!("\n{} errors", self.reports.len());
         }
         ExitCode::from(self.code as u8)
     }
@@ -163,6 +160,11 @@ impl From<RuntimeError> for Failure {
     }
 }
 
+/// A label's words; none where the caret says enough.
+fn words(label: &str) -> Option<String> {
+    (!label.is_empty()).then(|| label.to_owned())
+}
+
 /// The causes below an error, without those that its words say already.
 fn causes(error: &dyn std::error::Error, said: &str) -> Vec<String> {
     let mut causes = Vec::new();
@@ -190,9 +192,6 @@ impl std::fmt::Display for Report {
 impl std::error::Error for Report {}
 
 impl Diagnostic for Report {
-    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.code.map(|code| Box::new(code) as _)
-    }
     fn severity(&self) -> Option<Severity> {
         Some(Severity::Error)
     }

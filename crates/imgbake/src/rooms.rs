@@ -15,7 +15,7 @@ use crate::failure::Failure;
 
 /// The registry that references without a host mean.
 pub fn registry(home: &Home) -> Result<Arc<dyn Registry>, Failure> {
-    Ok(Arc::new(Layout::open(&home.registry())?))
+    Ok(Arc::new(Layout::open(home.registry())?))
 }
 
 /// Every room.

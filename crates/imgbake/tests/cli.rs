@@ -1,5 +1,6 @@
 //! The command line without guests: what a user sees of mistakes and of an empty home.
 #![expect(clippy::disallowed_methods, reason = "tests run the program")]
+#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 use std::process::{Command, Output};
 
@@ -26,12 +27,12 @@ impl Home {
     }
 
     fn run(&self, args: &[&str]) -> (i32, String, String) {
-        read(self.command().args(args).output().unwrap())
+        read(&self.command().args(args).output().unwrap())
     }
 }
 
-fn read(output: Output) -> (i32, String, String) {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+fn read(output: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
@@ -89,7 +90,7 @@ fn a_sensitive_value_is_in_no_plan() {
     );
     let mut command = home.command();
     command.env("IMGBAKE_VAR_token", "hunter2hunter2").args(["plan", &template, "--json"]);
-    let (code, out, err) = read(command.output().unwrap());
+    let (code, out, err) = read(&command.output().unwrap());
     assert_eq!(code, 0, "{err}");
     assert!(out.contains("⟦secret:token⟧") && !out.contains("hunter2"), "{out}");
     let (code, _, err) = home.run(&["plan", &template]);
@@ -131,7 +132,7 @@ fn a_missing_program_is_named_with_its_package() {
     let mut command = home.command();
     // No PATH, and administrators' folders hidden behind empty ones.
     command.env("PATH", "/nonexistent").args(["build", &good]);
-    let (code, _, err) = read(command.output().unwrap());
+    let (code, _, err) = read(&command.output().unwrap());
     assert_eq!(code, 4, "{err}");
     assert!(err.contains("mmdebstrap") && err.contains("apt-get install"), "{err}");
 }

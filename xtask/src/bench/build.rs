@@ -115,10 +115,11 @@ fn at_home(dir: &Path, imgbake: &Path) -> Command {
 }
 
 fn imgbake_template(dir: &Path, base: &Path) -> Result<PathBuf> {
-    let steps: String = STEPS
+    let steps: Vec<String> = STEPS
         .iter()
         .map(|step| format!("[[provision]]\ntype = \"shell\"\ninline = ['''{step}''']\n"))
         .collect();
+    let steps = steps.concat();
     let template = dir.join("bench.toml");
     fs::write(
         &template,

@@ -1,12 +1,17 @@
 //! Provision: every step of the plan, in order.
 
+use std::time::Duration;
+
 use imgbake_types::Stage;
 use imgbake_types::plan::Step;
 use imgbake_types::record::StageRecord;
 use imgbake_types::spec::ProvisionSpec;
 
 use super::{Booted, Build, Failure};
-use crate::{BuildError, StepContext, StepEnd};
+use crate::{BuildError, BuildErrorKind, StepContext, StepEnd};
+
+/// How long a machine that lost its connection may take to tell why: a guest's shutdown.
+const AFTERMATH: Duration = Duration::from_secs(20);
 
 /// A machine on which every provision step has run.
 pub struct Provisioned(pub(super) Booted);
@@ -39,7 +44,10 @@ impl Booted {
             biased;
             () = build.job.cancel().cancelled() => return Err(imgbake_runtime::RuntimeError::cancelled().into()),
             failure = self.machine.failure() => return Err(failure),
-            done = room.provision(&context) => done?,
+            done = room.provision(&context) => match done {
+                Err(error) if error.kind() == BuildErrorKind::Machine => return Err(self.why(error).await),
+                done => done?,
+            },
         };
         if end == StepEnd::Restarting {
             let limit = build.plan.machine.boot_timeout().duration();
@@ -48,5 +56,17 @@ impl Booted {
             self.comm = build.job.cancel().run(self.machine.connect(limit)).await??;
         }
         Ok(stage.finish(bytes, spec.kind()))
+    }
+
+    /// A lost connection is most often the first sign of something graver, which the machine tells a
+    /// little later: it powered off, restarted or panicked.
+    async fn why(&self, lost: BuildError) -> BuildError {
+        match tokio::time::timeout(AFTERMATH, self.machine.failure()).await {
+            Ok(failure) => match lost.help_text() {
+                Some(help) => failure.help(help),
+                None => failure,
+            },
+            Err(_) => lost,
+        }
     }
 }

@@ -20,8 +20,7 @@ pub(super) fn run(app: &App, dir: &Utf8Path) -> Result<(), Failure> {
     write(&template, &TEMPLATE.replace("IMAGE_NAME", &name))?;
     write(&script_dir.join("motd.sh"), SCRIPT)?;
     app.print(&format!(
-        "wrote {template} and {}/motd.sh\n\nNext:\n  imgbake validate {template}\n  imgbake build {template}\n",
-        script_dir
+        "wrote {template} and {script_dir}/motd.sh\n\nNext:\n  imgbake validate {template}\n  imgbake build {template}\n"
     ))
 }
 
