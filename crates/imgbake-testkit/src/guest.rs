@@ -11,22 +11,27 @@ use imgbake_types::{Arch, Digest, Size};
 use crate::{TestHome, program, repository, run_tool};
 
 /// The tiny guest's disk, raw.
-pub fn tiny_guest() -> Utf8PathBuf {
+fn tiny_guest() -> Utf8PathBuf {
     static X86: OnceLock<Utf8PathBuf> = OnceLock::new();
     X86.get_or_init(|| made(Arch::X86_64)).clone()
 }
 
-/// The tiny guest's disk for another architecture.
-pub fn tiny_guest_for(arch: Arch) -> Utf8PathBuf {
+/// The tiny guest's disk for an architecture.
+fn tiny_guest_for(arch: Arch) -> Utf8PathBuf {
     if arch == Arch::X86_64 { tiny_guest() } else { made(arch) }
 }
 
 /// A template whose machine is the tiny guest; `rest` is the rest of its text.
 pub fn tiny_template(home: &TestHome, name: &str, rest: &str) -> Utf8PathBuf {
-    let disk = tiny_guest();
+    tiny_template_for(home, Arch::X86_64, name, rest)
+}
+
+/// The same for another architecture.
+pub fn tiny_template_for(home: &TestHome, arch: Arch, name: &str, rest: &str) -> Utf8PathBuf {
+    let disk = tiny_guest_for(arch);
     let text = format!(
-        "[image]\nname = \"{name}\"\n[source]\nurl = \"{disk}\"\nchecksum = \"none\"\nallow_unverified = true\n\
-         [builder.qemu]\nmemory = \"256MiB\"\naccel = \"tcg\"\nboot_timeout = \"3m\"\n{rest}"
+        "[image]\nname = \"{name}\"\narch = \"{arch}\"\n[source]\nurl = \"{disk}\"\nchecksum = \"none\"\n\
+         allow_unverified = true\n[builder.qemu]\nmemory = \"256MiB\"\naccel = \"tcg\"\nboot_timeout = \"5m\"\n{rest}"
     );
     home.write(&format!("{name}-{}.toml", Digest::sha256(&text).short()), &text)
 }

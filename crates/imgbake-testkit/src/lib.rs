@@ -12,8 +12,9 @@ mod small;
 mod turns;
 
 pub use bootstrap::{bootstrap_digest, repository};
-pub use guest::{tiny_guest, tiny_guest_for, tiny_template};
+pub use guest::{tiny_template, tiny_template_for};
 pub use home::{Run, TestHome, program, run_tool};
+pub use imgbake_types::Arch;
 pub use plain::{Identity, PlainGuest};
 pub use small::{can_mount, run_on_small_disk};
 pub use turns::{Turn, turn};
