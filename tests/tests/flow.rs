@@ -175,6 +175,10 @@ fn pull_in_every_format(home: &TestHome) {
         let check = format!("cd {dir} && sha256sum --check d.{format}.sha256");
         run_tool("sh", &["-c", &check]).exits(0);
     }
+    let raw = home.dir().join("out/d.raw");
+    for form in [SECRET.to_owned(), base64_core(SECRET)] {
+        run_tool("grep", &["-a", "-c", "-F", "--", &form, raw.as_str()]).exits(1);
+    }
     let shown = home.run(&["show", "tiny:dev", "--json"]).json();
     let sums = std::fs::read_to_string(home.dir().join("out/d.raw.sha256")).unwrap();
     assert_eq!(format!("sha256:{}", &sums[..64]), shown["disk"]["sha256"].as_str().unwrap());

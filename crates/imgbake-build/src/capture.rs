@@ -172,7 +172,7 @@ fn read_all(
 ) -> Result<u64, DiskError> {
     // Dropped at the end of this function: the queues end, and so do their threads.
     let Senders { hasher, tap, workers } = senders;
-    let (mut data_bytes, mut number, mut filled) = (0, 0, 0);
+    let (mut data_bytes, mut number, mut filled, mut held) = (0, 0, 0, 0);
     let mut batch: Vec<Piece> = Vec::new();
     for piece in pieces(&disk.extents()?, disk.virtual_size()) {
         if stopped() {
@@ -192,9 +192,11 @@ fn read_all(
         let _ = hasher.send((piece.offset, Arc::clone(&bytes)));
         let _ = tap.send((piece.offset, Arc::clone(&bytes)));
         batch.push((piece.offset, bytes));
-        if filled + PIECE > SEGMENT {
+        held += piece.len;
+        // What is held counts as well: pieces that are mostly zeros fill memory, not segments.
+        if filled + PIECE > SEGMENT || held >= 2 * SEGMENT {
             let _ = workers.send((number, std::mem::take(&mut batch)));
-            (number, filled) = (number + 1, 0);
+            (number, filled, held) = (number + 1, 0, 0);
         }
     }
     if !batch.is_empty() {

@@ -99,13 +99,8 @@ impl State {
         if self.fault != before.fault {
             return self.fault.as_ref().map(Fault::words);
         }
-        if self.resets > before.resets {
-            return Some("it restarted".to_owned());
-        }
-        // That imgbake ended it is no news.
-        let off =
-            self.off.as_ref().filter(|reason| before.off.is_none() && *reason != "host-qmp-quit");
-        off.map(|reason| format!("it went off ({reason})"))
+        // That it went off is asked for, or an error of its own.
+        (self.resets > before.resets).then(|| "it restarted".to_owned())
     }
 
     /// Whether the machine went off as it should, its disk written.

@@ -26,12 +26,6 @@ impl Events {
         (Self { job: job.into(), sender, secrets }, receiver)
     }
 
-    /// The same listener, for another job.
-    #[must_use]
-    pub fn for_job(&self, job: &str, secrets: Secrets) -> Self {
-        Self { job: job.into(), sender: self.sender.clone(), secrets }
-    }
-
     /// Tells one thing. A listener that has gone is no error.
     pub fn tell(&self, kind: EventKind) {
         let kind = self.redacted(kind);

@@ -87,12 +87,9 @@ impl Job {
         self.0.journal.record(entry)
     }
 
-    /// Ends the job: its processes, its folder, its journal.
+    /// Ends the job: its processes, its folder and every other path it wrote down, its journal.
     pub fn end(&self) -> Result<(), RuntimeError> {
         crate::journal::end_marked(&self.0.id);
-        if self.0.work.exists() {
-            remove_path(&self.0.work)?;
-        }
         self.0.journal.end()
     }
 
@@ -104,11 +101,20 @@ impl Job {
 
 /// Removes a file or a whole folder; one that is not there is no error.
 pub fn remove_path(path: &Utf8Path) -> Result<(), RuntimeError> {
-    let removed = match path.symlink_metadata() {
+    let remove = || match path.symlink_metadata() {
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
         Err(error) => Err(error),
     };
+    let mut removed = remove();
+    // A thread of an interrupted job may write its last file meanwhile.
+    for _ in 0..100 {
+        if !matches!(&removed, Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty) {
+            break;
+        }
+        std::thread::yield_now();
+        removed = remove();
+    }
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(RuntimeError::io("remove", path, error))

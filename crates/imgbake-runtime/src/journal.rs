@@ -41,24 +41,31 @@ pub enum Entry {
 pub struct Journal {
     path: Utf8PathBuf,
     file: Mutex<File>,
+    made: Mutex<Vec<Utf8PathBuf>>,
 }
 
 impl Journal {
     /// Begins a job's journal and takes its lock.
     pub fn begin(home: &Home, job: &str) -> Result<Self, RuntimeError> {
         let path = home.journal().join(format!("{job}.jsonl"));
+        // Under another name until it is locked: a sweep must not take it for a killed job's.
+        let unlocked = home.journal().join(format!("{job}.new"));
         let file = OpenOptions::new()
             .create_new(true)
             .append(true)
-            .open(&path)
-            .map_err(io_at("make the journal", &path))?;
-        file.lock().map_err(io_at("lock the journal", &path))?;
+            .open(&unlocked)
+            .map_err(io_at("make the journal", &unlocked))?;
+        file.lock().map_err(io_at("lock the journal", &unlocked))?;
+        fs::rename(&unlocked, &path).map_err(io_at("name the journal", &path))?;
         sync_dir(&home.journal())?;
-        Ok(Self { path, file: Mutex::new(file) })
+        Ok(Self { path, file: Mutex::new(file), made: Mutex::default() })
     }
 
     /// Writes down what is about to be made; it is durable when this returns.
     pub fn record(&self, entry: &Entry) -> Result<(), RuntimeError> {
+        if let Entry::Path { path } = entry {
+            self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(path.clone());
+        }
         let mut line = serde_json::to_vec(entry).unwrap_or_default();
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -67,8 +74,11 @@ impl Journal {
             .map_err(io_at("write the journal", &self.path))
     }
 
-    /// Ends the journal: nothing of the job is left.
+    /// Removes every path that was written down, and then the journal: nothing of the job is left.
     pub fn end(&self) -> Result<(), RuntimeError> {
+        for path in self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).drain(..) {
+            crate::job::remove_path(&path)?;
+        }
         fs::remove_file(&self.path).map_err(io_at("remove the journal", &self.path))
     }
 }
@@ -87,6 +97,8 @@ pub struct Swept {
     pub processes: usize,
     /// Files and folders that were removed.
     pub paths: usize,
+    /// Why something is left: its journal stays, and the next sweep tries again.
+    pub failed: Option<String>,
 }
 
 /// Ends what killed jobs left. `kept` also ends the jobs that the user asked to keep.
@@ -102,9 +114,17 @@ pub fn sweep(home: &Home, kept: bool) -> Result<Vec<Swept>, RuntimeError> {
         let Ok(path) = Utf8PathBuf::from_path_buf(entry.path()) else { continue };
         if path.extension() == Some("jsonl")
             && let Some(job) = path.file_stem()
-            && let Some(done) = sweep_one(home, &path, job, kept)?
         {
-            swept.push(done);
+            match sweep_one(home, &path, job, kept) {
+                Ok(done) => swept.extend(done),
+                // Another user's leftovers, say: they must not hold this user's commands up.
+                Err(error) => swept.push(Swept {
+                    job: job.to_owned(),
+                    processes: 0,
+                    paths: 0,
+                    failed: Some(error.to_string()),
+                }),
+            }
         }
     }
     Ok(swept)
@@ -140,7 +160,7 @@ fn sweep_one(
         }
     }
     fs::remove_file(path).map_err(io_at("remove the journal", path))?;
-    Ok(Some(Swept { job: job.to_owned(), processes, paths }))
+    Ok(Some(Swept { job: job.to_owned(), processes, paths, failed: None }))
 }
 
 /// Whether a journal may have a path removed: a damaged journal must not reach the user's files.

@@ -146,6 +146,13 @@ impl Command {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
+        // Sensitive variables may come in the environment: no program is given them.
+        #[expect(clippy::disallowed_methods, reason = "names alone are read, to be taken away")]
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"IMGBAKE_VAR_") {
+                command.env_remove(name);
+            }
+        }
         if let Some(path) = &self.log {
             let log = File::create(path).map_err(io_at("make the file", path))?;
             command.stdout(log.try_clone().map_err(io_at("open", path))?).stderr(log);
@@ -306,16 +313,6 @@ impl Running {
     /// What ties it to this program.
     pub fn leash(&self) -> Leash {
         self.leash.clone()
-    }
-
-    /// Takes its standard error, to be read elsewhere.
-    pub fn take_stderr(&mut self) -> Option<tokio::process::ChildStderr> {
-        self.child.stderr.take()
-    }
-
-    /// Takes its standard output, to be read elsewhere.
-    pub fn take_stdout(&mut self) -> Option<tokio::process::ChildStdout> {
-        self.child.stdout.take()
     }
 
     /// Waits until it ends by itself.

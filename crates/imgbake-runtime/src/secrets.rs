@@ -7,6 +7,12 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use secrecy::{ExposeSecret, SecretString};
 
+/// A value of fewer bytes is found in any image by chance.
+const SEARCHABLE: usize = 6;
+/// How the first line of every OpenSSH private key begins: `openssh-key-v1` in base64 (OpenSSH,
+/// PROTOCOL.key). It tells no key from another.
+const EVERY_OPENSSH_KEY: &[u8] = b"b3BlbnNzaC1rZXktdjEA";
+
 /// What stands in a secret's place.
 pub const MASK: &str = "***";
 
@@ -96,7 +102,24 @@ impl Secrets {
                 .map(|form| (name.clone(), form))
                 .collect::<Vec<_>>()
         };
-        inner.values.iter().flat_map(forms).filter(|(_, form)| form.len() >= 6).collect()
+        inner
+            .values
+            .iter()
+            .flat_map(forms)
+            .filter(|(_, form)| form.len() >= SEARCHABLE && !form.starts_with(EVERY_OPENSSH_KEY))
+            .collect()
+    }
+
+    /// The names of values too short to be looked for in an image.
+    pub fn short(&self) -> Vec<String> {
+        let inner = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_short = |value: &SecretString| value.expose_secret().len() < SEARCHABLE;
+        inner
+            .values
+            .iter()
+            .filter(|(_, value)| is_short(value))
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }
 

@@ -47,6 +47,11 @@ impl App {
             verbose: global.verbose,
             jobs: Arc::default(),
         };
+        for one in &swept {
+            if let Some(why) = &one.failed {
+                app.note(&format!("cannot clean up after {}, which was killed: {why}", one.job));
+            }
+        }
         for one in swept.iter().filter(|one| one.processes + one.paths > 0) {
             app.note(&format!(
                 "cleaned up after {}, which was killed: {} processes, {} paths",
@@ -123,9 +128,8 @@ impl App {
     /// The first signal cancels and cleans; the second kills.
     fn catch_signals(&self) {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hang_up)] = kinds.map(signal) else {
             return;
         };
         let (cancel, jobs) = (self.cancel.clone(), Arc::clone(&self.jobs));
@@ -134,6 +138,7 @@ impl App {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    _ = hang_up.recv() => {}
                 }
                 if cancel.is_cancelled() {
                     kill(&jobs);
@@ -202,6 +207,21 @@ async fn listen(
     }
     display.finish();
     written
+}
+
+/// Ends a job and its display; the work's own error comes before that of cleaning up.
+pub async fn conclude<T>(
+    job: Job,
+    listener: Listener,
+    result: Result<T, Failure>,
+) -> Result<T, Failure> {
+    let ended = job.end();
+    drop(job);
+    let shown = listener.end().await;
+    let value = result?;
+    ended?;
+    shown?;
+    Ok(value)
 }
 
 impl Listener {

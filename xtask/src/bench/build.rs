@@ -102,7 +102,7 @@ fn base_disk(dir: &Path, imgbake: &Path) -> Result<PathBuf> {
     fs::write(
         &template,
         "[image]\nname = \"bench-base\"\n[source]\nbootstrap = { distribution = \"debian\", suite = \"bookworm\" }\n\
-         [builder.qemu]\naccel = \"tcg\"\ndisk = \"3GiB\"\n[verify]\nenabled = false\n",
+         [builder.qemu]\naccel = \"tcg\"\ndisk = \"2GiB\"\n[verify]\nenabled = false\n",
     )?;
     checked(at_home(dir, imgbake).arg("build").arg(&template).arg("--output").arg(&base))?;
     Ok(base)
@@ -183,7 +183,7 @@ fn packer_files(dir: &Path, base: &Path) -> Result<PathBuf> {
             "accelerator": "tcg", "headless": true, "format": "qcow2", "disk_interface": "virtio",
             "net_device": "virtio-net", "memory": 1024, "cpus": 2, "use_backing_file": false,
             "cd_files": [seed.join("user-data"), seed.join("meta-data")], "cd_label": "cidata",
-            "output_directory": dir.join("packer-out"), "disk_size": "3072M",
+            "output_directory": dir.join("packer-out"), "disk_size": "2048M",
             "qemuargs": [["-machine", "type=pc,accel=tcg"], ["-cpu", "max"]],
             "ssh_username": "packer", "ssh_private_key_file": key, "ssh_timeout": "10m",
             "shutdown_command": "sudo poweroff"
@@ -238,10 +238,11 @@ fn write_docs(report: &Report, runs: usize, imgbake: &Path) -> Result<()> {
         "# Benchmarks\n\nMade by `./dev bench build`; anyone can run it. Times on a shared machine move: the \
          ratio within one run is what counts.\n\n\
          ## A cold build of three shell steps, against Packer\n\n\
-         Both start from the same Debian 12 base disk (qcow2, 3 GiB), under the same emulation (TCG), with 1 GiB \
+         Both start from the same Debian 12 base disk (qcow2, 2 GiB), under the same emulation (TCG), with 1 GiB \
          and 2 processors, and run the same three shell steps. Packer neither seals nor verifies; imgbake's run \
          seals, checks for residues, digests, compresses and publishes, and leaves verify out. Overhead is wall \
-         time less boot, steps and seal (which ends with the guest's shutdown).\n\n\
+         time less what runs in the guest: its boot, the steps, and seal, which ends with its shutdown. imgbake \
+         starts the building machine's kernel directly, Packer through SeaBIOS and GRUB.\n\n\
          Machine: {}.\nPeers: Packer {} (QEMU builder), {}, {}. Medians of {runs} alternating runs.\n\n\
          | figure | value |\n| --- | --- |\n{figures}",
         report.machine,

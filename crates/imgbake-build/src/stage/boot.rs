@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use imgbake_comm::Communicator;
+use imgbake_comm::{Communicator, Exec};
 use imgbake_types::Stage;
 use imgbake_types::record::{Parent, StageRecord};
 
@@ -52,6 +52,10 @@ impl Booted {
             Ok(Err(error)) => return Err(Failure::with(machine)(error)),
             Err(error) => return Err(Failure::with(machine)(error.into())),
         };
+        // The first session of a boot starts more than a shell: the machine is up when it has run.
+        if let Err(error) = comm.check(Exec::new("true")).await {
+            return Err(Failure::with(machine)(error.into()));
+        }
         let log = vec![source, stage.finish(0, "ssh answers with the seed's host key")];
         let mut booted = Self { machine, comm, parent, seed, patterns, log };
         let spec = build.plan.seal();

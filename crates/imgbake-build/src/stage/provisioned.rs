@@ -45,7 +45,9 @@ impl Booted {
             () = build.job.cancel().cancelled() => return Err(imgbake_runtime::RuntimeError::cancelled().into()),
             failure = self.machine.failure() => return Err(failure),
             done = room.provision(&context) => match done {
-                Err(error) if error.kind() == BuildErrorKind::Machine => return Err(self.why(error).await),
+                Err(error) if error.kind() == BuildErrorKind::Machine => {
+                    return Err(build.job.cancel().run(self.why(error)).await?);
+                }
                 done => done?,
             },
         };

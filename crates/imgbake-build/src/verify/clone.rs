@@ -1,7 +1,7 @@
 //! One clone: booted from its firmware, checked, tested, ended.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use imgbake_comm::{Communicator, Exec};
 use imgbake_runtime::StageGuard;
@@ -91,7 +91,7 @@ impl<'a> Clone<'a> {
     async fn prove(
         &self,
         machine: &mut dyn Machine,
-        mut comm: Arc<dyn Communicator>,
+        comm: Arc<dyn Communicator>,
         stage: &StageGuard,
         results: &mut Vec<TestOutcome>,
     ) -> Result<Option<Identity>, BuildError> {
@@ -103,19 +103,14 @@ impl<'a> Clone<'a> {
             results.push(self.told(name, took, checked));
             took = Instant::now();
         };
-        note("first boot finishes", checks::first_boot(&*comm, limit).await, results);
-        note(
-            "no failed units",
-            checks::units(&*comm, &proof.verify.allow_failed_units, limit).await,
-            results,
-        );
+        let first_boot = unless_it_falls(machine, checks::first_boot(&*comm, limit)).await;
+        note("first boot finishes", first_boot, results);
+        let allowed = &proof.verify.allow_failed_units;
+        let units = unless_it_falls(machine, checks::units(&*comm, allowed, limit)).await;
+        note("no failed units", units, results);
         note("nothing asks at the console", checks::console(&machine.console()), results);
         for test in &proof.tests {
-            let checked = tokio::select! {
-                biased;
-                failure = machine.failure() => Err(failure.to_string()),
-                checked = self.test(&*comm, test) => checked,
-            };
+            let checked = unless_it_falls(machine, self.test(&*comm, test)).await;
             note(test.name.as_deref().unwrap_or("test"), checked, results);
         }
         if proof.verify.clones() < 2 {
@@ -130,16 +125,11 @@ impl<'a> Clone<'a> {
         };
         if self.index == 0 {
             stage.status(format!("restarting {}", self.name));
-            machine.expect_restart();
-            checks::restart(&*comm).await?;
-            machine.restarted(limit).await?;
-            comm = machine.connect(limit).await?;
-            let after = identity::collect(&*comm).await?;
-            note(
-                "a restart is no second first boot",
-                identity::same_after_restart(&before, &after),
-                results,
-            );
+            let same = match restart(machine, &*comm, limit).await {
+                Ok(after) => identity::same_after_restart(&before, &after),
+                Err(error) => Err(error.to_string()),
+            };
+            note("a restart is no second first boot", same, results);
         }
         Ok(Some(before))
     }
@@ -201,4 +191,26 @@ impl<'a> Clone<'a> {
         tell(self.request.job, &result);
         result
     }
+}
+
+/// A check's result, or what the machine did meanwhile.
+async fn unless_it_falls(machine: &dyn Machine, check: impl Future<Output = Checked>) -> Checked {
+    tokio::select! {
+        biased;
+        failure = machine.failure() => Err(failure.to_string()),
+        checked = check => checked,
+    }
+}
+
+/// Restarts a clone and reads its identity again.
+async fn restart(
+    machine: &mut dyn Machine,
+    comm: &dyn Communicator,
+    limit: Duration,
+) -> Result<Identity, BuildError> {
+    machine.expect_restart();
+    checks::restart(comm).await?;
+    machine.restarted(limit).await?;
+    let comm = machine.connect(limit).await?;
+    identity::collect(&*comm).await
 }

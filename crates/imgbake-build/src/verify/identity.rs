@@ -15,6 +15,8 @@ pub(super) struct Identity(BTreeMap<String, String>);
 
 /// Must differ between two clones. Each line of a value is an identity of its own.
 const DIFFER: [&str; 5] = ["machine-id", "ssh-host-key", "hostname", "dhcp-id", "random-seed"];
+/// Of these, every machine has one.
+const NEEDED: [&str; 2] = ["machine-id", "ssh-host-key"];
 /// Must be the same before and after a restart.
 const LAST: [&str; 4] = ["machine-id", "ssh-host-key", "hostname", "cloud-init-instance"];
 
@@ -57,21 +59,27 @@ fn parse(out: &str) -> Identity {
     Identity(found)
 }
 
-/// One result for each identity that both clones have.
+/// One result for each identity that both clones have; and for each that every machine must have.
 pub(super) fn compare(one: &Identity, two: &Identity) -> Vec<TestOutcome> {
-    let both = |name: &str| Some((one.0.get(name)?, two.0.get(name)?));
     DIFFER
         .into_iter()
-        .filter_map(|name| both(name).map(|values| (name, values)))
-        .map(|(name, (first, second))| {
-            let shared = first.lines().find(|line| second.lines().any(|other| other == *line));
-            TestOutcome {
+        .filter_map(|name| {
+            let values = (one.0.get(name), two.0.get(name));
+            let detail = match values {
+                (Some(first), Some(second)) => first
+                    .lines()
+                    .find(|line| second.lines().any(|other| other == *line))
+                    .map(|value| format!("both have {value}")),
+                _ if NEEDED.contains(&name) => Some("a clone has none".to_owned()),
+                _ => return None,
+            };
+            Some(TestOutcome {
                 name: format!("clones differ in {name}"),
                 machine: "verify-1 and verify-2".to_owned(),
-                passed: shared.is_none(),
+                passed: detail.is_none(),
                 seconds: 0.0,
-                detail: shared.map_or_else(String::new, |value| format!("both have {value}")),
-            }
+                detail: detail.unwrap_or_default(),
+            })
         })
         .collect()
 }
@@ -102,6 +110,13 @@ mod tests {
         assert_eq!(results.len(), 2);
         assert!(results[0].passed && !results[1].passed);
         assert!(results[1].detail.contains("k2"));
+    }
+
+    #[test]
+    fn a_clone_without_an_identity_fails() {
+        let one = parse("machine-id a\nssh-host-key k1\n");
+        let results = compare(&one, &parse("ssh-host-key k2\n"));
+        assert!(!results[0].passed && results[1].passed);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use imgbake_types::record::VersionView;
 use imgbake_types::{EventKind, Outcome, Reference};
 
 use super::export;
-use crate::app::App;
+use crate::app::{App, conclude};
 use crate::cli::{BuildArgs, OnError};
 use crate::failure::Failure;
 use crate::load::{self, Loaded};
@@ -19,6 +19,9 @@ use crate::rooms;
 /// Runs the whole flow.
 pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     let loaded = load::load(&app.config, &args.template, &args.variables)?;
+    for output in &args.output {
+        export::format_of(output)?;
+    }
     let rooms = rooms::rooms(&app.home)?;
     let (job, listener) = app.begin("build", &args.events, loaded.secrets.clone())?;
     let started = Instant::now();
@@ -29,15 +32,20 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
         // Boot is a stage of its own, which no step of the plan names.
         stages: loaded.plan.steps.len() + 1,
     });
+    for name in loaded.secrets.short() {
+        job.events().warn(format!(
+            "the sensitive value `{name}` is too short to be looked for in the image"
+        ));
+    }
     let ended = flow(app, args, &job, &loaded, &rooms).await;
     tell_end(&job, &ended, started);
     let Ended { result, kept, .. } = ended;
-    if !kept {
-        job.end()?;
+    if kept {
+        drop(job);
+        listener.end().await?;
+        return result;
     }
-    drop(job);
-    listener.end().await?;
-    result
+    conclude(job, listener, result).await
 }
 
 /// How a build ended.
@@ -92,6 +100,8 @@ async fn flow(
                 } else {
                     machine.end().await;
                 }
+            } else if !cancelled && app.config.on_error == OnError::Keep {
+                app.note("there is no machine to keep: a clone that is verified is always ended");
             }
             Ended { result: Err(error.into()), version, channel: None, kept }
         }

@@ -12,6 +12,9 @@ pub(super) fn run(app: &App) -> Result<(), Failure> {
         return app.print("nothing to clean\n");
     }
     for one in swept {
+        if let Some(why) = one.failed {
+            return Err(Failure::internal(format!("cannot clean up after {}: {why}", one.job)));
+        }
         app.print(&format!(
             "{}: {} processes ended, {} paths removed\n",
             one.job, one.processes, one.paths

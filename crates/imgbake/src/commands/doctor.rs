@@ -5,7 +5,7 @@ use imgbake_types::Arch;
 use imgbake_ui::{Align, Cell, Table, Tone, human_bytes};
 use serde::Serialize;
 
-use crate::app::App;
+use crate::app::{App, conclude};
 use crate::cli::EventArgs;
 use crate::config::Setting;
 use crate::failure::Failure;
@@ -90,9 +90,7 @@ fn firmware(arch: Arch) -> Finding {
 async fn kvm(app: &App) -> Result<Finding, Failure> {
     let (job, listener) = app.begin("doctor", &EventArgs::default(), Secrets::default())?;
     let verdict = imgbake_qemu::QemuBuilder::new().kvm(&job, Arch::host()).await;
-    job.end()?;
-    drop(job);
-    listener.end().await?;
+    let verdict = conclude(job, listener, Ok(verdict)).await?;
     let (ok, seen) = match verdict {
         Ok(verdict) => (verdict.works, verdict.reason),
         Err(error) => (false, error.to_string()),

@@ -53,7 +53,8 @@ pub(super) async fn export(
     Ok(())
 }
 
-fn format_of(output: &Utf8Path) -> Result<ExportFormat, Failure> {
+/// The format that a file's extension names.
+pub(super) fn format_of(output: &Utf8Path) -> Result<ExportFormat, Failure> {
     let known = || ExportFormat::ALL.map(|format| format.to_string()).join(", ");
     let extension = output.extension().unwrap_or_default();
     extension.parse().map_err(|_| {

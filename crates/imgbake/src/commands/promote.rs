@@ -5,7 +5,7 @@ use imgbake_runtime::{Job, Secrets};
 use imgbake_types::{EventKind, Reference};
 
 use super::export;
-use crate::app::App;
+use crate::app::{App, conclude};
 use crate::cli::EventArgs;
 use crate::failure::Failure;
 use crate::rooms;
@@ -35,10 +35,8 @@ pub(super) async fn run(
     if let Ok(promotion) = &promoted {
         tell(&job, promotion);
     }
-    job.end()?;
-    drop(job);
-    listener.end().await?;
-    app.print(&format!("{}\n", promoted?.describe()))
+    let promotion = conclude(job, listener, promoted.map_err(Failure::from)).await?;
+    app.print(&format!("{}\n", promotion.describe()))
 }
 
 /// Tells a move as an event; a channel that was there already did not move.

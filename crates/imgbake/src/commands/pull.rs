@@ -6,7 +6,7 @@ use imgbake_runtime::Secrets;
 use imgbake_types::Reference;
 
 use super::export;
-use crate::app::App;
+use crate::app::{App, conclude};
 use crate::cli::EventArgs;
 use crate::failure::Failure;
 use crate::rooms;
@@ -23,8 +23,5 @@ pub(super) async fn run(
     let version = export::resolve(&*registry, reference).await?;
     let (job, listener) = app.begin("pull", events, Secrets::default())?;
     let result = export::export(&job, &*registry, &version, output, format).await;
-    job.end()?;
-    drop(job);
-    listener.end().await?;
-    result
+    conclude(job, listener, result).await
 }

@@ -1,13 +1,15 @@
 //! `imgbake test`
 
+use std::collections::BTreeSet;
+
 use imgbake_build::stage::refuse;
 use imgbake_build::verify::{VerifyRequest, verify};
 use imgbake_runtime::Secrets;
 use imgbake_types::Reference;
-use imgbake_types::record::VerifyStatus;
+use imgbake_types::record::{VerifyStatus, VersionView};
 
 use super::export;
-use crate::app::App;
+use crate::app::{App, conclude};
 use crate::cli::EventArgs;
 use crate::config::VARIABLE_PREFIX;
 use crate::failure::Failure;
@@ -20,17 +22,9 @@ pub(super) async fn run(
     vars: &[String],
     events: &EventArgs,
 ) -> Result<(), Failure> {
-    let secrets = Secrets::default();
-    for (name, value) in &app.config.variables {
-        secrets.add(name.trim_start_matches(VARIABLE_PREFIX), value);
-    }
-    for var in vars {
-        let (name, value) =
-            var.split_once('=').ok_or_else(|| Failure::usage("--var takes NAME=VALUE"))?;
-        secrets.add(name, value);
-    }
     let rooms = rooms::rooms(&app.home)?;
     let version = export::resolve(&*rooms.registry, reference).await?;
+    let secrets = secrets(app, vars, &version)?;
     let (job, listener) = app.begin("test", events, secrets)?;
     let firmware = version.proof.machine.firmware(version.arch);
     let result =
@@ -52,8 +46,33 @@ pub(super) async fn run(
             }
             Err(error) => Err(error),
         };
-    job.end()?;
-    drop(job);
-    listener.end().await?;
-    Ok(result?)
+    conclude(job, listener, result.map_err(Failure::from)).await
+}
+
+/// The sensitive values that the version's tests name: from `--var`, else from the environment.
+fn secrets(app: &App, vars: &[String], version: &VersionView) -> Result<Secrets, Failure> {
+    let mut given: Vec<(&str, &str)> = Vec::new();
+    for var in vars {
+        given.push(var.split_once('=').ok_or_else(|| Failure::usage("--var takes NAME=VALUE"))?);
+    }
+    let environment = &app.config.variables;
+    given.extend(
+        environment
+            .iter()
+            .map(|(name, value)| (name.trim_start_matches(VARIABLE_PREFIX), value.as_str())),
+    );
+    let secrets = Secrets::default();
+    let needed: BTreeSet<&str> = version
+        .proof
+        .tests
+        .iter()
+        .flat_map(|test| imgbake_types::secret::names(&test.run))
+        .collect();
+    for name in needed {
+        // The first that was given: a flag comes before the environment.
+        if let Some((_, value)) = given.iter().find(|(known, _)| *known == name) {
+            secrets.add(name, value);
+        }
+    }
+    Ok(secrets)
 }
