@@ -1,5 +1,6 @@
 //! A full Debian: bootstrapped twice to the same bytes, baked, and booted by plain QEMU with a seed that
 //! imgbake did not make.
+#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 use imgbake_testkit::{PlainGuest, TestHome, run_tool, turn};
 
@@ -13,6 +14,18 @@ fn a_real_debian_is_reproducible_baked_and_boots_anywhere() {
     // The bootstrap alone, twice, each in a home of its own.
     let sums = [0, 1].map(|_| imgbake_testkit::bootstrap_digest(&template));
     assert_eq!(sums[0], sums[1], "two bootstraps of one template differ");
+
+    // A kill while packages are installed: no process, mount or file of the root is left.
+    let mut child = home.spawn("killed", &["build", template.as_str(), "--events", "killed.jsonl"]);
+    let installing = |event: &serde_json::Value| {
+        event["type"] == "stage_status"
+            && event["status"].as_str().is_some_and(|words| words.contains("install"))
+    };
+    assert!(home.wait_for("killed.jsonl", &mut child, installing), "no package was ever installed");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(home.run(&["images", "--json"]).json().as_array().unwrap().is_empty());
+    assert_eq!(home.leftovers(), Vec::<String>::new());
 
     home.run(&["build", template.as_str()]).exits(0);
     let shown = home.run(&["show", "debian-12:dev", "--json"]).json();

@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 use imgbake_testkit::{TestHome, run_tool, tiny_template, turn};
 use serde_json::Value;
@@ -22,32 +21,6 @@ run = "cat /etc/one /etc/two"
 [publish]
 channel = "dev"
 "#;
-
-/// Waits until a build's events hold one that `matches`, or the build has ended.
-fn wait_for(
-    home: &TestHome,
-    file: &str,
-    child: &mut Child,
-    matches: impl Fn(&Value) -> bool,
-) -> bool {
-    let limit = Instant::now() + Duration::from_secs(300);
-    while Instant::now() < limit {
-        if home.events(file).iter().any(&matches) {
-            return true;
-        }
-        if child.try_wait().unwrap().is_some() {
-            return false;
-        }
-        pause();
-    }
-    panic!("the build neither came there nor ended");
-}
-
-/// Between two looks at a file that another process writes.
-#[expect(clippy::disallowed_methods, reason = "a test's poll of a file")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
-}
 
 #[test]
 fn twelve_kills_leave_nothing() {
@@ -72,7 +45,7 @@ fn twelve_kills_leave_nothing() {
     for (number, (kind, stage, name)) in moments.into_iter().enumerate() {
         let events = format!("kill-{number}.jsonl");
         let mut child = home.spawn("killed", &["build", template.as_str(), "--events", &events]);
-        let reached = wait_for(&home, &events, &mut child, |event| {
+        let reached = home.wait_for(&events, &mut child, |event| {
             event["type"] == kind
                 && (stage.is_empty() || (event["stage"] == stage && event["name"] == name))
         });
@@ -136,7 +109,7 @@ fn an_interrupt_cleans_up_and_a_kept_machine_lets_the_user_in() {
     let _turn = turn();
     let mut child =
         home.spawn("interrupted", &["build", template.as_str(), "--events", "events.jsonl"]);
-    assert!(wait_for(&home, "events.jsonl", &mut child, |event| event["line"] == "begun"));
+    assert!(home.wait_for("events.jsonl", &mut child, |event| event["line"] == "begun"));
     run_tool("kill", &["-INT", &child.id().to_string()]).exits(0);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(home.leftovers(), Vec::<String>::new(), "before any other command");

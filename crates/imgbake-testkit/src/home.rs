@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -115,6 +116,28 @@ impl TestHome {
     pub fn events(&self, name: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.dir().join(name)).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Waits until a running command's events hold one that `matches`; `false` if it ended before.
+    pub fn wait_for(
+        &self,
+        events: &str,
+        child: &mut Child,
+        matches: impl Fn(&Value) -> bool,
+    ) -> bool {
+        let limit = Instant::now() + Duration::from_secs(300);
+        let mut wait = Duration::from_millis(5);
+        while Instant::now() < limit {
+            if self.events(events).iter().any(&matches) {
+                return true;
+            }
+            if child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(Duration::from_millis(50));
+        }
+        panic!("the command neither came there nor ended");
     }
 
     /// Processes that carry the mark of one of this home's jobs, and files that a job left: what must

@@ -66,7 +66,7 @@ impl PlainGuest {
             .arg("-drive")
             .arg(format!("if=virtio,format=qcow2,file={disk}"))
             .arg("-drive")
-            .arg(format!("if=virtio,format=raw,readonly=on,file={seed}"))
+            .arg(seed_drive(firmware, &seed))
             .args(["-device", "virtio-net-pci,netdev=n", "-netdev"])
             .arg(format!("user,id=n,hostfwd=tcp:127.0.0.1:{port}-:22"))
             .stdin(Stdio::null());
@@ -117,6 +117,14 @@ impl PlainGuest {
         let machine_id = self.ssh("cat /etc/machine-id").exits(0).stdout.trim().to_owned();
         let keys = self.ssh("cut -d' ' -f2 /etc/ssh/ssh_host_*_key.pub").exits(0).stdout;
         Identity { machine_id, host_keys: keys.lines().map(str::to_owned).collect() }
+    }
+}
+
+/// Seeds come on CD-ROMs (most hypervisors, OpenStack) and on plain disks: one of each.
+fn seed_drive(firmware: &str, seed: &Utf8Path) -> String {
+    match firmware {
+        "bios" => format!("media=cdrom,file={seed}"),
+        _ => format!("if=virtio,format=raw,readonly=on,file={seed}"),
     }
 }
 

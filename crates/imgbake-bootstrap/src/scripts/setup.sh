@@ -16,10 +16,11 @@ mkdir -p "$root/etc/initramfs-tools/conf.d" "$root/etc/initramfs-tools/hooks"
 printf 'MODULES=list\nCOMPRESS=lz4\nFSTYPE=ext4\n' > "$root/etc/initramfs-tools/conf.d/image"
 cat > "$root/etc/initramfs-tools/hooks/image-disks" <<'HOOK'
 #!/bin/sh
-# The disk drivers of virtual machines; udev loads what a machine has.
+# The disk drivers of virtual machines, and of the drives that hold their seeds: cloud-init looks for
+# those as soon as the root is there. udev loads what a machine has.
 [ "$1" != prereqs ] || exit 0
 . /usr/share/initramfs-tools/hook-functions
-manual_add_modules virtio_pci virtio_mmio virtio_blk virtio_scsi sd_mod nvme ahci ata_piix \
+manual_add_modules virtio_pci virtio_mmio virtio_blk virtio_scsi sd_mod sr_mod isofs nvme ahci ata_piix \
     xen_blkfront hv_storvsc vmw_pvscsi mptspi ext4
 HOOK
 chmod 755 "$root/etc/initramfs-tools/hooks/image-disks"
