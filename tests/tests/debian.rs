@@ -1,6 +1,5 @@
 //! A full Debian: bootstrapped twice to the same bytes, baked, and booted by plain QEMU with a seed that
 //! imgbake did not make.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 use imgbake_testkit::{PlainGuest, TestHome, run_tool, turn};
 

@@ -1,5 +1,4 @@
 //! Kills, interrupts, two at once: nothing is left, nothing is lost.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 use std::process::Child;
 
