@@ -47,11 +47,13 @@ impl PlainGuest {
         )
         .exits(0);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // The cloud kernel of Debian knows IDE's CD-ROM drives, and not AHCI's.
+        let machine = if firmware == "bios" { "pc" } else { "q35" };
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args([
                 "-machine",
-                "q35",
+                machine,
                 "-accel",
                 "tcg,thread=multi",
                 "-cpu",
