@@ -87,7 +87,7 @@ fn a_machine_that_falls_is_told_at_once() {
     for (inline, words) in [
         ("echo c > /proc/sysrq-trigger; while :; do :; done", "panic"),
         ("reboot; while :; do :; done", "restart"),
-        ("poweroff; while :; do :; done", "went off"),
+        ("poweroff; while :; do :; done", "powered off by itself"),
         ("echo the last words; exit 7", "exit code 7"),
     ] {
         let template = tiny_template(&home, "tiny", &step(inline));
