@@ -13,7 +13,8 @@ mod root;
 mod sources;
 
 use async_trait::async_trait;
-use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, SourceContext, SourceProvider};
+use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, Pin, SourceContext, SourceProvider};
+use imgbake_runtime::Job;
 use imgbake_types::Arch;
 use imgbake_types::plan::Source;
 use imgbake_types::record::Parent;
@@ -74,6 +75,10 @@ impl SourceProvider for Bootstrap {
         assemble::check_tools()?;
         Self::check_ids()?;
         keyring::find(spec).map(|_| ())
+    }
+
+    async fn pin(&self, _: &Job, _: &Source, _: Arch) -> Result<Pin, BuildError> {
+        Ok(Pin::Fixed)
     }
 
     async fn fetch(

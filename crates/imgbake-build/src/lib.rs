@@ -18,10 +18,10 @@ pub mod verify;
 
 pub use capture::Tap;
 pub use error::{BuildError, BuildErrorKind};
-pub use machine::{Builder, Machine, MachineRequest};
+pub use machine::{Builder, Machine, MachineRequest, SaveRequest, Saved, SavedMachine};
 pub use provision::{Provisioner, StepContext, StepEnd};
 pub use registry::{Capture, Naming, Registry, SegmentBlob};
 pub use rooms::Rooms;
-pub use seal::{Hit, Operation, Pattern, SealReport, Sealer};
+pub use seal::{Hit, Operation, Pattern, Planted, SealReport, Sealer};
 pub use seed::Seed;
-pub use source::{BaseDisk, KernelFiles, SourceContext, SourceProvider};
+pub use source::{BaseDisk, KernelFiles, Pin, SourceContext, SourceProvider};

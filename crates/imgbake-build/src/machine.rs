@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_comm::Communicator;
 use imgbake_runtime::Job;
 use imgbake_types::Arch;
 use imgbake_types::spec::{Boot, Firmware, QemuSpec};
+use uuid::Uuid;
 
 use crate::{BaseDisk, BuildError, Seed};
 
@@ -29,6 +30,38 @@ pub struct MachineRequest {
     pub disk: BaseDisk,
     /// What lets the build in.
     pub seed: Seed,
+    /// Its identity in SMBIOS, from which its MAC address derives.
+    pub uuid: Uuid,
+    /// A saved machine that shall go on, rather than one that boots.
+    pub saved: Option<SavedMachine>,
+}
+
+/// A machine as it stood when it was saved. `disk`, `seed` and `uuid` of the request are its own.
+#[derive(Debug, Clone)]
+pub struct SavedMachine {
+    /// The file of its memory and devices.
+    pub state: Utf8PathBuf,
+    /// The disk that it was booted from: its kernel is part of the machine.
+    pub booted_from: BaseDisk,
+}
+
+/// Where a machine's disk and state shall go.
+#[derive(Debug, Clone)]
+pub struct SaveRequest {
+    /// The path that the disk's file is moved to, on the same file system. The machine goes on writing
+    /// to a new overlay on it.
+    pub disk: Utf8PathBuf,
+    /// The path of a new file for memory and devices; without it, the disk alone is saved.
+    pub state: Option<Utf8PathBuf>,
+}
+
+/// What was saved of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The disk's format and size.
+    pub virtual_size: u64,
+    /// Whether the state was written; why not, where it was asked for.
+    pub state: Result<(), String>,
 }
 
 /// Makes machines.
@@ -46,7 +79,17 @@ pub trait Builder: Send + Sync {
         firmware: Firmware,
     ) -> Result<(), BuildError>;
 
-    /// Starts a machine. It runs when this returns, but need not answer yet.
+    /// What a saved machine's state depends on beside the template: a machine goes on only where this
+    /// is what it was. For example `qemu 10.0.2, q35, tcg, max,la57=off`.
+    async fn signature(
+        &self,
+        job: &Job,
+        arch: Arch,
+        spec: &QemuSpec,
+        firmware: Firmware,
+    ) -> Result<String, BuildError>;
+
+    /// Starts a machine, or lets a saved one go on. It runs when this returns, but need not answer yet.
     async fn boot(
         &self,
         job: &Job,
@@ -80,6 +123,15 @@ pub trait Machine: Send + Sync {
 
     /// Waits until the machine is off and its disk is written.
     async fn powered_off(&mut self, limit: Duration) -> Result<(), BuildError>;
+
+    /// Saves the machine as it is now and lets it go on: its disk is frozen under the request's path,
+    /// and its memory and devices are written beside it. The machine stands still meanwhile; what the
+    /// guest has not written to its disk is not on the frozen one.
+    ///
+    /// # Errors
+    /// The disk could not be frozen; the machine goes on as if nothing had been asked. A state that
+    /// could not be written is no error (see [`Saved::state`]).
+    async fn save(&mut self, request: &SaveRequest) -> Result<Saved, BuildError>;
 
     /// What the serial console showed so far, redacted; at most the last megabyte.
     fn console(&self) -> String;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use imgbake_comm::Communicator;
 use imgbake_runtime::Job;
 use imgbake_types::spec::SealSpec;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::capture::Tap;
 use crate::{BuildError, Machine, Seed};
@@ -23,7 +23,7 @@ pub struct Operation {
 }
 
 /// Bytes that must not be in a captured image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pattern {
     /// What they are: `canary in /tmp`, `secret token`, `ssh host key of the build`.
     pub name: String,
@@ -31,6 +31,15 @@ pub struct Pattern {
     pub bytes: Vec<u8>,
     /// A secret or key of this build: a hit fails the build even where residues only warn.
     pub grave: bool,
+}
+
+/// What planting left to remember of a machine until it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Planted {
+    /// What must not be found later: canaries and identities.
+    pub patterns: Vec<Pattern>,
+    /// The `resolv.conf` that the machine's boot wrote: what is as found is not the image's own.
+    pub resolv_conf: String,
 }
 
 /// A pattern that was found in a captured disk.
@@ -70,15 +79,15 @@ pub trait Sealer: Send + Sync {
     /// Searches a disk's bytes for patterns while they are captured.
     fn scanner(&self, patterns: Vec<Pattern>) -> Box<dyn Tap>;
 
-    /// Plants canaries in a machine that was just booted; gives what must not be found later.
-    /// What the template skips is neither planted nor looked for.
+    /// Plants canaries in a machine that was just booted. What the template skips is neither planted
+    /// nor looked for.
     async fn plant(
         &self,
         job: &Job,
         spec: &SealSpec,
         seed: &Seed,
         comm: &dyn Communicator,
-    ) -> Result<Vec<Pattern>, BuildError>;
+    ) -> Result<Planted, BuildError>;
 
     /// Seals the machine. It is off when this returns.
     async fn seal(
@@ -86,6 +95,7 @@ pub trait Sealer: Send + Sync {
         job: &Job,
         spec: &SealSpec,
         seed: &Seed,
+        planted: &Planted,
         machine: &mut dyn Machine,
         comm: &dyn Communicator,
         power_off_limit: Duration,

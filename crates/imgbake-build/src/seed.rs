@@ -3,9 +3,10 @@
 //! Formats: cloud-init's NoCloud datasource (`user-data` as `#cloud-config`, `meta-data`).
 
 use imgbake_comm::KeyPair;
+use serde::{Deserialize, Serialize};
 
-/// The seed of one machine.
-#[derive(Debug, Clone)]
+/// The seed of one machine. Written down, it holds the private keys as text.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seed {
     /// Who logs in.
     pub user: String,

@@ -50,6 +50,18 @@ pub struct SourceContext<'a> {
     pub stage: &'a StageGuard,
 }
 
+/// What a source is right now, beside what the template says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pin {
+    /// What the template says decides the disk.
+    Fixed,
+    /// Its name may come to mean something else; this text changes when it does: the digest behind
+    /// `image = "base:prod"`, or that of a distribution's package indices.
+    Now(String),
+    /// Nobody can tell, and why: the disk is fetched in every build.
+    Unknown(String),
+}
+
 /// A room that knows one kind of source.
 #[async_trait]
 pub trait SourceProvider: Send + Sync {
@@ -58,6 +70,12 @@ pub trait SourceProvider: Send + Sync {
 
     /// Whether this machine has what the source needs. No side effects.
     fn check(&self, source: &Source) -> Result<(), BuildError>;
+
+    /// Tells what the source is right now, before the plan is made. Cheap: no disk is read.
+    ///
+    /// # Errors
+    /// It could not be asked; the message tells whom.
+    async fn pin(&self, job: &Job, source: &Source, arch: Arch) -> Result<Pin, BuildError>;
 
     /// Gets the disk.
     async fn fetch(

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
 use russh::keys::{HashAlg, PrivateKey};
+use serde::{Deserialize, Serialize};
 
 use crate::{CommError, CommErrorKind};
 
 /// An ed25519 key pair. Clones are the same key; printed for debugging, it shows its fingerprint alone.
-#[derive(Clone)]
+/// Written down by serde, it is the private key in OpenSSH's text form.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct KeyPair {
     key: Arc<PrivateKey>,
     private: Arc<str>,
@@ -21,6 +24,20 @@ pub struct KeyPair {
 impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("KeyPair").field(&self.fingerprint()).finish()
+    }
+}
+
+impl TryFrom<String> for KeyPair {
+    type Error = CommError;
+
+    fn try_from(text: String) -> Result<Self, CommError> {
+        Self::from_openssh(&text)
+    }
+}
+
+impl From<KeyPair> for String {
+    fn from(pair: KeyPair) -> Self {
+        pair.private_openssh()
     }
 }
 

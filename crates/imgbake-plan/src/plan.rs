@@ -1,5 +1,6 @@
 //! From a resolved template to a plan.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -87,6 +88,7 @@ impl Planner<'_> {
             image: spec.image.clone(),
             machine: spec.builder.qemu.clone(),
             ssh: spec.ssh.clone(),
+            cache: spec.cache.clone(),
             steps: self.steps,
             digest: self.keys.parent.unwrap_or_else(|| Digest::sha256("")),
             secrets: self.secrets,
@@ -105,7 +107,15 @@ impl Planner<'_> {
         self.secrets.extend(names(&json_of(&name, &kind)?));
         let digests: Vec<Digest> = files.iter().map(|file| file.digest.clone()).collect();
         let key = self.keys.next(&name, settings, &digests)?;
-        self.steps.push(Step { name, key, kind, files });
+        self.steps.push(Step {
+            name,
+            key,
+            kind,
+            files,
+            inputs: BTreeMap::new(),
+            secrets: Vec::new(),
+            cache: true,
+        });
         Ok(())
     }
 

@@ -15,7 +15,6 @@ use imgbake_runtime::{Command, Job, space};
 use imgbake_types::Arch;
 use imgbake_types::spec::{Boot, Firmware, QemuSpec};
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 use crate::argv::{Argv, Engine, MOST_EXTRA_DISKS};
 use crate::firmware::{self, UefiFiles};
@@ -81,7 +80,7 @@ impl QemuBuilder {
         let spec = &request.spec;
         let argv = Argv {
             name: &request.name,
-            uuid: Uuid::new_v4(),
+            uuid: request.uuid,
             arch: request.arch,
             engine,
             cpu: spec.cpu.as_deref(),
@@ -134,6 +133,18 @@ impl Builder for QemuBuilder {
             firmware::uefi(arch)?;
         }
         accel::engine(job, arch, spec, qemu).await.map(drop)
+    }
+
+    async fn signature(
+        &self,
+        job: &Job,
+        arch: Arch,
+        spec: &QemuSpec,
+        firmware: Firmware,
+    ) -> Result<String, BuildError> {
+        let qemu = self.qemu(job, arch).await?;
+        let engine = accel::engine(job, arch, spec, qemu).await?;
+        Ok(format!("qemu {}, {engine:?}, {firmware:?}", qemu.version))
     }
 
     async fn boot(

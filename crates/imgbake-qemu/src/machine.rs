@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind, Machine, Seed};
+use imgbake_build::{BuildError, BuildErrorKind, Machine, SaveRequest, Saved, Seed};
 use imgbake_comm::shell::quote;
 use imgbake_comm::ssh::Ssh;
 use imgbake_comm::{CommError, CommErrorKind, Communicator};
@@ -147,6 +147,10 @@ impl Machine for QemuMachine {
 
     async fn powered_off(&mut self, limit: Duration) -> Result<(), BuildError> {
         self.until(limit, "its power-off", State::is_off).await
+    }
+
+    async fn save(&mut self, _: &SaveRequest) -> Result<Saved, BuildError> {
+        Err(BuildError::failed("this machine cannot be saved"))
     }
 
     fn console(&self) -> String {

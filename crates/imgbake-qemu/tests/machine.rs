@@ -72,6 +72,8 @@ impl World {
                 cached: false,
             },
             seed: Seed::new("test", "build", "root", true),
+            uuid: uuid::Uuid::new_v4(),
+            saved: None,
         }
     }
 

@@ -161,7 +161,8 @@ impl StageGuard {
             bytes,
             detail,
         });
-        StageRecord { stage: self.stage, name: self.name.clone(), seconds, bytes, cached: false }
+        let name = self.name.clone();
+        StageRecord { stage: self.stage, name, seconds, bytes, cached: false, layer: None }
     }
 }
 

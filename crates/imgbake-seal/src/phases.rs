@@ -1,13 +1,11 @@
 //! Planting, the two phases, and waiting for their reports.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use imgbake_build::{
-    BuildError, BuildErrorKind, Machine, Operation, Pattern, SealReport, Sealer, Seed, Tap,
+    BuildError, BuildErrorKind, Machine, Operation, Pattern, Planted, SealReport, Sealer, Seed, Tap,
 };
 use imgbake_comm::{CommError, Communicator, Exec, Exit};
 use imgbake_runtime::{Job, retry};
@@ -41,16 +39,12 @@ const NOISE: [&str; 3] = ["No such file", "Directory not empty", "sudo: unable t
 
 /// Seals a machine over its communicator.
 #[derive(Debug, Default)]
-pub struct GuestSealer {
-    /// By job: the resolv.conf that the machine's boot wrote. It is kept here, not in the machine, so that
-    /// it outlives a restart of the guest and is never on its disk.
-    found: Mutex<BTreeMap<String, String>>,
-}
+pub struct GuestSealer;
 
 impl GuestSealer {
     /// A sealer that knows no machine yet.
     pub fn new() -> Self {
-        Self::default()
+        Self
     }
 }
 
@@ -70,7 +64,7 @@ impl Sealer for GuestSealer {
         spec: &SealSpec,
         seed: &Seed,
         comm: &dyn Communicator,
-    ) -> Result<Vec<Pattern>, BuildError> {
+    ) -> Result<Planted, BuildError> {
         let selection = check(spec)?;
         if !selection.trims() {
             job.events().warn(
@@ -84,9 +78,7 @@ impl Sealer for GuestSealer {
         let mut patterns: Vec<Pattern> = canaries.iter().map(Canary::pattern).collect();
         patterns.extend(plant::identities(&told, &selection, seed));
         patterns.extend(plant::hostname(&selection, seed));
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.insert(job.id().to_owned(), plant::resolv_conf(&told));
-        Ok(patterns)
+        Ok(Planted { patterns, resolv_conf: plant::resolv_conf(&told) })
     }
 
     async fn seal(
@@ -94,14 +86,14 @@ impl Sealer for GuestSealer {
         job: &Job,
         spec: &SealSpec,
         seed: &Seed,
+        planted: &Planted,
         machine: &mut dyn Machine,
         comm: &dyn Communicator,
         power_off_limit: Duration,
     ) -> Result<SealReport, BuildError> {
         let selection = check(spec)?;
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).remove(job.id());
         let nonce = Uuid::new_v4().simple().to_string();
-        let facts = Facts::new(seed, found.unwrap_or_default(), nonce);
+        let facts = Facts::new(seed, planted.resolv_conf.clone(), nonce);
         let text = script::seal(&Tree::default(), &facts, &selection);
 
         machine.expect_power_off();

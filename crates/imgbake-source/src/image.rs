@@ -7,13 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use camino::Utf8Path;
 use imgbake_build::{
-    BaseDisk, BuildError, BuildErrorKind, Registry, SourceContext, SourceProvider,
+    BaseDisk, BuildError, BuildErrorKind, Pin, Registry, SourceContext, SourceProvider,
 };
+use imgbake_runtime::Job;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::space;
-use imgbake_types::Reference;
 use imgbake_types::plan::Source;
 use imgbake_types::record::{Parent, VerifyStatus, VersionView};
+use imgbake_types::{Arch, Reference};
 use tokio::sync::watch;
 
 use crate::files;
@@ -108,6 +109,10 @@ impl SourceProvider for RegistrySource {
 
     fn check(&self, _: &Source) -> Result<(), BuildError> {
         Ok(())
+    }
+
+    async fn pin(&self, _: &Job, _: &Source, _: Arch) -> Result<Pin, BuildError> {
+        Ok(Pin::Fixed)
     }
 
     async fn fetch(

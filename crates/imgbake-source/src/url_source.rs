@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use camino::Utf8Path;
-use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, SourceContext, SourceProvider};
+use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, Pin, SourceContext, SourceProvider};
+use imgbake_runtime::Job;
 use imgbake_runtime::error::io_at;
 use imgbake_types::plan::{Checksum, Source, UrlSource as Spec};
 use imgbake_types::record::Parent;
-use imgbake_types::{Algorithm, Digest};
+use imgbake_types::{Algorithm, Arch, Digest};
 use secrecy::ExposeSecret;
 use std::io::Read;
 use url::Url;
@@ -54,6 +55,10 @@ impl SourceProvider for UrlSource {
             }
         }
         Ok(())
+    }
+
+    async fn pin(&self, _: &Job, _: &Source, _: Arch) -> Result<Pin, BuildError> {
+        Ok(Pin::Fixed)
     }
 
     async fn fetch(

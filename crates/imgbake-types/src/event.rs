@@ -31,6 +31,8 @@ pub enum Stage {
     Source,
     /// Starting the machine until ssh answers.
     Boot,
+    /// Letting a saved machine go on, or starting one from a layer's disk.
+    Restore,
     /// One provision step.
     Provision,
     /// Taking identity and secrets out, and powering off.
@@ -53,6 +55,7 @@ impl Stage {
         match self {
             Self::Source => "source",
             Self::Boot => "boot",
+            Self::Restore => "restore",
             Self::Provision => "provision",
             Self::Seal => "seal",
             Self::Capture => "capture",
@@ -76,6 +79,8 @@ impl std::fmt::Display for Stage {
 pub enum Outcome {
     /// All of it was done.
     Done,
+    /// Its result was there already: a layer.
+    Cached,
     /// Done, with something the user should read.
     Warning,
     /// Not needed or not wanted.
@@ -187,6 +192,31 @@ pub enum EventKind {
         /// What it did.
         what: String,
     },
+    /// A layer was saved, used, or could not be.
+    Layer {
+        /// The stage that it is the result of.
+        stage: Stage,
+        /// The step's name.
+        name: String,
+        /// The step's key.
+        #[schemars(with = "String")]
+        key: Digest,
+        /// What was done with it.
+        action: LayerAction,
+        /// Bytes that its disk takes.
+        disk_bytes: u64,
+        /// Bytes that the machine's state takes; 0 where it has none.
+        state_bytes: u64,
+        /// Seconds since it was made.
+        age: f64,
+        /// Why it was not used, or not saved whole; empty where all went well.
+        reason: String,
+    },
+    /// A build waits for another that makes a layer of its own.
+    Waiting {
+        /// What for.
+        what: String,
+    },
     /// Something the user should know.
     Notice {
         /// How grave.
@@ -226,6 +256,22 @@ pub enum EventKind {
         /// The error's words.
         error: Option<String>,
     },
+}
+
+/// What was done with a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LayerAction {
+    /// It was made and kept.
+    Saved,
+    /// Its machine goes on where it was saved.
+    Restored,
+    /// A machine was started from its disk.
+    Booted,
+    /// Its disk stands below the one that is used.
+    Used,
+    /// It was there and could not be used: `reason` says why, and what is tried next.
+    Refused,
 }
 
 /// How grave a notice is.

@@ -17,7 +17,7 @@ pub mod version;
 
 pub use arch::Arch;
 pub use digest::{Algorithm, Digest};
-pub use event::{Event, EventKind, Outcome, Stage};
+pub use event::{Event, EventKind, LayerAction, Outcome, Stage};
 pub use plan::{Plan, Step, StepKind};
 pub use reference::{Reference, Target};
 pub use size::Size;

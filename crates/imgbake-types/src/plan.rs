@@ -1,11 +1,13 @@
 //! A plan: a template with its variables filled in, as an ordered list of steps with a key each.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    BootstrapSpec, ImageSpec, ProvisionSpec, PublishSpec, QemuSpec, SealSpec, SshSpec, TestSpec,
-    VerifySpec,
+    BootstrapSpec, CacheSpec, ImageSpec, ProvisionSpec, PublishSpec, QemuSpec, SealSpec, SshSpec,
+    TestSpec, VerifySpec,
 };
 use crate::{Digest, Reference};
 
@@ -21,8 +23,11 @@ pub struct Plan {
     pub machine: QemuSpec,
     /// `[ssh]`
     pub ssh: SshSpec,
-    /// The steps, in order: one source, any number of provisions, one each of seal, capture, publish
-    /// and verify.
+    /// `[cache]`
+    #[serde(default)]
+    pub cache: CacheSpec,
+    /// The steps, in order: one source, one boot, any number of provisions, one each of seal, capture,
+    /// publish and verify.
     pub steps: Vec<Step>,
     /// The key of the last step: the plan's own digest.
     pub digest: Digest,
@@ -43,6 +48,16 @@ pub struct Step {
     /// The host's files that it reads.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileInput>,
+    /// What the key is made of beside the parent's key: each input by the name that a person knows it
+    /// by (`env.LISTEN`, `file files/nginx.conf`, `sensitive variable token`), with its digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Digest>,
+    /// The names of the sensitive variables that it refers to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// Whether its key decides its result: not where the step says `cache = false`, nor where what it
+    /// reads has no digest.
+    pub cache: bool,
 }
 
 /// A file of the host that a step reads.
@@ -63,6 +78,8 @@ pub enum StepKind {
         /// Where it comes from.
         source: Source,
     },
+    /// Starts a machine from that disk.
+    Boot,
     /// Changes the machine.
     Provision {
         /// How.
@@ -149,6 +166,18 @@ impl Plan {
             StepKind::Provision { provision } => Some((step, provision)),
             _ => None,
         })
+    }
+
+    /// The steps whose results are layers: source, boot and provisions, in order.
+    pub fn layers(&self) -> &[Step] {
+        let layer = |step: &Step| {
+            matches!(
+                step.kind,
+                StepKind::Source { .. } | StepKind::Boot | StepKind::Provision { .. }
+            )
+        };
+        let end = self.steps.iter().position(|step| !layer(step)).unwrap_or(self.steps.len());
+        &self.steps[..end]
     }
 
     /// `[seal]`

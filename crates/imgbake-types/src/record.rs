@@ -100,6 +100,18 @@ pub struct StageRecord {
     pub bytes: u64,
     /// Whether its result came from a cache.
     pub cached: bool,
+    /// The layer that its result came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<LayerRef>,
+}
+
+/// A layer that a version was built on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRef {
+    /// Its step's key.
+    pub key: Digest,
+    /// When it was made.
+    pub created: Timestamp,
 }
 
 /// Whether a version was proved.
@@ -242,6 +254,7 @@ impl VersionView {
                 seconds: record.seconds,
                 bytes: 0,
                 cached: false,
+                layer: None,
             });
         }
         let verify = verify.map_or(

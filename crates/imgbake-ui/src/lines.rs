@@ -124,6 +124,7 @@ impl Look {
 pub(crate) const fn mark(outcome: Outcome) -> (&'static str, Tone) {
     match outcome {
         Outcome::Done => ("✓", Tone::Good),
+        Outcome::Cached => ("=", Tone::Good),
         Outcome::Warning => ("!", Tone::Warn),
         Outcome::Skipped => ("–", Tone::Dim),
         Outcome::Failed => ("✗", Tone::Bad),

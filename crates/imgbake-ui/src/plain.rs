@@ -57,10 +57,12 @@ pub(crate) fn lines(
         EventKind::ChannelMoved { channel, version, digest } => {
             vec![format!("{channel} is now {} ({})", clean(version), digest.short())]
         }
+        EventKind::Waiting { what } => vec![format!("waiting for {}", clean(what))],
         EventKind::BuildFinished { .. } => return finished(board, event, paint),
         EventKind::StageProgress { .. }
         | EventKind::StageStatus { .. }
-        | EventKind::SealOperation { .. } => Vec::new(),
+        | EventKind::SealOperation { .. }
+        | EventKind::Layer { .. } => Vec::new(),
     };
     match board.label(&event.job) {
         "" => plain,
@@ -72,6 +74,7 @@ pub(crate) fn lines(
 const fn word(outcome: Outcome) -> (&'static str, Tone) {
     match outcome {
         Outcome::Done => ("done", Tone::Good),
+        Outcome::Cached => ("cached", Tone::Good),
         Outcome::Warning => ("warning", Tone::Warn),
         Outcome::Skipped => ("skipped", Tone::Dim),
         Outcome::Failed => ("failed", Tone::Bad),

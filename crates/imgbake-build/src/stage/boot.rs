@@ -6,9 +6,12 @@ use imgbake_comm::{Communicator, Exec};
 use imgbake_types::Stage;
 use imgbake_types::record::{Parent, StageRecord};
 
+use uuid::Uuid;
+
 use super::{Build, Failure, Log};
 use crate::{
-    BaseDisk, BuildError, BuildErrorKind, Machine, MachineRequest, Pattern, Seed, SourceContext,
+    BaseDisk, BuildError, BuildErrorKind, Machine, MachineRequest, Pattern, Planted, Seed,
+    SourceContext,
 };
 
 /// A machine that answers, as its source made it.
@@ -17,7 +20,7 @@ pub struct Booted {
     pub(super) comm: Arc<dyn Communicator>,
     pub(super) parent: Parent,
     pub(super) seed: Seed,
-    pub(super) patterns: Vec<Pattern>,
+    pub(super) planted: Planted,
     pub(super) log: Log,
 }
 
@@ -43,6 +46,8 @@ impl Booted {
             boot,
             disk,
             seed: seed.clone(),
+            uuid: Uuid::new_v4(),
+            saved: None,
         };
         let mut machine =
             build.job.cancel().run(build.rooms.builder.boot(build.job, request)).await??;
@@ -57,12 +62,13 @@ impl Booted {
             return Err(Failure::with(machine)(error.into()));
         }
         let log = vec![source, stage.finish(0, "ssh answers with the seed's host key")];
-        let mut booted = Self { machine, comm, parent, seed, patterns, log };
+        let mut booted = Self { machine, comm, parent, seed, planted: Planted::default(), log };
         let spec = build.plan.seal();
         match build.rooms.sealer.plant(build.job, &spec, &booted.seed, &*booted.comm).await {
-            Ok(canaries) => booted.patterns.extend(canaries),
+            Ok(planted) => booted.planted = planted,
             Err(error) => return Err(Failure::with(booted.machine)(error)),
         }
+        booted.planted.patterns.extend(patterns);
         Ok(booted)
     }
 }

@@ -91,6 +91,7 @@ impl Published {
             seconds: record.seconds,
             bytes: 0,
             cached: false,
+            layer: None,
         });
         Ok(Verified { version })
     }

@@ -25,6 +25,7 @@ impl Provisioned {
             build.job,
             &spec,
             &booted.seed,
+            &booted.planted,
             &mut *booted.machine,
             &*booted.comm,
             limit,
@@ -41,7 +42,7 @@ impl Provisioned {
             Size::bytes(report.bytes()).human()
         );
         booted.log.push(stage.finish(report.bytes(), detail));
-        let mut patterns = booted.patterns;
+        let mut patterns = booted.planted.patterns;
         patterns.extend(report.residues);
         for (name, bytes) in build.job.secrets().patterns() {
             patterns.push(Pattern {

@@ -9,6 +9,7 @@ use imgbake_types::event::Stream;
 use imgbake_types::record::TestOutcome;
 use imgbake_types::spec::{Boot, TestSpec};
 use secrecy::ExposeSecret;
+use uuid::Uuid;
 
 use super::identity::Identity;
 use super::{VerifyRequest, checks, identity, tell};
@@ -56,6 +57,8 @@ impl<'a> Clone<'a> {
             boot: Boot::Firmware,
             disk: self.disk.clone(),
             seed,
+            uuid: Uuid::new_v4(),
+            saved: None,
         };
         stage.status(format!("booting {} from {firmware:?}", self.name).to_lowercase());
         let started = Instant::now();

@@ -47,6 +47,10 @@ pub struct QemuSpec {
     /// How long a machine may take until ssh answers. Default: `10m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot_timeout: Option<Span>,
+    /// How long a machine that goes on from a layer may take until ssh answers; then one is booted from
+    /// the layer's disk. Default: `1m`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_timeout: Option<Span>,
     /// How long a machine may take to power off. Default: `3m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shutdown_timeout: Option<Span>,
@@ -74,6 +78,10 @@ impl QemuSpec {
     /// How long a machine may take until ssh answers.
     pub fn boot_timeout(&self) -> Span {
         self.boot_timeout.unwrap_or(Span::secs(600))
+    }
+    /// How long a machine that goes on from a layer may take until ssh answers.
+    pub fn restore_timeout(&self) -> Span {
+        self.restore_timeout.unwrap_or(Span::secs(60))
     }
     /// How long a machine may take to power off.
     pub fn shutdown_timeout(&self) -> Span {

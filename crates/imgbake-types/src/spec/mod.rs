@@ -32,6 +32,13 @@ pub struct TemplateSpec {
     /// Values that the caller may set; used elsewhere as `{{ var.NAME }}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, VariableSpec>,
+    /// Builds of one template: each table gives variables a list of values, and every combination of
+    /// them is a build. Several tables add up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrix: Vec<BTreeMap<String, Vec<serde_json::Value>>>,
+    /// What of a build is kept for the next one.
+    #[serde(default)]
+    pub cache: CacheSpec,
     /// Where the machine's disk comes from: exactly one of `bootstrap`, `url`, `image`.
     pub source: SourceSpec,
     /// What makes the machine.
@@ -111,6 +118,16 @@ pub enum VariableType {
     Bool,
     /// A list of the above.
     List,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSpec {
+    /// Whether the memory of a machine that has seen a sensitive value is kept too, readable by this
+    /// user alone. Default: false: only its disk is, and a machine boots from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive_memory: bool,
 }
 
 /// `[publish]`

@@ -32,6 +32,15 @@ impl ProvisionSpec {
         matches!(self, Self::Shell(spec) if spec.reboot == Reboot::Expected)
     }
 
+    /// Whether its result may be used again.
+    pub fn cache(&self) -> bool {
+        match self {
+            Self::Shell(spec) => spec.cache,
+            Self::File(spec) => spec.cache,
+        }
+        .unwrap_or(true)
+    }
+
     /// The name that the author gave.
     pub fn name(&self) -> Option<&str> {
         match self {
@@ -79,6 +88,13 @@ pub struct ShellSpec {
     /// Whether the step restarts the machine. Default: `no`.
     #[serde(default)]
     pub reboot: Reboot,
+    /// `false`: the step always runs, and so does all that follows it. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<bool>,
+    /// Text that decides the step's result beside its settings, for example the digest of a package
+    /// index: where it differs, the step runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_key: Option<String>,
 }
 
 impl ShellSpec {
@@ -154,6 +170,13 @@ pub struct FileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-7]{3,4}$"))]
     pub mode: Option<String>,
+    /// `false`: the step always runs, and so does all that follows it. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<bool>,
+    /// Text that decides the step's result beside its settings, for example the digest of a package
+    /// index: where it differs, the step runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_key: Option<String>,
 }
 
 /// Which way a file goes.

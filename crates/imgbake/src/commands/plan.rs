@@ -51,6 +51,7 @@ pub(super) fn run(
 fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
     match kind {
         StepKind::Source { source } => ("source", source_words(source)),
+        StepKind::Boot => ("boot", "a machine".to_owned()),
         StepKind::Provision { provision } => ("provision", provision.kind().to_owned()),
         StepKind::Seal { seal } => {
             let names: Vec<&str> = GuestSealer::new()
