@@ -79,6 +79,9 @@ pub trait Builder: Send + Sync {
         firmware: Firmware,
     ) -> Result<(), BuildError>;
 
+    /// Whether machines of a template can be saved; why not, where they cannot.
+    fn saves(&self, spec: &QemuSpec) -> Result<(), String>;
+
     /// What a saved machine's state depends on beside the template: a machine goes on only where this
     /// is what it was. For example `qemu 10.0.2, q35, tcg, max,la57=off`.
     async fn signature(

@@ -1,57 +1,102 @@
 //! Source and boot: from a plan to a machine that answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use imgbake_comm::{Communicator, Exec};
-use imgbake_types::Stage;
+use imgbake_types::plan::{Source, Step};
 use imgbake_types::record::{Parent, StageRecord};
-
+use imgbake_types::{Digest, Stage};
 use uuid::Uuid;
 
+use super::save::Below;
 use super::{Build, Failure, Log};
 use crate::{
-    BaseDisk, BuildError, BuildErrorKind, Machine, MachineRequest, Pattern, Planted, Seed,
+    BaseDisk, BuildError, Machine, MachineRequest, Pattern, Planted, SavedMachine, Seed,
     SourceContext,
 };
 
-/// A machine that answers, as its source made it.
+/// A machine that answers.
 pub struct Booted {
     pub(super) machine: Box<dyn Machine>,
     pub(super) comm: Arc<dyn Communicator>,
     pub(super) parent: Parent,
     pub(super) seed: Seed,
+    pub(super) uuid: Uuid,
     pub(super) planted: Planted,
+    /// The layer whose disk it was booted from.
+    pub(super) booted_from: Option<Digest>,
+    /// Whether somebody was in it.
+    pub(super) by_hand: bool,
+    /// The layers that its disk stands on.
+    pub(super) below: Below,
     pub(super) log: Log,
 }
 
+/// What a machine starts from.
+pub(super) struct Start {
+    pub(super) disk: BaseDisk,
+    pub(super) seed: Seed,
+    pub(super) uuid: Uuid,
+    pub(super) saved: Option<SavedMachine>,
+    /// How long it may take until ssh answers.
+    pub(super) limit: Duration,
+}
+
+impl Start {
+    /// A machine that boots from a disk, with a seed of its own.
+    pub(super) fn boot(build: Build<'_>, disk: BaseDisk) -> Self {
+        Self {
+            disk,
+            seed: Seed::new(build.job.id(), "build", build.plan.ssh.user(), true),
+            uuid: Uuid::new_v4(),
+            saved: None,
+            limit: build.plan.machine.boot_timeout().duration(),
+        }
+    }
+}
+
 impl Booted {
-    /// Gets the base disk, starts the machine and waits until ssh lets the build in.
-    pub async fn boot(build: Build<'_>) -> Result<Self, Failure> {
-        let (disk, source) = fetch(build).await?;
-        let parent = disk.parent.clone();
+    /// Starts a machine from the source's disk and waits until ssh lets the build in.
+    pub(super) async fn boot(
+        build: Build<'_>,
+        disk: BaseDisk,
+    ) -> Result<(Self, StageRecord), Failure> {
         let stage = build.job.events().stage(Stage::Boot, Stage::Boot.name());
-        let seed = Seed::new(build.job.id(), "build", build.plan.ssh.user(), true);
+        stage.status("waiting for ssh");
+        let mut booted = Self::start(build, Start::boot(build, disk)).await?;
+        let spec = build.plan.seal();
+        match build.rooms.sealer.plant(build.job, &spec, &booted.seed, &*booted.comm).await {
+            Ok(planted) => {
+                booted.planted.patterns.extend(planted.patterns);
+                booted.planted.resolv_conf = planted.resolv_conf;
+            }
+            Err(error) => return Err(Failure::with(booted.machine)(error)),
+        }
+        Ok((booted, stage.finish(0, "ssh answers with the seed's host key")))
+    }
+
+    /// Starts a machine, or lets a saved one go on, and waits until ssh lets the build in.
+    pub(super) async fn start(build: Build<'_>, start: Start) -> Result<Self, Failure> {
+        let Start { disk, seed, uuid, saved, limit } = start;
         build.job.secrets().add("the build's ssh key", seed.user_key.private_openssh().trim());
         build.job.secrets().add("the build's ssh host key", seed.host_key.private_openssh().trim());
-        let patterns = seed_patterns(&seed);
+        let planted = Planted { patterns: seed_patterns(&seed), ..Planted::default() };
+        let parent = disk.parent.clone();
         let spec = build.plan.machine.clone();
-        let limit = spec.boot_timeout().duration();
-        let firmware = spec.firmware(build.plan.image.arch);
-        let boot = spec.boot;
         let request = MachineRequest {
             name: "build".into(),
             arch: build.plan.image.arch,
+            firmware: spec.firmware(build.plan.image.arch),
+            boot: spec.boot,
             spec,
-            firmware,
-            boot,
             disk,
             seed: seed.clone(),
-            uuid: Uuid::new_v4(),
-            saved: None,
+            uuid,
+            saved,
         };
         let mut machine =
             build.job.cancel().run(build.rooms.builder.boot(build.job, request)).await??;
-        stage.status("waiting for ssh");
         let comm = match build.job.cancel().run(machine.connect(limit)).await {
             Ok(Ok(comm)) => comm,
             Ok(Err(error)) => return Err(Failure::with(machine)(error)),
@@ -61,24 +106,27 @@ impl Booted {
         if let Err(error) = comm.check(Exec::new("true")).await {
             return Err(Failure::with(machine)(error.into()));
         }
-        let log = vec![source, stage.finish(0, "ssh answers with the seed's host key")];
-        let mut booted = Self { machine, comm, parent, seed, planted: Planted::default(), log };
-        let spec = build.plan.seal();
-        match build.rooms.sealer.plant(build.job, &spec, &booted.seed, &*booted.comm).await {
-            Ok(planted) => booted.planted = planted,
-            Err(error) => return Err(Failure::with(booted.machine)(error)),
-        }
-        booted.planted.patterns.extend(patterns);
-        Ok(booted)
+        Ok(Self {
+            machine,
+            comm,
+            parent,
+            seed,
+            uuid,
+            planted,
+            booted_from: None,
+            by_hand: false,
+            below: Below::default(),
+            log: Log::new(),
+        })
     }
 }
 
 /// The source stage.
-async fn fetch(build: Build<'_>) -> Result<(BaseDisk, StageRecord), BuildError> {
-    let (step, source) = build
-        .plan
-        .source()
-        .ok_or_else(|| BuildError::new(BuildErrorKind::Usage, "the plan has no source"))?;
+pub(super) async fn fetch(
+    build: Build<'_>,
+    step: &Step,
+    source: &Source,
+) -> Result<(BaseDisk, StageRecord), BuildError> {
     let stage = build.job.events().stage(Stage::Source, Stage::Source.name());
     let context = SourceContext {
         job: build.job,

@@ -2,14 +2,21 @@
 
 mod boot;
 mod captured;
+mod guest;
 mod provisioned;
 mod published;
+mod restore;
+mod save;
 mod sealed;
+mod walk;
 
+use async_trait::async_trait;
 use imgbake_runtime::Job;
 use imgbake_types::Plan;
 use imgbake_types::record::{StageRecord, VersionView};
+use tokio::sync::Semaphore;
 
+use crate::cache::{CacheMode, LayerCache};
 use crate::rooms::Rooms;
 use crate::{BuildError, Machine};
 
@@ -30,6 +37,37 @@ pub struct Build<'a> {
     pub rooms: &'a Rooms,
     /// This program's name and version, for the record.
     pub tool: &'a str,
+    /// The layers of earlier builds; without them, every step runs.
+    pub layers: Option<&'a Layers>,
+    /// The rights to run a machine: one for each that may run at once.
+    pub slots: &'a Semaphore,
+    /// Lets the user into a machine whose step failed.
+    pub rescue: Option<&'a dyn Rescue>,
+}
+
+/// The layers of earlier builds.
+#[derive(Debug, Clone)]
+pub struct Layers {
+    /// Where they are.
+    pub cache: LayerCache,
+    /// What of them is used.
+    pub mode: CacheMode,
+}
+
+/// Lets the user into a machine whose step failed.
+#[async_trait]
+pub trait Rescue: Send + Sync {
+    /// Opens a session with the command `access` and asks what to do once it ends.
+    async fn enter(&self, step: &str, error: &BuildError, access: &str) -> Rescued;
+}
+
+/// What the user chose after having been in the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rescued {
+    /// The step runs again, in the machine as it is.
+    Retry,
+    /// The build fails.
+    GiveUp,
 }
 
 /// What the stages so far took.
@@ -67,10 +105,11 @@ impl std::fmt::Debug for Failure {
 /// Runs the whole flow up to the verified version.
 pub async fn run(build: Build<'_>) -> Result<Verified, Failure> {
     build.rooms.check(build.job, build.plan).await?;
-    let booted = Booted::boot(build).await?;
-    let provisioned = booted.provision(build).await?;
+    let (provisioned, slot) = walk::walk(build).await?;
     let sealed = provisioned.seal(build).await?;
     let captured = sealed.capture(build).await?;
     let published = captured.publish(build).await?;
-    published.verify(build).await
+    let verified = published.verify(build).await;
+    drop(slot);
+    verified
 }

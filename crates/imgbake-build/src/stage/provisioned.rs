@@ -7,7 +7,7 @@ use imgbake_types::plan::Step;
 use imgbake_types::record::StageRecord;
 use imgbake_types::spec::ProvisionSpec;
 
-use super::{Booted, Build, Failure};
+use super::{Booted, Build, Failure, Rescued};
 use crate::{BuildError, BuildErrorKind, StepContext, StepEnd};
 
 /// How long a machine that lost its connection may take to tell why: a guest's shutdown.
@@ -17,15 +17,30 @@ const AFTERMATH: Duration = Duration::from_secs(20);
 pub struct Provisioned(pub(super) Booted);
 
 impl Booted {
-    /// Runs the plan's provision steps.
-    pub async fn provision(mut self, build: Build<'_>) -> Result<Provisioned, Failure> {
-        for (step, spec) in build.plan.provisions() {
-            match self.step(build, step, spec).await {
-                Ok(record) => self.log.push(record),
-                Err(error) => return Err(Failure::with(self.machine)(error)),
+    /// Runs one provision step. Where it fails and somebody enters the machine, it may be tried again.
+    pub(super) async fn provision(
+        mut self: Box<Self>,
+        build: Build<'_>,
+        step: &Step,
+        spec: &ProvisionSpec,
+    ) -> Result<(Box<Self>, StageRecord), Failure> {
+        loop {
+            let error = match self.step(build, step, spec).await {
+                Ok(record) => return Ok((self, record)),
+                Err(error) => error,
+            };
+            // A machine that is gone, or a build that is to end, is nothing to look into.
+            let ended =
+                matches!(error.kind(), BuildErrorKind::Cancelled | BuildErrorKind::Machine);
+            let Some(rescue) = build.rescue.filter(|_| !ended) else {
+                return Err(Failure::with(self.machine)(error));
+            };
+            self.by_hand = true;
+            match rescue.enter(&step.name, &error, &self.machine.access()).await {
+                Rescued::Retry => {}
+                Rescued::GiveUp => return Err(Failure::with(self.machine)(error)),
             }
         }
-        Ok(Provisioned(self))
     }
 
     async fn step(

@@ -2,6 +2,7 @@
 
 use imgbake_types::{Size, Stage};
 
+use super::save::Below;
 use super::{Build, Failure, Log, Provisioned};
 use crate::{Machine, Pattern};
 use imgbake_types::record::Parent;
@@ -11,6 +12,8 @@ pub struct Sealed {
     pub(super) machine: Box<dyn Machine>,
     pub(super) parent: Parent,
     pub(super) patterns: Vec<Pattern>,
+    /// The layers that its disk stands on: held until it is captured.
+    pub(super) below: Below,
     pub(super) log: Log,
 }
 
@@ -51,6 +54,12 @@ impl Provisioned {
                 grave: true,
             });
         }
-        Ok(Sealed { machine: booted.machine, parent: booted.parent, patterns, log: booted.log })
+        Ok(Sealed {
+            machine: booted.machine,
+            parent: booted.parent,
+            patterns,
+            below: booted.below,
+            log: booted.log,
+        })
     }
 }

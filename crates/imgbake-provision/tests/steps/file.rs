@@ -17,6 +17,8 @@ fn to(destination: impl AsRef<Utf8Path>) -> FileSpec {
         direction: Direction::Upload,
         owner: None,
         mode: None,
+        cache: None,
+        cache_key: None,
     }
 }
 

@@ -1,0 +1,259 @@
+//! From a step's result to a layer: the guest writes its disk, the machine is saved, and the layer is
+//! committed in the background while the next step runs.
+
+use imgbake_runtime::Events;
+use imgbake_types::plan::{Step, StepKind};
+use imgbake_types::record::StageRecord;
+use imgbake_types::{Digest, LayerAction, Stage};
+use tokio::task::JoinHandle;
+
+use super::boot::Booted;
+use super::walk::{layer_event, stage_of};
+use super::{Build, guest};
+use crate::cache::{CacheError, CacheMode, Claim, Draft, Layer, NewLayer, NewState};
+use crate::{BaseDisk, BuildError, BuildErrorKind, SaveRequest};
+
+/// What a machine's disk stands on: held against deletion for as long as the disk is read.
+#[derive(Debug, Default)]
+pub(super) struct Below {
+    layers: Vec<Layer>,
+    /// Disks that could not become layers.
+    drafts: Vec<Draft>,
+    /// Why; the layers after it cannot be committed either.
+    error: Option<String>,
+}
+
+/// Saves what a build makes.
+#[derive(Debug, Default)]
+pub(super) struct Saver {
+    /// The key of the layer that the machine's disk stands on.
+    below_key: Option<Digest>,
+    below: Below,
+    pending: Option<JoinHandle<Below>>,
+    gave_up: bool,
+}
+
+impl Saver {
+    /// Whether nothing more is saved.
+    pub(super) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// Saves nothing more, and says why: once.
+    pub(super) fn give_up(&mut self, build: Build<'_>, why: &dyn std::fmt::Display) {
+        if !std::mem::replace(&mut self.gave_up, true) {
+            build.job.events().warn(format!("no further layer of this build is saved: {why}"));
+        }
+    }
+
+    /// The key of the layer that the machine's disk stands on.
+    pub(super) fn below_key(&self) -> Option<Digest> {
+        self.below_key.clone()
+    }
+
+    /// The machine's disk stands on a layer that was there.
+    pub(super) fn stand_on(&mut self, layer: Layer) {
+        self.below_key = Some(layer.key().clone());
+        self.below = Below { layers: vec![layer], ..Below::default() };
+    }
+
+    /// There is no machine any more.
+    pub(super) fn stand_on_nothing(&mut self) {
+        self.below_key = None;
+        self.below = Below::default();
+    }
+
+    /// What the machine's disk stands on, once all is committed.
+    pub(super) fn below(self) -> Below {
+        self.below
+    }
+
+    /// Waits until what was saved is committed.
+    pub(super) async fn finish(&mut self, build: Build<'_>) {
+        let Some(pending) = self.pending.take() else { return };
+        match pending.await {
+            Ok(Below { layers, drafts, error }) => {
+                self.below.layers.extend(layers);
+                self.below.drafts.extend(drafts);
+                if let Some(error) = error {
+                    self.give_up(build, &error);
+                }
+            }
+            Err(error) => self.give_up(build, &error),
+        }
+    }
+
+    /// Saves a source's disk; gives where it is then.
+    pub(super) async fn source(
+        &mut self,
+        build: Build<'_>,
+        claim: Option<Claim>,
+        step: &Step,
+        record: &StageRecord,
+        disk: BaseDisk,
+    ) -> BaseDisk {
+        let (Some(layers), Some(claim)) = (build.layers, claim) else { return disk };
+        let (cache, job) = (layers.cache.clone(), build.job.clone());
+        let given = disk.clone();
+        let taken = tokio::task::spawn_blocking(move || {
+            let draft = cache.begin(claim, None)?;
+            let disk = draft.take_base(&given, &job)?;
+            Ok::<_, CacheError>((draft, disk))
+        });
+        match taken.await {
+            Ok(Ok((draft, disk))) => {
+                self.below_key = Some(step.key.clone());
+                let new = NewLayer { base: Some(disk.clone()), ..new_layer(build, step, record) };
+                self.commit(build, step, draft, new);
+                disk
+            }
+            Ok(Err(error)) => {
+                self.give_up(build, &error);
+                disk
+            }
+            Err(error) => {
+                self.give_up(build, &error);
+                disk
+            }
+        }
+    }
+
+    /// Saves a machine after a step, and lets it go on.
+    ///
+    /// # Errors
+    /// An interrupt. That a layer cannot be saved is told, and no error.
+    pub(super) async fn machine(
+        &mut self,
+        build: Build<'_>,
+        claim: Option<Claim>,
+        step: &Step,
+        record: &StageRecord,
+        booted: &mut Booted,
+    ) -> Result<(), BuildError> {
+        let (Some(layers), Some(claim)) = (build.layers, claim) else { return Ok(()) };
+        let (Some(parent), false) = (self.below_key.clone(), self.gave_up) else { return Ok(()) };
+        if let Err(why) = build.rooms.builder.saves(&build.plan.machine) {
+            self.give_up(build, &why);
+            return Ok(());
+        }
+        let saving = self.save(build, layers.mode, claim, &parent, step, record, booted);
+        match build.job.cancel().run(saving).await? {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == BuildErrorKind::Cancelled => Err(error),
+            Err(error) => {
+                self.give_up(build, &error);
+                Ok(())
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call: what is saved, as what, under what")]
+    async fn save(
+        &mut self,
+        build: Build<'_>,
+        mode: CacheMode,
+        claim: Claim,
+        parent: &Digest,
+        step: &Step,
+        record: &StageRecord,
+        booted: &mut Booted,
+    ) -> Result<(), BuildError> {
+        let Some(layers) = build.layers else { return Ok(()) };
+        let settled = guest::settle(&*booted.comm).await?;
+        let draft = layers.cache.begin(claim, Some(parent))?;
+        let wanted = mode == CacheMode::Full && settled.is_ok() && !keeps_secrets(build, step);
+        let state = wanted.then(|| draft.state());
+        let saved = booted.machine.save(&SaveRequest { disk: draft.disk(), state }).await?;
+        let mut new = new_layer(build, step, record);
+        new.planted = booted.planted.clone();
+        new.virtual_size = saved.virtual_size;
+        match (saved.state, settled) {
+            (Ok(()), Ok(())) if wanted => {
+                new.state = Some(NewState {
+                    signature: signature(build).await?,
+                    seed: booted.seed.clone(),
+                    uuid: booted.uuid,
+                    booted_from: booted.booted_from.clone().unwrap_or_else(|| parent.clone()),
+                });
+            }
+            (Err(why), _) if wanted => new.note = why,
+            (_, Err(why)) => new.note = why,
+            _ => {}
+        }
+        self.below_key = Some(step.key.clone());
+        self.commit(build, step, draft, new);
+        Ok(())
+    }
+
+    /// Commits a layer after those before it.
+    fn commit(&mut self, build: Build<'_>, step: &Step, draft: Draft, new: NewLayer) {
+        let before = self.pending.take();
+        let events = build.job.events().clone();
+        let (name, stage, note) = (step.name.clone(), stage_of(step), new.note.clone());
+        self.pending = Some(tokio::spawn(async move {
+            let mut below = match before {
+                Some(before) => before.await.unwrap_or_else(|error| Below {
+                    error: Some(error.to_string()),
+                    ..Below::default()
+                }),
+                None => Below::default(),
+            };
+            if below.error.is_some() {
+                below.drafts.push(draft);
+                return below;
+            }
+            match tokio::task::spawn_blocking(move || draft.commit(new)).await {
+                Ok(Ok(layer)) => {
+                    saved(&events, stage, &name, &layer, &note);
+                    below.layers.push(layer);
+                }
+                Ok(Err(failed)) => {
+                    below.error = Some(failed.error.to_string());
+                    below.drafts.push(failed.draft);
+                }
+                Err(error) => below.error = Some(error.to_string()),
+            }
+            below
+        }));
+    }
+}
+
+fn saved(events: &Events, stage: Stage, name: &str, layer: &Layer, note: &str) {
+    events.tell(layer_event(stage, name, layer.key(), Some(layer), LayerAction::Saved, note));
+}
+
+/// What a saved machine's state depends on here and now.
+pub(super) async fn signature(build: Build<'_>) -> Result<String, BuildError> {
+    let (arch, spec) = (build.plan.image.arch, &build.plan.machine);
+    build.rooms.builder.signature(build.job, arch, spec, spec.firmware(arch)).await
+}
+
+/// Whether a machine that has run the plan up to a step holds sensitive values whose memory must not
+/// be kept.
+fn keeps_secrets(build: Build<'_>, step: &Step) -> bool {
+    !build.plan.cache.sensitive_memory && has_seen_secrets(build, step)
+}
+
+/// Whether a machine that has run the plan up to a step has seen a sensitive value. What a source needs
+/// to be fetched no machine sees.
+fn has_seen_secrets(build: Build<'_>, step: &Step) -> bool {
+    let steps = build.plan.layers();
+    let end = steps.iter().position(|s| s.key == step.key).map_or(steps.len(), |at| at + 1);
+    steps[..end]
+        .iter()
+        .any(|s| matches!(s.kind, StepKind::Provision { .. }) && !s.secrets.is_empty())
+}
+
+fn new_layer(build: Build<'_>, step: &Step, record: &StageRecord) -> NewLayer {
+    NewLayer {
+        stage: stage_of(step),
+        step: step.name.clone(),
+        image: build.plan.image.name.clone(),
+        arch: build.plan.image.arch,
+        tool: build.tool.to_owned(),
+        seconds: record.seconds,
+        bytes: record.bytes,
+        shareable: !has_seen_secrets(build, step),
+        ..NewLayer::default()
+    }
+}

@@ -1,0 +1,324 @@
+//! The way from a plan to a provisioned machine: from the deepest layer that is there, one step after
+//! another, each of which leaves a layer.
+
+use std::collections::BTreeSet;
+
+use imgbake_types::plan::{Step, StepKind};
+use imgbake_types::record::{LayerRef, StageRecord};
+use imgbake_types::{Digest, EventKind, LayerAction, Outcome, Stage};
+use tokio::sync::SemaphorePermit;
+
+use super::restore::{self, Restored};
+use super::save::Saver;
+use super::{Booted, Build, Failure, Log, Provisioned};
+use crate::cache::{Claim, Found, Layer};
+use crate::{BaseDisk, BuildError, BuildErrorKind};
+
+/// What a build holds on its way.
+enum Place {
+    /// Nothing yet.
+    Start,
+    /// The source's disk.
+    Disk(BaseDisk),
+    /// A machine that answers.
+    Machine(Box<Booted>),
+}
+
+/// A build on its way through the steps whose results are layers.
+struct Walk<'a> {
+    build: Build<'a>,
+    steps: &'a [Step],
+    /// Steps from the first on whose results may be layers.
+    cacheable: usize,
+    /// Steps that are done.
+    done: usize,
+    /// Steps whose end was told.
+    told: usize,
+    place: Place,
+    log: Log,
+    saver: Saver,
+    /// Layers that were of no use in this build.
+    refused: BTreeSet<Digest>,
+    /// The right to run a machine.
+    slot: Option<SemaphorePermit<'a>>,
+}
+
+/// Who makes the next step's result.
+enum Turn {
+    /// This build; with the claim under which it is saved.
+    Ours(Option<Claim>),
+    /// It was made meanwhile, or the walk went back: look again.
+    LookAgain,
+}
+
+/// Walks a plan's steps up to the last provision.
+pub(super) async fn walk<'a>(
+    build: Build<'a>,
+) -> Result<(Provisioned, Option<SemaphorePermit<'a>>), Failure> {
+    let steps = build.plan.layers();
+    let cacheable = steps.iter().take_while(|step| step.cache).count();
+    let mut walk = Walk {
+        build,
+        steps,
+        cacheable: if build.layers.is_some() { cacheable } else { 0 },
+        done: 0,
+        told: 0,
+        place: Place::Start,
+        log: Log::new(),
+        saver: Saver::default(),
+        refused: BTreeSet::new(),
+        slot: None,
+    };
+    let gone = walk.go().await;
+    // What was saved so far is there for the next build, also where this one failed.
+    walk.saver.finish(build).await;
+    gone?;
+    let Place::Machine(mut booted) = walk.place else {
+        return Err(BuildError::failed("the plan has no machine").into());
+    };
+    if booted.by_hand {
+        let words = "the machine was entered by hand: what is in it is not the template's alone";
+        let error = BuildError::failed(words)
+            .help("nothing was published; build again: it goes on from the layer before that step");
+        return Err(Failure::with(booted.machine)(error));
+    }
+    booted.log = walk.log;
+    booted.below = walk.saver.below();
+    Ok((Provisioned(*booted), walk.slot))
+}
+
+impl<'a> Walk<'a> {
+    async fn go(&mut self) -> Result<(), Failure> {
+        while self.done < self.steps.len() {
+            if self.jump().await? {
+                continue;
+            }
+            if let Turn::Ours(claim) = self.turn().await? {
+                self.step(claim).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to the deepest layer ahead, if there is one; tells whether the walk moved.
+    async fn jump(&mut self) -> Result<bool, Failure> {
+        let Some(layers) = self.build.layers else { return Ok(false) };
+        for index in (self.done..self.cacheable).rev() {
+            let step = &self.steps[index];
+            if self.refused.contains(&step.key) {
+                continue;
+            }
+            match layers.cache.find(&step.key) {
+                Found::Layer(layer) => return self.go_to(index, layer).await.map(|()| true),
+                Found::Damaged(reason) => {
+                    self.refuse(step, None, &format!("{reason}; it is made again"));
+                }
+                Found::None => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes a layer as the result of the step at `index` and of those before it.
+    async fn go_to(&mut self, index: usize, layer: Layer) -> Result<(), Failure> {
+        let step = &self.steps[index];
+        layer.touch();
+        if index == 0 {
+            self.passed(index, &layer);
+            self.place = Place::Disk(layer.disk());
+            self.saver.stand_on(layer);
+            return Ok(());
+        }
+        self.leave().await;
+        self.take_slot().await?;
+        match restore::restore(self.build, step, &layer).await? {
+            Restored::Machine(mut booted, record) => {
+                self.start_over();
+                self.passed(index, &layer);
+                self.log.append(&mut booted.log);
+                self.log.push(record);
+                self.place = Place::Machine(booted);
+                self.saver.stand_on(layer);
+            }
+            Restored::Refused(reason) => {
+                self.refuse(step, Some(&layer), &reason);
+                self.start_over();
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down and tells every step that a layer spares.
+    fn passed(&mut self, index: usize, layer: &Layer) {
+        let mut chain: Vec<&Layer> = vec![layer];
+        while let Some(parent) = chain.last().and_then(|layer| layer.parent()) {
+            chain.push(parent);
+        }
+        chain.reverse();
+        for (at, (step, layer)) in self.steps[..=index].iter().zip(chain).enumerate() {
+            let record = layer.record();
+            self.log.push(StageRecord {
+                stage: stage_of(step),
+                name: step.name.clone(),
+                seconds: 0.0,
+                bytes: record.bytes,
+                cached: true,
+                layer: Some(LayerRef { key: step.key.clone(), created: record.created }),
+            });
+            if at < self.told {
+                continue;
+            }
+            self.build.job.events().tell(EventKind::StageFinished {
+                stage: stage_of(step),
+                name: step.name.clone(),
+                outcome: Outcome::Cached,
+                seconds: 0.0,
+                bytes: record.bytes,
+                detail: format!("made {} ago", imgbake_types::time::rough(layer.age())),
+            });
+            tell(self.build, step, Some(layer), LayerAction::Used, "");
+        }
+        self.done = index + 1;
+        self.told = self.told.max(self.done);
+    }
+
+    fn refuse(&mut self, step: &Step, layer: Option<&Layer>, reason: &str) {
+        tell(self.build, step, layer, LayerAction::Refused, reason);
+        self.refused.insert(step.key.clone());
+    }
+
+    /// Whether this build makes the next step's result; waits while another does.
+    async fn turn(&mut self) -> Result<Turn, Failure> {
+        let step = &self.steps[self.done];
+        let (Some(layers), true) = (self.build.layers, self.done < self.cacheable) else {
+            return Ok(Turn::Ours(None));
+        };
+        if self.refused.contains(&step.key) || self.saver.gave_up() {
+            return Ok(Turn::Ours(None));
+        }
+        match layers.cache.try_claim(&step.key) {
+            Ok(Some(claim)) => match layers.cache.find(&step.key) {
+                Found::Layer(_) => Ok(Turn::LookAgain),
+                Found::None | Found::Damaged(_) => Ok(Turn::Ours(Some(claim))),
+            },
+            Ok(None) => {
+                let what = format!("the layer of `{}`, which another build makes", step.name);
+                self.build.job.events().tell(EventKind::Waiting { what });
+                // A machine that only waits would hold up the one that it waits for.
+                self.leave().await;
+                drop(layers.cache.claim(self.build.job.cancel(), &step.key).await?);
+                Ok(Turn::LookAgain)
+            }
+            Err(error) => {
+                self.saver.give_up(self.build, &error);
+                Ok(Turn::Ours(None))
+            }
+        }
+    }
+
+    /// Ends the machine, if there is one: then the walk starts over with what is cached by now.
+    async fn leave(&mut self) {
+        self.saver.finish(self.build).await;
+        self.slot = None;
+        if let Place::Machine(booted) = &mut self.place {
+            booted.machine.end().await;
+            self.saver.stand_on_nothing();
+            self.start_over();
+        }
+    }
+
+    fn start_over(&mut self) {
+        self.place = Place::Start;
+        self.done = 0;
+        self.log.clear();
+    }
+
+    async fn take_slot(&mut self) -> Result<(), BuildError> {
+        if self.slot.is_none() {
+            let free = self.build.job.cancel().run(self.build.slots.acquire()).await?;
+            self.slot = free.ok();
+        }
+        Ok(())
+    }
+
+    /// Runs the next step and saves its result.
+    async fn step(&mut self, claim: Option<Claim>) -> Result<(), Failure> {
+        self.take_slot().await?;
+        let build = self.build;
+        let step = &self.steps[self.done];
+        match (&step.kind, std::mem::replace(&mut self.place, Place::Start)) {
+            (StepKind::Source { source }, _) => {
+                let (disk, record) = super::boot::fetch(build, step, source).await?;
+                let disk = self.saver.source(build, claim, step, &record, disk).await;
+                self.log.push(record);
+                self.place = Place::Disk(disk);
+            }
+            (StepKind::Boot, Place::Disk(disk)) => {
+                let (mut booted, record) = Booted::boot(build, disk).await?;
+                booted.booted_from = self.saver.below_key();
+                self.saver.machine(build, claim, step, &record, &mut booted).await?;
+                self.log.push(record);
+                self.place = Place::Machine(Box::new(booted));
+            }
+            (StepKind::Provision { provision }, Place::Machine(booted)) => {
+                let (mut booted, record) = booted.provision(build, step, provision).await?;
+                if booted.by_hand {
+                    self.cacheable = 0;
+                } else {
+                    self.saver.machine(build, claim, step, &record, &mut booted).await?;
+                }
+                self.log.push(record);
+                self.place = Place::Machine(booted);
+            }
+            _ => {
+                let words = format!("the plan's step `{}` comes too early", step.name);
+                return Err(BuildError::new(BuildErrorKind::Usage, words).into());
+            }
+        }
+        self.done += 1;
+        self.told = self.told.max(self.done);
+        Ok(())
+    }
+}
+
+/// The stage that a step is.
+pub(super) fn stage_of(step: &Step) -> Stage {
+    match step.kind {
+        StepKind::Source { .. } => Stage::Source,
+        StepKind::Boot => Stage::Boot,
+        _ => Stage::Provision,
+    }
+}
+
+/// Tells what was done with a step's layer.
+pub(super) fn tell(
+    build: Build<'_>,
+    step: &Step,
+    layer: Option<&Layer>,
+    action: LayerAction,
+    reason: &str,
+) {
+    let event = layer_event(stage_of(step), &step.name, &step.key, layer, action, reason);
+    build.job.events().tell(event);
+}
+
+/// The event that tells what was done with a layer.
+pub(super) fn layer_event(
+    stage: Stage,
+    name: &str,
+    key: &Digest,
+    layer: Option<&Layer>,
+    action: LayerAction,
+    reason: &str,
+) -> EventKind {
+    EventKind::Layer {
+        stage,
+        name: name.to_owned(),
+        key: key.clone(),
+        action,
+        disk_bytes: layer.map_or(0, |layer| layer.record().disk.bytes),
+        state_bytes: layer.and_then(Layer::state).map_or(0, |state| state.bytes),
+        age: layer.map_or(0.0, Layer::age),
+        reason: reason.to_owned(),
+    }
+}
