@@ -16,6 +16,12 @@ impl Cancel {
         Self::default()
     }
 
+    /// A token that ends with this one, and may end before it.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(self.0.child_token())
+    }
+
     /// Ends all that listens.
     pub fn cancel(&self) {
         self.0.cancel();

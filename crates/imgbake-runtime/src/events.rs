@@ -23,7 +23,12 @@ impl Events {
     /// A stream for a job, and its listener's end.
     pub fn channel(job: &str, secrets: Secrets) -> (Self, UnboundedReceiver<Event>) {
         let (sender, receiver) = unbounded_channel();
-        (Self { job: job.into(), sender, secrets }, receiver)
+        (Self::to(sender, job, secrets), receiver)
+    }
+
+    /// A stream for one more job of a listener.
+    pub fn to(sender: UnboundedSender<Event>, job: &str, secrets: Secrets) -> Self {
+        Self { job: job.into(), sender, secrets }
     }
 
     /// Tells one thing. A listener that has gone is no error.

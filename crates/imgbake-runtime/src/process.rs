@@ -133,19 +133,25 @@ impl Command {
         self.program.file_name().unwrap_or(self.program.as_str())
     }
 
-    /// Starts it in a process group of its own, so that the terminal's Ctrl-C reaches only imgbake.
-    pub fn spawn(&self, job: &Job) -> Result<Running, RuntimeError> {
+    /// Runs it on the user's terminal until it ends: it has our standard input and outputs, and Ctrl-C
+    /// is its own.
+    pub async fn on_terminal(&self, job: &Job) -> Result<ExitStatus, RuntimeError> {
         job.record(&Entry::Process { program: self.name().to_owned() })?;
+        let mut command = self.prepare(job);
+        command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
+        let mut child =
+            command.spawn().map_err(|error| RuntimeError::io("start", &self.program, error))?;
+        child.wait().await.map_err(|error| RuntimeError::io("wait for", &self.program, error))
+    }
+
+    /// The program with its arguments, marked as the job's, without our sensitive variables.
+    fn prepare(&self, job: &Job) -> tokio::process::Command {
         #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
         let mut command = tokio::process::Command::new(&self.program);
         command
             .args(&self.args)
             .envs(self.envs.iter().map(|(name, value)| (name, value)))
-            .env(MARK, job.id())
-            .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+            .env(MARK, job.id());
         // Sensitive variables may come in the environment: no program is given them.
         #[expect(clippy::disallowed_methods, reason = "names alone are read, to be taken away")]
         for (name, _) in std::env::vars_os() {
@@ -153,12 +159,24 @@ impl Command {
                 command.env_remove(name);
             }
         }
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        command
+    }
+
+    /// Starts it in a process group of its own, so that the terminal's Ctrl-C reaches only imgbake.
+    pub fn spawn(&self, job: &Job) -> Result<Running, RuntimeError> {
+        job.record(&Entry::Process { program: self.name().to_owned() })?;
+        let mut command = self.prepare(job);
+        command
+            .stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
         if let Some(path) = &self.log {
             let log = File::create(path).map_err(io_at("make the file", path))?;
             command.stdout(log.try_clone().map_err(io_at("open", path))?).stderr(log);
-        }
-        if let Some(dir) = &self.dir {
-            command.current_dir(dir);
         }
         let mut child =
             command.spawn().map_err(|error| RuntimeError::io("start", &self.program, error))?;

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use imgbake_disk::export::ExportFormat;
-use imgbake_types::Reference;
+use imgbake_types::{Reference, Size};
 
 /// Bakes golden machine images: built from a template, tested, sealed, published as immutable
 /// versions, promoted unchanged from channel to channel.
@@ -52,6 +52,8 @@ pub enum OnError {
     Cleanup,
     /// The machine is left running, and the way into it is printed
     Keep,
+    /// A session in the machine is opened; after it the step can be tried again
+    Shell,
     /// Asks on the terminal
     Ask,
 }
@@ -80,7 +82,7 @@ pub enum Command {
         #[command(flatten)]
         variables: VariableArgs,
     },
-    /// Prints the steps of a template and their keys
+    /// Prints the steps of a template, their keys, and which of their results are cached
     Plan {
         /// The template
         template: Utf8PathBuf,
@@ -91,8 +93,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Builds, seals, publishes and verifies an image
+    /// Builds, seals, publishes and verifies images
     Build(BuildArgs),
+    /// Lists and drops the layers of earlier builds
+    Cache {
+        /// What to do with them
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
     /// Lists versions and channels
     Images {
         /// Only this image's
@@ -170,11 +178,43 @@ pub enum Command {
     },
 }
 
+/// `imgbake cache`
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Lists the layers, the least recently used first
+    Ls {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Drops layers: machines' memory first, then the least recently used
+    Prune {
+        /// What may stay in all, such as 5GiB [default: the setting cache_size]
+        #[arg(long, value_name = "SIZE", conflicts_with = "all")]
+        to: Option<Size>,
+        /// Drops every layer that no build uses now
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// What of earlier builds is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CacheMode {
+    /// Machines go on where they were saved
+    Full,
+    /// Machines boot from the disks of layers
+    Disk,
+    /// Every step runs, and nothing is saved
+    Off,
+}
+
 /// `imgbake build`
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// The template
-    pub template: Utf8PathBuf,
+    /// The templates
+    #[arg(required = true)]
+    pub templates: Vec<Utf8PathBuf>,
     /// The template's variables.
     #[command(flatten)]
     pub variables: VariableArgs,
@@ -184,6 +224,24 @@ pub struct BuildArgs {
     /// Writes the version's disk to a file as well; the extension tells the format
     #[arg(long, short, value_name = "FILE")]
     pub output: Vec<Utf8PathBuf>,
+    /// What of earlier builds is used [setting: cache; variable: IMGBAKE_CACHE]
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub cache: Option<CacheMode>,
+    /// The same as --cache off: every step runs
+    #[arg(long, conflicts_with_all = ["cache", "cache_to", "cache_from"])]
+    pub no_cache: bool,
+    /// Writes the disks of layers into an OCI image layout that others can take them from
+    #[arg(long, value_name = "DIR")]
+    pub cache_to: Option<Utf8PathBuf>,
+    /// Takes the disks of layers that are not here from an OCI image layout
+    #[arg(long, value_name = "DIR")]
+    pub cache_from: Option<Utf8PathBuf>,
+    /// Builds that run at once [default: from processors and free memory]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallel: Option<u16>,
+    /// Ends the other builds when one fails
+    #[arg(long)]
+    pub fail_fast: bool,
     /// Where events go.
     #[command(flatten)]
     pub events: EventArgs,

@@ -6,9 +6,10 @@ use std::io::IsTerminal;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
+use imgbake_types::Size;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Global, OnError, Progress};
+use crate::cli::{CacheMode, Global, OnError, Progress};
 use crate::failure::Failure;
 
 /// What the environment variables that set template variables begin with.
@@ -34,6 +35,10 @@ pub struct Config {
     pub progress: Progress,
     /// What happens when a build fails.
     pub on_error: OnError,
+    /// What of earlier builds is used.
+    pub cache: CacheMode,
+    /// What the layers of earlier builds may take in all.
+    pub cache_size: Size,
     /// Whether colours are wanted: `NO_COLOR` and a terminal decide.
     pub color: bool,
     /// Each setting with its origin.
@@ -51,11 +56,22 @@ struct File {
     home: Option<Utf8PathBuf>,
     progress: Option<String>,
     on_error: Option<String>,
+    cache: Option<String>,
+    cache_size: Option<String>,
+}
+
+/// Settings that a command's own flags give.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags {
+    /// `--on-error`
+    pub on_error: Option<OnError>,
+    /// `--cache`, `--no-cache`
+    pub cache: Option<CacheMode>,
 }
 
 impl Config {
     /// Reads all layers.
-    pub fn load(global: &Global, on_error: Option<OnError>) -> Result<Self, Failure> {
+    pub fn load(global: &Global, flags: Flags) -> Result<Self, Failure> {
         let env = environment();
         let (file, file_path) = find_file()?;
         let mut settings = Vec::new();
@@ -80,10 +96,26 @@ impl Config {
         let on_error_word = layered(
             &mut settings,
             "on_error",
-            on_error.as_ref().map(word),
+            flags.on_error.as_ref().map(word),
             &env,
             file.on_error.map(|text| (text, &file_path)),
             "cleanup",
+        );
+        let cache_word = layered(
+            &mut settings,
+            "cache",
+            flags.cache.as_ref().map(word),
+            &env,
+            file.cache.map(|text| (text, &file_path)),
+            "full",
+        );
+        let cache_size_word = layered(
+            &mut settings,
+            "cache_size",
+            None,
+            &env,
+            file.cache_size.map(|text| (text, &file_path)),
+            "20GiB",
         );
         let home = camino::absolute_utf8(Utf8PathBuf::from(home))
             .map_err(|error| Failure::usage(format!("the setting `home` is no path: {error}")))?;
@@ -92,6 +124,10 @@ impl Config {
             home,
             progress,
             on_error: choice(&settings[2], &on_error_word)?,
+            cache: choice(&settings[3], &cache_word)?,
+            cache_size: cache_size_word.parse().map_err(|error| {
+                Failure::usage(format!("the setting `cache_size` (from {}): {error}", settings[4].origin))
+            })?,
             color: !env.contains_key("NO_COLOR") && std::io::stderr().is_terminal(),
             settings,
             variables: env
