@@ -5,12 +5,16 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
 
 use camino::Utf8Path;
+use imgbake_build::cache::LayerCache;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets, journal};
+use imgbake_types::Event;
 use imgbake_ui::{Display, JsonLines, Mode, Options, Paint};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::cli::{EventArgs, Global, OnError, Progress};
-use crate::config::Config;
+use crate::cli::{EventArgs, Global, Progress};
+use crate::config::{Config, Flags};
 use crate::failure::Failure;
 
 /// A running command.
@@ -25,21 +29,34 @@ pub struct App {
     jobs: Arc<Mutex<Vec<String>>>,
 }
 
-/// A command's listener of events.
+/// A command's listener of events: of one job or of many.
 pub struct Listener {
     task: JoinHandle<io::Result<()>>,
-    close: tokio::sync::oneshot::Sender<()>,
+    events: UnboundedSender<Event>,
+    orders: UnboundedSender<Order>,
+}
+
+/// What a listener is told beside events.
+enum Order {
+    /// Show nothing until `Resume`; all that moves goes from the terminal first.
+    Pause(oneshot::Sender<()>),
+    /// Show again.
+    Resume,
+    /// The command is over: what was told before is shown, and nothing later.
+    Close,
 }
 
 impl App {
     /// Reads the settings, and ends what killed runs left.
-    pub async fn start(global: &Global, on_error: Option<OnError>) -> Result<Self, Failure> {
-        let config = Config::load(global, on_error)?;
+    pub async fn start(global: &Global, flags: Flags) -> Result<Self, Failure> {
+        let config = Config::load(global, flags)?;
         let home = Home::new(config.home.clone());
         let swept = journal::sweep(&home, false)?;
         if home.registry().join("index.json").exists() {
             crate::rooms::registry(&home)?.sweep().await?;
         }
+        // Half layers of killed builds; a cache that cannot be opened is told when it is wanted.
+        let _ = LayerCache::sweep(&home);
         let app = Self {
             config,
             home,
@@ -100,16 +117,34 @@ impl App {
         args: &EventArgs,
         secrets: Secrets,
     ) -> Result<(Job, Listener), Failure> {
-        let id = imgbake_runtime::job::new_id(word);
-        let (events, receiver) = Events::channel(&id, secrets.clone());
-        let json = args.events.as_deref().map(open_events).transpose()?;
-        let job = Job::begin(&self.home, &id, self.cancel.clone(), events, secrets)?;
-        self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id);
-        let (close, closed) = tokio::sync::oneshot::channel();
-        let listener =
-            Listener { task: tokio::spawn(listen(receiver, closed, self.display(), json)), close };
-        self.catch_signals();
+        let listener = self.listen(args)?;
+        let job = self.job(&listener, word, self.cancel.clone(), secrets)?;
         Ok((job, listener))
+    }
+
+    /// Begins to show events, and to write them where the user wants them.
+    pub fn listen(&self, args: &EventArgs) -> Result<Listener, Failure> {
+        let json = args.events.as_deref().map(open_events).transpose()?;
+        let (events, receiver) = unbounded_channel();
+        let (orders, ordered) = unbounded_channel();
+        let task = tokio::spawn(listen(receiver, ordered, self.display(), json));
+        self.catch_signals();
+        Ok(Listener { task, events, orders })
+    }
+
+    /// Begins a job that a listener hears.
+    pub fn job(
+        &self,
+        listener: &Listener,
+        word: &str,
+        cancel: Cancel,
+        secrets: Secrets,
+    ) -> Result<Job, Failure> {
+        let id = imgbake_runtime::job::new_id(word);
+        let events = Events::to(listener.events.clone(), &id, secrets.clone());
+        let job = Job::begin(&self.home, &id, cancel, events, secrets)?;
+        self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id);
+        Ok(job)
     }
 
     fn display(&self) -> Display {
@@ -177,25 +212,38 @@ fn terminal_size() -> (Option<u16>, Option<u16>) {
         .map_or((None, None), |(width, height)| (Some(width), Some(height)))
 }
 
-/// Shows events until there are no more, or until the command is over: then those that were told
-/// before, and no later ones. A kept machine's console goes on telling.
+/// Shows events until the command is over: then those that were told before, and no later ones. A kept
+/// machine's console goes on telling.
 async fn listen(
-    mut receiver: tokio::sync::mpsc::UnboundedReceiver<imgbake_types::Event>,
-    mut closed: tokio::sync::oneshot::Receiver<()>,
+    mut receiver: UnboundedReceiver<Event>,
+    mut orders: UnboundedReceiver<Order>,
     mut display: Display,
     mut json: Option<JsonLines>,
 ) -> io::Result<()> {
     let mut written = Ok(());
     let mut open = true;
+    let mut shown = true;
     loop {
         let event = tokio::select! {
             biased;
-            _ = &mut closed, if open => {
-                open = false;
-                receiver.close();
+            order = orders.recv(), if open => {
+                match order {
+                    Some(Order::Pause(paused)) => {
+                        display.finish();
+                        shown = false;
+                        // Whoever asked may have gone.
+                        let _ = paused.send(());
+                    }
+                    Some(Order::Resume) => shown = true,
+                    Some(Order::Close) | None => {
+                        open = false;
+                        shown = true;
+                        receiver.close();
+                    }
+                }
                 continue;
             }
-            event = receiver.recv() => event,
+            event = receiver.recv(), if shown => event,
         };
         let Some(event) = event else { break };
         display.handle(&event);
@@ -225,15 +273,32 @@ pub async fn conclude<T>(
 }
 
 impl Listener {
+    /// Takes the display off the terminal until the answer is dropped: somebody else needs it.
+    pub async fn pause(&self) -> Paused {
+        let (sender, paused) = oneshot::channel();
+        // A listener that ended by itself says why at the end.
+        let _ = self.orders.send(Order::Pause(sender));
+        let _ = paused.await;
+        Paused(self.orders.clone())
+    }
+
     /// Waits until every event that was told so far is shown.
     pub async fn end(self) -> Result<(), Failure> {
-        // A listener that ended by itself says why below.
-        let _ = self.close.send(());
+        let _ = self.orders.send(Order::Close);
         match self.task.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Ok(Err(error)) => Err(Failure::internal(format!("cannot write events: {error}"))),
             Err(error) => Err(Failure::internal(format!("the display ended early: {error}"))),
         }
+    }
+}
+
+/// The terminal is somebody else's while this lives.
+pub struct Paused(UnboundedSender<Order>);
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        let _ = self.0.send(Order::Resume);
     }
 }

@@ -10,15 +10,18 @@ mod save;
 mod sealed;
 mod walk;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use imgbake_runtime::Job;
 use imgbake_types::Plan;
-use imgbake_types::record::{StageRecord, VersionView};
+use imgbake_types::record::{StageRecord, VerifyStatus, VersionView};
 use tokio::sync::Semaphore;
 
 use crate::cache::{CacheMode, LayerCache};
 use crate::rooms::Rooms;
-use crate::{BuildError, Machine};
+use crate::share::LayerShare;
+use crate::{BuildError, Machine, Registry};
 
 pub use boot::Booted;
 pub use captured::Captured;
@@ -46,12 +49,16 @@ pub struct Build<'a> {
 }
 
 /// The layers of earlier builds.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Layers {
     /// Where they are.
     pub cache: LayerCache,
     /// What of them is used.
     pub mode: CacheMode,
+    /// Where disks of layers are written to as well.
+    pub to: Option<Arc<dyn LayerShare>>,
+    /// Where disks of layers that are not here are taken from.
+    pub from: Option<Arc<dyn LayerShare>>,
 }
 
 /// Lets the user into a machine whose step failed.
@@ -100,6 +107,19 @@ impl std::fmt::Debug for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Failure").field("error", &self.error).finish_non_exhaustive()
     }
+}
+
+/// The version that a plan made already and that was proved as the plan says, if there is one: building
+/// it again would change nothing.
+pub async fn unchanged(
+    registry: &dyn Registry,
+    plan: &Plan,
+) -> Result<Option<VersionView>, BuildError> {
+    let proved = |version: &VersionView| {
+        version.verify.status == VerifyStatus::Passed || !plan.verify().0.enabled()
+    };
+    let versions = registry.versions(Some(&plan.image.name)).await?;
+    Ok(versions.into_iter().rev().find(|v| v.plan.digest == plan.digest && proved(v)))
 }
 
 /// Runs the whole flow up to the verified version.

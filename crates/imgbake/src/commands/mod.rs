@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod build;
+mod cache;
 mod clean;
 mod doctor;
 mod export;
@@ -18,17 +19,21 @@ mod validate;
 use std::process::ExitCode;
 
 use crate::app::App;
-use crate::cli::{Cli, Command};
+use crate::cli::{CacheMode, Cli, Command};
+use crate::config::Flags;
 use crate::failure::Failure;
 
 /// Runs a command and gives the program's exit code.
 pub async fn run(cli: Cli) -> ExitCode {
     let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let on_error = match &cli.command {
-        Command::Build(args) => args.on_error,
-        _ => None,
+    let flags = match &cli.command {
+        Command::Build(args) => Flags {
+            on_error: args.on_error,
+            cache: if args.no_cache { Some(CacheMode::Off) } else { args.cache },
+        },
+        _ => Flags::default(),
     };
-    let app = match App::start(&cli.global, on_error).await {
+    let app = match App::start(&cli.global, flags).await {
         Ok(app) => app,
         Err(failure) => return failure.report(color),
     };
@@ -43,8 +48,11 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Init { dir } => init::run(app, &dir),
         Command::Doctor { json } => doctor::run(app, json).await,
         Command::Validate { templates, variables } => validate::run(app, &templates, &variables),
-        Command::Plan { template, variables, json } => plan::run(app, &template, &variables, json),
+        Command::Plan { template, variables, json } => {
+            plan::run(app, &template, &variables, json).await
+        }
         Command::Build(args) => build::run(app, &args).await,
+        Command::Cache { command } => cache::run(app, &command),
         Command::Images { name, json } => images::run(app, name.as_deref(), json).await,
         Command::Show { reference, json } => show::run(app, &reference, json).await,
         Command::History { reference, json } => history::run(app, &reference, json).await,

@@ -1,0 +1,70 @@
+//! What happens with the machine of a step that failed: the user is asked, or let in.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use async_trait::async_trait;
+use imgbake_build::BuildError;
+use imgbake_build::stage::{Rescue, Rescued};
+use imgbake_runtime::{Cancel, Job, Tool};
+use tokio::sync::{Mutex, oneshot};
+
+use crate::app::Listener;
+
+/// Opens a session in the machine, on the user's terminal.
+pub(super) struct Session<'a> {
+    pub(super) job: &'a Job,
+    pub(super) listener: &'a Listener,
+    /// One session at a time.
+    pub(super) terminal: &'a Mutex<()>,
+}
+
+#[async_trait]
+impl Rescue for Session<'_> {
+    async fn enter(&self, step: &str, error: &BuildError, access: &str) -> Rescued {
+        if !std::io::stdin().is_terminal() {
+            self.job.events().warn("--on-error shell needs a terminal; the build is cleaned up");
+            return Rescued::GiveUp;
+        }
+        let _turn = self.terminal.lock().await;
+        let _paused = self.listener.pause().await;
+        let secrets = self.job.secrets();
+        say(&secrets.redact(&format!("`{step}` failed: {error}\nthis is the machine; leave it with `exit`\n")));
+        let shell = Tool::new("sh", "dash").command();
+        let session = match shell {
+            Ok(shell) => shell.arg("-c").arg(format!("exec {access}")).on_terminal(self.job).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = session {
+            say(&format!("no session: {error}\n"));
+        }
+        let question = format!("[r]etry `{step}` in this machine, or [c]lean up? ");
+        match ask(self.job.cancel(), &question).await {
+            Some(answer) if answer.starts_with(['r', 'R']) => Rescued::Retry,
+            _ => Rescued::GiveUp,
+        }
+    }
+}
+
+/// Asks on the terminal; `None` where there is none, or when the build is interrupted meanwhile.
+pub(super) async fn ask(cancel: &Cancel, question: &str) -> Option<String> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    say(question);
+    let (sender, answer) = oneshot::channel();
+    // A thread of its own: nothing waits for a read that an interrupt left behind.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        if std::io::stdin().lock().read_line(&mut line).is_ok() {
+            // The build may have been interrupted.
+            let _ = sender.send(line);
+        }
+    });
+    let line = cancel.run(answer).await.ok()?.ok()?;
+    Some(line.trim_start().to_owned())
+}
+
+fn say(text: &str) {
+    let mut terminal = std::io::stderr();
+    let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
+}
