@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use imgbake_build::cache::CacheError;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::RuntimeError;
 use imgbake_template::{Diagnostics, Place};
@@ -100,6 +101,15 @@ impl Failure {
         self.reports.extend(other.reports);
     }
 
+    /// Says whose errors they are.
+    #[must_use]
+    pub fn of(mut self, name: &str) -> Self {
+        for report in &mut self.reports {
+            report.message = format!("{name}: {}", report.message);
+        }
+        self
+    }
+
     /// The words of the first error, for the last event.
     pub fn summary(&self) -> String {
         self.reports.first().map(|report| report.message.clone()).unwrap_or_default()
@@ -151,6 +161,12 @@ impl From<BuildError> for Failure {
             report.causes = causes(&error, &report.message);
         }
         failure
+    }
+}
+
+impl From<CacheError> for Failure {
+    fn from(error: CacheError) -> Self {
+        BuildError::from(error).into()
     }
 }
 

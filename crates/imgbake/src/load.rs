@@ -1,48 +1,106 @@
-//! From a template's path to its plan.
+//! From templates' paths to plans.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::Sealer;
+use imgbake_build::{Pin, Rooms, Sealer};
 use imgbake_plan::{FsHasher, PlanError, Request};
-use imgbake_runtime::{Home, Secrets};
+use imgbake_runtime::{Home, Job};
 use imgbake_seal::GuestSealer;
 use imgbake_template::{CheckOptions, Resolved, Template, Variables};
-use imgbake_types::Plan;
+use imgbake_types::spec::{ImageSpec, QemuSpec};
+use imgbake_types::{Plan, Reference};
 
 use crate::cli::VariableArgs;
 use crate::config::Config;
 use crate::failure::Failure;
 
-/// A plan, and the values that its markers stand for.
-pub struct Loaded {
-    /// The plan.
-    pub plan: Plan,
-    /// The sensitive values.
-    pub secrets: Secrets,
+/// One build: a template with one combination of its matrix filled in.
+pub struct Unit {
+    template: Template,
+    resolved: Resolved,
 }
 
-/// Reads a template and its variables, and makes the plan.
-pub fn load(config: &Config, path: &Utf8Path, variables: &VariableArgs) -> Result<Loaded, Failure> {
-    let home = Home::new(config.home.clone());
-    home.ensure()?;
-    let template = read(path)?;
-    let resolved = resolve(config, &template, variables)?;
-    let plan = make(&template, &resolved, &home.secret_key()?)?;
-    let secrets = Secrets::default();
-    for (name, value) in &resolved.secrets {
-        secrets.add(name, value.expose());
+impl Unit {
+    /// The template's path as given.
+    pub fn path(&self) -> &Utf8Path {
+        self.template.path()
     }
-    Ok(Loaded { plan, secrets })
+
+    /// `[image]`
+    pub fn image(&self) -> &ImageSpec {
+        &self.resolved.spec.image
+    }
+
+    /// `[builder.qemu]`
+    pub fn machine(&self) -> &QemuSpec {
+        &self.resolved.spec.builder.qemu
+    }
+
+    /// The name of the image that it stands on, where its source is one of the registry.
+    pub fn stands_on(&self) -> Option<String> {
+        let reference: Reference = self.resolved.spec.source.image.as_deref()?.parse().ok()?;
+        Some(reference.name().to_owned())
+    }
+
+    /// The sensitive values that were given, by their variables' names.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.resolved.secrets.iter().map(|(name, value)| (name.as_str(), value.expose()))
+    }
 }
 
-/// Checks a template as far as can be without a home: nothing is made.
+/// Reads templates and their variables: one unit for each combination of each template's matrix.
+pub fn units(
+    config: &Config,
+    paths: &[Utf8PathBuf],
+    variables: &VariableArgs,
+) -> Result<Vec<Unit>, Failure> {
+    let templates = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    for flag in &variables.vars {
+        let name = flag.split('=').next().unwrap_or_default();
+        if templates.len() > 1 && !templates.iter().any(|template| template.declares(name)) {
+            return Err(Failure::usage(format!("no template declares the variable `{name}`")));
+        }
+    }
+    let mut units = Vec::new();
+    for template in templates {
+        let known = |flag: &&String| {
+            paths.len() == 1 || template.declares(flag.split('=').next().unwrap_or_default())
+        };
+        let vars: Vec<String> = variables.vars.iter().filter(known).cloned().collect();
+        let values = values(config, &VariableArgs { vars, ..variables.clone() })?;
+        let all =
+            template.resolve_all(&values).map_err(|found| Failure::diagnostics(&found))?;
+        for (_, resolved) in all {
+            units.push(Unit { template: template.clone(), resolved });
+        }
+    }
+    Ok(units)
+}
+
+/// Makes a unit's plan; its source is asked what it is right now.
+pub async fn plan(home: &Home, unit: &Unit, rooms: &Rooms, job: &Job) -> Result<Plan, Failure> {
+    let files = FsHasher::with_memo(&home.cache().join("digests.json"));
+    let key = home.secret_key()?;
+    let plan = make(unit, &files, &key, Some(""), true)?;
+    let Some((_, source)) = plan.source() else { return Ok(plan) };
+    let room = rooms.source(source)?;
+    match job.cancel().run(room.pin(job, source, plan.image.arch)).await?? {
+        Pin::Fixed => make(unit, &files, &key, None, true),
+        Pin::Now(text) => make(unit, &files, &key, Some(&text), true),
+        Pin::Unknown(why) => {
+            job.events().info(format!("no layer of this build is kept: {why}"));
+            make(unit, &files, &key, None, false)
+        }
+    }
+}
+
+/// Checks templates as far as can be without a home: nothing is made, and nobody is asked.
 pub fn validate(
     config: &Config,
     path: &Utf8Path,
     variables: &VariableArgs,
-) -> Result<Plan, Failure> {
-    let template = read(path)?;
-    let resolved = resolve(config, &template, variables)?;
-    make(&template, &resolved, &[0; 32])
+) -> Result<Vec<Plan>, Failure> {
+    let units = units(config, &[path.to_owned()], variables)?;
+    units.iter().map(|unit| make(unit, &FsHasher::default(), &[0; 32], None, true)).collect()
 }
 
 fn read(path: &Utf8Path) -> Result<Template, Failure> {
@@ -55,7 +113,7 @@ fn read(path: &Utf8Path) -> Result<Template, Failure> {
         .map_err(|found| Failure::diagnostics(&found))
 }
 
-fn resolve(config: &Config, template: &Template, args: &VariableArgs) -> Result<Resolved, Failure> {
+fn values(config: &Config, args: &VariableArgs) -> Result<Variables, Failure> {
     let mut variables = Variables::new();
     for file in &args.var_files {
         let text = std::fs::read_to_string(file).map_err(|error| {
@@ -67,23 +125,30 @@ fn resolve(config: &Config, template: &Template, args: &VariableArgs) -> Result<
     for flag in &args.vars {
         variables.add_flag(flag).map_err(|found| Failure::diagnostics(&found))?;
     }
-    template.resolve(&variables).map_err(|found| Failure::diagnostics(&found))
+    Ok(variables)
 }
 
-fn make(template: &Template, resolved: &Resolved, secret_key: &[u8]) -> Result<Plan, Failure> {
+fn make(
+    unit: &Unit,
+    files: &FsHasher,
+    secret_key: &[u8],
+    pin: Option<&str>,
+    source_known: bool,
+) -> Result<Plan, Failure> {
     let no_path = |error| Failure::usage(format!("the working folder has no usable path: {error}"));
-    let path = camino::absolute_utf8(template.path()).map_err(no_path)?;
+    let path = camino::absolute_utf8(unit.path()).map_err(no_path)?;
     let template_dir = path.parent().map_or_else(|| Utf8PathBuf::from("/"), Utf8Path::to_owned);
     let work_dir = camino::absolute_utf8(Utf8Path::new(".")).map_err(no_path)?;
     let request = Request {
-        template,
-        resolved,
+        template: &unit.template,
+        resolved: &unit.resolved,
         template_dir: &template_dir,
         work_dir: &work_dir,
-        files: &FsHasher,
+        files,
         secret_key,
         tool: crate::TOOL,
-        source_pin: None,
+        source_pin: pin,
+        source_known,
     };
     imgbake_plan::plan(&request).map_err(|error| match error {
         PlanError::Template(found) => Failure::diagnostics(&found),

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use imgbake_bless::Gate;
 use imgbake_bootstrap::Bootstrap;
+use camino::Utf8Path;
+use imgbake_build::share::LayerShare;
 use imgbake_build::{Registry, Rooms};
 use imgbake_qemu::QemuBuilder;
-use imgbake_registry::Layout;
+use imgbake_registry::{Layout, LayoutShare};
 use imgbake_runtime::Home;
 use imgbake_seal::GuestSealer;
 use imgbake_source::{RegistrySource, UrlSource};
@@ -32,6 +34,11 @@ pub fn rooms(home: &Home) -> Result<Rooms, Failure> {
         sealer: Box::new(GuestSealer::new()),
         registry,
     })
+}
+
+/// The registry that layers are shared through: an OCI image layout in a folder.
+pub fn share(path: &Utf8Path) -> Result<Arc<dyn LayerShare>, Failure> {
+    Ok(Arc::new(LayoutShare::open(path)?))
 }
 
 /// What a version must pass before a channel points at it.

@@ -1,42 +1,195 @@
-//! `imgbake plan`
+//! `imgbake plan`: the steps, their keys, and which of their results are there already.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::Sealer;
+use imgbake_build::cache::{Found, Layer, LayerCache};
+use imgbake_build::stage;
+use imgbake_runtime::{Home, Secrets};
 use imgbake_seal::GuestSealer;
-use imgbake_types::Plan;
-use imgbake_types::plan::{Source, StepKind};
-use imgbake_ui::{Align, Cell, Table, Tone};
+use imgbake_types::plan::{Source, Step, StepKind};
+use imgbake_types::{Plan, time};
+use imgbake_ui::{Align, Cell, Table, Tone, human_bytes};
+use serde::Serialize;
 
-use crate::app::App;
-use crate::cli::VariableArgs;
+use crate::app::{App, conclude};
+use crate::cli::{CacheMode, EventArgs, VariableArgs};
 use crate::failure::Failure;
-use crate::load;
+use crate::load::{self, Unit};
+use crate::rooms;
 
-/// Prints the steps and their keys.
-pub(super) fn run(
+/// A plan, and what of it is there.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    plan: Plan,
+    /// In the order of the plan's steps.
+    cache: Vec<Cached>,
+    /// The version that was made of this very plan.
+    version: Option<String>,
+}
+
+/// Whether a step's result is there.
+#[derive(Serialize)]
+struct Cached {
+    /// The step's name.
+    step: String,
+    cached: bool,
+    /// Seconds since it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<f64>,
+    disk_bytes: u64,
+    state_bytes: u64,
+    /// Why it is not there: the first input that differs from the last build.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+/// Prints the steps of every build of a template.
+pub(super) async fn run(
     app: &App,
     path: &Utf8Path,
     variables: &VariableArgs,
     json: bool,
 ) -> Result<(), Failure> {
-    let plan = load::load(&app.config, path, variables)?.plan;
-    if json {
-        return app.print_json(&plan);
+    let units = load::units(&app.config, &[path.to_owned()], variables)?;
+    let mut shown = Vec::new();
+    for unit in &units {
+        shown.push(look(app, unit).await?);
     }
+    if json {
+        return match shown.as_slice() {
+            [one] => app.print_json(one),
+            many => app.print_json(&many),
+        };
+    }
+    for (number, one) in shown.iter().enumerate() {
+        if number > 0 {
+            app.print("\n")?;
+        }
+        print(app, one)?;
+    }
+    Ok(())
+}
+
+/// Makes a unit's plan and looks its results up.
+async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
+    app.home.ensure()?;
+    let rooms = rooms::rooms(&app.home)?;
+    let secrets = Secrets::default();
+    for (name, value) in unit.secrets() {
+        secrets.add(name, value);
+    }
+    let (job, listener) = app.begin("plan", &EventArgs::default(), secrets)?;
+    let made = load::plan(&app.home, unit, &rooms, &job).await;
+    let plan = conclude(job, listener, made).await?;
+    let version = stage::unchanged(&*rooms.registry, &plan).await?;
+    let cache = match app.config.cache {
+        CacheMode::Off => None,
+        _ => LayerCache::open(&app.home, app.config.cache_size).ok(),
+    };
+    let before = last(&app.home, &plan);
+    let cache = plan
+        .layers()
+        .iter()
+        .map(|step| match cache.as_ref().map(|cache| cache.find(&step.key)) {
+            Some(Found::Layer(layer)) => there(step, &layer),
+            found => {
+                let damaged = match found {
+                    Some(Found::Damaged(why)) => Some(why),
+                    _ => None,
+                };
+                missing(step, damaged.unwrap_or_else(|| why(step, &plan, before.as_ref())))
+            }
+        })
+        .collect();
+    let version = version.map(|version| format!("{}:{}", version.name, version.version));
+    Ok(Shown { plan, cache, version })
+}
+
+fn there(step: &Step, layer: &Layer) -> Cached {
+    Cached {
+        step: step.name.clone(),
+        cached: true,
+        age: Some(layer.age()),
+        disk_bytes: layer.record().disk.bytes,
+        state_bytes: layer.state().map_or(0, |state| state.bytes),
+        why: None,
+    }
+}
+
+fn missing(step: &Step, why: String) -> Cached {
+    Cached {
+        step: step.name.clone(),
+        cached: false,
+        age: None,
+        disk_bytes: 0,
+        state_bytes: 0,
+        why: Some(why),
+    }
+}
+
+/// Why a step's result is not there.
+fn why(step: &Step, plan: &Plan, before: Option<&Plan>) -> String {
+    if !step.cache {
+        return "cache = false".to_owned();
+    }
+    let steps = plan.layers();
+    let at = steps.iter().position(|s| s.key == step.key).unwrap_or(0);
+    if steps[..at].iter().any(|step| !step.cache) {
+        return "a step before it is never cached".to_owned();
+    }
+    let Some(before) = before else { return "never built".to_owned() };
+    match before.layers().iter().find(|was| was.name == step.name) {
+        None => "it is new".to_owned(),
+        Some(was) if was.key == step.key => "its layer is gone, or was never saved".to_owned(),
+        Some(was) => imgbake_plan::difference(step, was)
+            .unwrap_or_else(|| "a step before it changed".to_owned()),
+    }
+}
+
+/// Where the plan of an image's last build is kept.
+fn last_path(home: &Home, plan: &Plan) -> Utf8PathBuf {
+    home.cache().join("plans").join(format!("{}.json", plan.image.name.replace('/', "%")))
+}
+
+fn last(home: &Home, plan: &Plan) -> Option<Plan> {
+    serde_json::from_slice(&std::fs::read(last_path(home, plan)).ok()?).ok()
+}
+
+/// Keeps a plan that is built, so that a later one can tell what differs. Nothing depends on it.
+pub(super) fn remember(home: &Home, plan: &Plan) {
+    let path = last_path(home, plan);
+    let write = || -> std::io::Result<()> {
+        let dir = path.parent().unwrap_or(&path);
+        std::fs::create_dir_all(dir)?;
+        let file = tempfile::NamedTempFile::new_in(dir)?;
+        serde_json::to_writer(&file, plan)?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    if let Err(error) = write() {
+        tracing::debug!(%error, "the plan is not remembered");
+    }
+}
+
+fn print(app: &App, shown: &Shown) -> Result<(), Failure> {
+    let plan = &shown.plan;
     let mut table = Table::new([
         ("#", Align::Right),
         ("step", Align::Left),
         ("name", Align::Left),
         ("key", Align::Left),
+        ("cached", Align::Left),
         ("what", Align::Left),
     ]);
     for (number, step) in plan.steps.iter().enumerate() {
-        let (word, what) = describe(&plan, &step.kind);
+        let (word, what) = describe(plan, &step.kind);
         table.row([
             Cell::from((number + 1).to_string()),
             Cell::toned(Tone::Strong, word),
             Cell::from(step.name.clone()),
             Cell::toned(Tone::Dim, step.key.short()),
+            cached(shown, number),
             Cell::from(what),
         ]);
     }
@@ -45,7 +198,23 @@ pub(super) fn run(
         plan.image.name,
         plan.template,
         table.render(app.paint())
-    ))
+    ))?;
+    match &shown.version {
+        Some(version) => app.print(&format!("\nnothing to do: {version} is of this very plan\n")),
+        None => Ok(()),
+    }
+}
+
+fn cached(shown: &Shown, number: usize) -> Cell {
+    match shown.cache.get(number) {
+        Some(Cached { cached: true, age, disk_bytes, state_bytes, .. }) => {
+            let age = time::rough(age.unwrap_or_default());
+            let bytes = human_bytes(disk_bytes + state_bytes);
+            Cell::toned(Tone::Good, format!("{age} old, {bytes}"))
+        }
+        Some(Cached { why: Some(why), .. }) => Cell::toned(Tone::Warn, format!("no: {why}")),
+        _ => Cell::from(""),
+    }
 }
 
 fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {

@@ -16,7 +16,14 @@ pub(super) fn run(
     let mut failed: Option<Failure> = None;
     for path in templates {
         match load::validate(&app.config, path, variables) {
-            Ok(plan) => app.print(&format!("{path}: valid, {} steps\n", plan.steps.len()))?,
+            Ok(plans) => {
+                let steps = plans.first().map_or(0, |plan| plan.steps.len());
+                let builds = match plans.len() {
+                    1 => String::new(),
+                    many => format!(", {many} builds"),
+                };
+                app.print(&format!("{path}: valid, {steps} steps{builds}\n"))?;
+            }
             Err(failure) => match &mut failed {
                 Some(all) => all.and(failure),
                 none => *none = Some(failure),

@@ -29,7 +29,8 @@ impl Graph {
             .iter()
             .map(|unit| {
                 let base = unit.stands_on();
-                names.iter().enumerate().filter(|(_, name)| base == Some(name)).map(|(at, _)| at).collect()
+                let same = |(_, name): &(usize, &&str)| base.as_deref() == Some(**name);
+                names.iter().enumerate().filter(same).map(|(at, _)| at).collect()
             })
             .collect();
         let graph = Self(needs);

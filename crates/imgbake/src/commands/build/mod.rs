@@ -135,7 +135,7 @@ impl Batch<'_> {
             job.events().tell(EventKind::BuildQueued {
                 template: unit.path().to_owned(),
                 image: unit.image().name.clone(),
-                after: unit.stands_on().filter(|_| !needs.is_empty()).map(str::to_owned).into_iter().collect(),
+                after: unit.stands_on().filter(|_| !needs.is_empty()).into_iter().collect(),
             });
         }
         let mut stood_on = End::Good;
