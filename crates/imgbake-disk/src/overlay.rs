@@ -5,8 +5,8 @@ use camino::Utf8Path;
 use crate::{
     DiskError, DiskFormat, Result,
     bytes::{put, to_u64, to_usize},
-    file::OutFile,
-    qcow2::{HeaderFields, MAX_L1_BYTES},
+    file::{HostFile, OutFile},
+    qcow2::{HeaderFields, MAGIC, MAX_L1_BYTES},
 };
 
 /// Writes an empty qcow2 (version 3) of `virtual_size` bytes at `path`, over `backing_path`, which
@@ -25,6 +25,28 @@ pub fn create_overlay(
     let out = OutFile::create(path)?;
     out.write(0, &image.head)?;
     out.set_len(image.len)?;
+    out.sync()
+}
+
+/// Names another backing file in an overlay's header: the same bytes, at another place. Whatever else
+/// stands in the header's extensions is dropped; QEMU writes its table of feature names again.
+pub fn rebase(path: &Utf8Path, backing_path: &Utf8Path, backing_format: DiskFormat) -> Result<()> {
+    let out = OutFile::open(path)?;
+    let mut fixed = [0; 104];
+    HostFile::open(path)?.read(0, &mut fixed, "reading the qcow2 header")?;
+    let field =
+        |at: usize| u32::from_be_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]]);
+    let (cluster_bits, header) = (field(20), to_usize(u64::from(field(100))));
+    if fixed[..4] != MAGIC || field(4) != 3 || !(9..=21).contains(&cluster_bits) || header < 104 {
+        return Err(DiskError::unsupported("an overlay that imgbake did not make").in_file(path));
+    }
+    let mut first = vec![0; 1 << cluster_bits];
+    if header >= first.len() {
+        return Err(DiskError::unsupported("a header of more than a cluster").in_file(path));
+    }
+    HostFile::open(path)?.read(0, &mut first[..header], "reading the qcow2 header")?;
+    write_backing(&mut first, header, backing_path, backing_format).map_err(|e| e.in_file(path))?;
+    out.write(0, &first)?;
     out.sync()
 }
 

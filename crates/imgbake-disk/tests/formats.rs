@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_disk::{
     DiskErrorKind, DiskFormat, DiskImage, DiskSource as _, ExportFormat, ExportOptions, export,
-    overlay::create_overlay,
+    overlay::{create_overlay, rebase},
 };
 
 struct Dir(tempfile::TempDir);
@@ -215,5 +215,13 @@ fn overlays_chain_and_grow() {
         assert!(read_all(&image, 4099) == disk, "2^{bits}");
         assert!(read_extents(&image) == disk, "2^{bits}");
         assert_eq!(DiskImage::open_flat(&two).unwrap_err().kind(), DiskErrorKind::Unsupported);
+
+        // The same chain, whose middle has moved.
+        let moved = dir.path("moved.qcow2");
+        std::fs::rename(&one, &moved).unwrap();
+        rebase(&two, &moved, DiskFormat::Qcow2).unwrap();
+        let said = qemu_img(&["check", "-f", "qcow2", two.as_str()]);
+        assert!(said.contains("No errors"), "2^{bits}: {said}");
+        assert!(read_all(&DiskImage::open(&two).unwrap(), 1 << 20) == disk, "2^{bits}");
     }
 }
