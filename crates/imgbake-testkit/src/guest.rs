@@ -33,7 +33,14 @@ pub fn tiny_template_for(home: &TestHome, arch: Arch, name: &str, rest: &str) ->
         "[image]\nname = \"{name}\"\narch = \"{arch}\"\n[source]\nurl = \"{disk}\"\nchecksum = \"none\"\n\
          allow_unverified = true\n[builder.qemu]\nmemory = \"256MiB\"\naccel = \"tcg\"\nboot_timeout = \"5m\"\n{rest}"
     );
-    home.write(&format!("{name}-{}.toml", Digest::sha256(&text).short()), &text)
+    // A name may hold a variable of a matrix.
+    let file: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    home.write(&format!("{file}-{}.toml", Digest::sha256(&text).short()), &text)
+}
+
+/// A shell step's table; `lines` may hold anything but three single quotes in a row.
+pub fn shell(name: &str, lines: &str) -> String {
+    format!("[[provision]]\nname = \"{name}\"\ntype = \"shell\"\ninline = ['''{lines}''']\n")
 }
 
 /// Makes the disk, unless this very recipe's is there. Processes that come at once wait for the first.

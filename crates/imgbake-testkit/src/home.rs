@@ -86,14 +86,20 @@ impl TestHome {
 
     /// The program with this home, in this folder, without the caller's own settings.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.tool(program().as_str());
+        command.args(args);
+        command
+    }
+
+    /// Another program, in the same surroundings.
+    pub(crate) fn tool(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("IMGBAKE_") {
                 command.env_remove(name);
             }
         }
         command
-            .args(args)
             .env("IMGBAKE_HOME", self.home())
             .env("NO_COLOR", "1")
             .current_dir(self.dir())
@@ -140,10 +146,11 @@ impl TestHome {
         panic!("the command neither came there nor ended");
     }
 
-    /// Processes that carry the mark of one of this home's jobs, and files that a job left: what must
-    /// be empty after the next command.
+    /// Processes that carry the mark of one of this home's jobs, files that a job left, half layers and
+    /// locks that are held: what must be empty after the next command.
     pub fn leftovers(&self) -> Vec<String> {
-        let mut left = Vec::new();
+        let mut left = self.half_layers();
+        left.extend(self.held_locks());
         let home = self.home();
         for dir in ["work", "journal", "registry/publishing"] {
             let entries = fs::read_dir(home.join(dir)).into_iter().flatten().flatten();

@@ -5,16 +5,26 @@
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 mod bootstrap;
+mod dice;
 mod guest;
 mod home;
+mod layers;
 mod plain;
+mod root;
+mod secret;
 mod small;
+mod told;
 mod turns;
 
 pub use bootstrap::{bootstrap_digest, repository};
-pub use guest::{tiny_template, tiny_template_for};
+pub use dice::Dice;
+pub use guest::{shell, tiny_template, tiny_template_for};
 pub use home::{Run, TestHome, program, run_tool};
 pub use imgbake_types::Arch;
+pub use layers::StoredLayer;
 pub use plain::{Identity, PlainGuest};
-pub use small::{can_mount, run_on_small_disk};
+pub use root::{Root, Volatile, differences};
+pub use secret::{assert_absent, secret_forms};
+pub use small::{can_mount, run_on_small_disk, run_with_mounts};
+pub use told::{Built, Told};
 pub use turns::{Turn, turn};

@@ -1,0 +1,112 @@
+//! A machine that goes on is as good as one that was booted: fresh randomness, the right time, the same
+//! image in the end.
+#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
+
+use imgbake_testkit::{Root, TestHome, Told, Volatile, differences, shell, tiny_template, turn};
+
+/// Prints what two machines must not share, and what each must have right. perl asks for the time
+/// (clock_gettime(2), number 228 on x86_64): busybox's `date` gives whole seconds.
+const LOOK: &str = r#"
+head -c 32 /dev/urandom | base64 | sed 's/^/random /'
+for n in 1 2 3; do
+    perl -e 'my $t = "\0" x 16; syscall 228, 0, $t; my ($s, $n) = unpack "qq", $t; printf "clock %d.%06d\n", $s, $n / 1000'
+done
+for dir in /proc/[0-9]*; do
+    if [ "$(cat $dir/comm 2>/dev/null)" = sshd ]; then echo "sshd $(tr '\0' ' ' < $dir/cmdline)"; fi
+done
+"#;
+
+#[test]
+fn restored_machines_differ() {
+    let home = TestHome::new();
+    let base = shell("base", "echo base > /etc/base");
+    let first = tiny_template(&home, "first", &format!("[verify]\nenabled = false\n{base}"));
+    let templates = ["left", "right"].map(|name| {
+        // Different text: else the second build would use the first one's layer.
+        let last = shell("last", &format!("echo {name} > /etc/name\n{LOOK}"));
+        tiny_template(&home, name, &format!("[verify]\nclones = 2\n{base}{last}"))
+    });
+    let _turn = turn();
+    home.build(&[first.as_str()]).exits(0);
+    let told =
+        home.build(&[templates[0].as_str(), templates[1].as_str(), "--parallel", "2"]).exits(0);
+    let told = ["left", "right"].map(|name| told.of_image(name));
+    for told in &told {
+        assert_eq!(told.layers("restored"), ["base"], "{:?}", told.reasons());
+        assert_eq!(told.ran(), ["last"]);
+        // A clock that had stood still since then would be seen.
+        let age = told.layer_events("restored")[0]["age"].as_f64().unwrap();
+        assert!(age > 2.0, "saved only {age} s ago");
+        the_clock_is_right(told);
+        // The listener, and one session: that of the build that saved the machine is gone.
+        let daemons = told.lines("last", "sshd ");
+        assert_eq!(daemons.len(), 2, "{daemons:?}");
+    }
+    let random = told.each_ref().map(|told| told.lines("last", "random ")[0].1);
+    assert!(random[0].len() >= 44, "{random:?}");
+    assert_ne!(random[0], random[1], "two machines print the same random numbers");
+    for name in ["left", "right"] {
+        let shown = home.run(&["show", name, "--json"]).json();
+        assert_eq!(shown["verify"]["status"], "passed", "{shown}");
+    }
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+}
+
+/// Right to a second, in the best of three looks: each takes its time to get here.
+fn the_clock_is_right(told: &Told) {
+    let off: Vec<f64> = told
+        .lines("last", "clock ")
+        .into_iter()
+        .map(|(host, guest)| guest.parse::<f64>().unwrap() - host)
+        .collect();
+    assert_eq!(off.len(), 3);
+    assert!(off.iter().any(|off| off.abs() <= 1.0), "the guest's clock is off by {off:?} s");
+}
+
+/// What two images of one template may differ in.
+const VOLATILE: [Volatile; 0] = [];
+
+#[test]
+fn warm_is_cold() {
+    let home = TestHome::new();
+    let steps = [
+        shell("users", "useradd -m -p '*' web && mkdir -p /srv/web && chown web: /srv/web"),
+        shell(
+            "files",
+            "seq 1 200000 > /srv/web/numbers; ln -s numbers /srv/web/link; chmod 640 /srv/web/numbers",
+        ),
+        shell("less", "rm /srv/web/link; truncate -s 1000 /srv/web/numbers"),
+        shell("restart", "reboot") + "reboot = \"expected\"\n",
+        shell("last", "touch /srv/web/last; cp -a /srv/web /srv/copy"),
+    ];
+    let template = |count: usize| {
+        tiny_template(
+            &home,
+            "tiny",
+            &format!("[verify]\nenabled = false\n{}", steps[..count].concat()),
+        )
+    };
+    let _turn = turn();
+    for count in 1..=steps.len() {
+        let warm = home.build(&[template(count).as_str()]).exits(0);
+        if count > 1 {
+            assert_eq!(warm.layers("restored").len(), 1, "{:?}", warm.reasons());
+            assert_eq!(warm.ran().len(), 1);
+        }
+    }
+    home.run(&["pull", "tiny", "-o", "warm.raw"]).exits(0);
+    let warm = home.run(&["show", "tiny", "--json"]).json();
+
+    let cold = home.build(&[template(steps.len()).as_str(), "--no-cache"]).exits(0);
+    assert_eq!(cold.ran().len(), 2 + steps.len());
+    assert!(cold.of("layer").is_empty(), "{:?}", cold.of("layer"));
+    home.run(&["pull", "tiny", "-o", "cold.raw"]).exits(0);
+    let cold = home.run(&["show", "tiny", "--json"]).json();
+    assert_eq!(warm["plan"]["digest"], cold["plan"]["digest"]);
+    assert_ne!(warm["version"], cold["version"]);
+
+    let roots = ["warm.raw", "cold.raw"].map(|disk| Root::open(&home.dir().join(disk)));
+    assert!(roots[0].read("/etc/passwd").windows(4).any(|word| word == b"web:"));
+    assert_eq!(differences(&roots[0], &roots[1], &VOLATILE), Vec::<String>::new());
+    assert_eq!(home.leftovers(), Vec::<String>::new());
+}
