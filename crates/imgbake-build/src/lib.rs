@@ -4,6 +4,7 @@
 //! [`stage::Booted`] → [`stage::Provisioned`] → [`stage::Sealed`] → [`stage::Captured`] →
 //! [`stage::Published`] → [`stage::Verified`].
 
+pub mod cache;
 pub mod capture;
 pub mod error;
 pub mod machine;
@@ -16,6 +17,7 @@ pub mod source;
 pub mod stage;
 pub mod verify;
 
+pub use cache::{CacheMode, LayerCache};
 pub use capture::Tap;
 pub use error::{BuildError, BuildErrorKind};
 pub use machine::{Builder, Machine, MachineRequest, SaveRequest, Saved, SavedMachine};
