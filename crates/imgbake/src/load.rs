@@ -80,10 +80,11 @@ fn make(template: &Template, resolved: &Resolved, secret_key: &[u8]) -> Result<P
         resolved,
         template_dir: &template_dir,
         work_dir: &work_dir,
-        files: &FsHasher,
+        files: &FsHasher::new(),
         secret_key,
         tool: crate::TOOL,
         source_pin: None,
+        source_known: true,
     };
     imgbake_plan::plan(&request).map_err(|error| match error {
         PlanError::Template(found) => Failure::diagnostics(&found),
