@@ -13,6 +13,7 @@ pub mod registry;
 pub mod rooms;
 pub mod seal;
 pub mod seed;
+pub mod share;
 pub mod source;
 pub mod stage;
 pub mod verify;
