@@ -29,8 +29,7 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
         template: args.template.clone(),
         image: loaded.plan.image.name.clone(),
         plan: loaded.plan.digest.clone(),
-        // Boot is a stage of its own, which no step of the plan names.
-        stages: loaded.plan.steps.len() + 1,
+        stages: loaded.plan.steps.len(),
     });
     for name in loaded.secrets.short() {
         job.events().warn(format!(
