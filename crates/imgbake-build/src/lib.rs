@@ -4,6 +4,7 @@
 //! [`stage::Booted`] → [`stage::Provisioned`] → [`stage::Sealed`] → [`stage::Captured`] →
 //! [`stage::Published`] → [`stage::Verified`].
 
+pub mod cache;
 pub mod capture;
 pub mod error;
 pub mod machine;
@@ -12,10 +13,12 @@ pub mod registry;
 pub mod rooms;
 pub mod seal;
 pub mod seed;
+pub mod share;
 pub mod source;
 pub mod stage;
 pub mod verify;
 
+pub use cache::{CacheMode, LayerCache};
 pub use capture::Tap;
 pub use error::{BuildError, BuildErrorKind};
 pub use machine::{Builder, Machine, MachineRequest, SaveRequest, Saved, SavedMachine};

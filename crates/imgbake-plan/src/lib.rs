@@ -1,15 +1,20 @@
 //! A template with its variables filled in becomes a plan with a key for each step.
 //!
 //! [`plan`] is pure but for what it asks of a [`FileHasher`]; [`FsHasher`] is the one that reads the
-//! host's files.
+//! host's files. [`difference`] tells why a step's key is not that of an earlier plan.
 
+mod difference;
 mod error;
+mod fixed;
 mod key;
 mod load;
+mod memo;
 mod paths;
 mod plan;
+mod provision;
 mod source;
 
+pub use difference::{difference, differences};
 pub use error::PlanError;
 pub use load::FsHasher;
 pub use plan::{FileHasher, Request, plan};

@@ -10,7 +10,18 @@ pub(crate) fn is_remote(location: &str) -> bool {
 /// A path against a folder, without `.` parts. A `..` stays: what it means is the file system's to
 /// say, where a link may lead elsewhere.
 pub(crate) fn absolute(folder: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {
-    folder.join(path).components().filter(|part| *part != Utf8Component::CurDir).collect()
+    shown(&folder.join(path))
+}
+
+/// A path without `.` parts.
+pub(crate) fn shown(path: &Utf8Path) -> Utf8PathBuf {
+    path.components().filter(|part| *part != Utf8Component::CurDir).collect()
+}
+
+/// The path in a `file:` URL or plain path.
+pub(crate) fn local(text: &str) -> &str {
+    let path = text.strip_prefix("file:").unwrap_or(text);
+    path.strip_prefix("//localhost").or_else(|| path.strip_prefix("//")).unwrap_or(path)
 }
 
 /// An http(s) URL as it is; `file:` and plain paths as an absolute path.
@@ -18,9 +29,7 @@ pub(crate) fn location(folder: &Utf8Path, text: &str) -> String {
     if is_remote(text) {
         return text.to_owned();
     }
-    let path = text.strip_prefix("file:").unwrap_or(text);
-    let path = path.strip_prefix("//localhost").or_else(|| path.strip_prefix("//")).unwrap_or(path);
-    absolute(folder, Utf8Path::new(path)).into_string()
+    absolute(folder, Utf8Path::new(local(text))).into_string()
 }
 
 #[cfg(test)]

@@ -1,18 +1,16 @@
 //! From a resolved template to a plan.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_template::{Diagnostic, Names, Resolved, Template};
+use camino::Utf8Path;
+use imgbake_template::{Diagnostic, Resolved, Template};
 use imgbake_types::plan::FileInput;
-use imgbake_types::spec::{Direction, FileSpec, ProvisionSpec, TestSpec};
 use imgbake_types::{Digest, Plan, Step, StepKind};
-use serde_json::{Value, json};
 
 use crate::PlanError;
-use crate::key::{Keys, names};
-use crate::paths::absolute;
+use crate::key::{Inputs, Keys, json_of, names};
+use crate::paths::shown;
 
 /// Tells what a plan must know of the host's files.
 pub trait FileHasher {
@@ -43,6 +41,9 @@ pub struct Request<'r> {
     /// What the source is known to be right now, where its name may come to mean something else: the
     /// digest behind `image = "base:prod"`, or that of a distribution's release file.
     pub source_pin: Option<&'r str>,
+    /// Whether the template and `source_pin` decide the source's disk. Where nobody can tell what the
+    /// source is now, they do not, and the source step's result is not used again.
+    pub source_known: bool,
 }
 
 /// Makes the plan, or tells of every file that is missing.
@@ -55,33 +56,32 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, PlanError> {
             secrets: &request.resolved.secrets,
             parent: None,
         },
-        machine_is_in: false,
         steps: Vec::new(),
-        secrets: Vec::new(),
         missing: Vec::new(),
     };
     planner.source()?;
+    planner.boot()?;
     planner.provisions()?;
-    planner.rest()?;
+    planner.seal()?;
+    planner.publish()?;
+    planner.verify()?;
     planner.finish()
 }
 
 pub(crate) struct Planner<'r> {
     pub(crate) request: &'r Request<'r>,
     keys: Keys<'r>,
-    machine_is_in: bool,
     steps: Vec<Step>,
-    secrets: Vec<String>,
     missing: Vec<Diagnostic>,
 }
 
 impl Planner<'_> {
-    fn finish(mut self) -> Result<Plan, PlanError> {
+    fn finish(self) -> Result<Plan, PlanError> {
         if !self.missing.is_empty() {
             return Err(self.request.template.diagnostics(self.missing).into());
         }
-        self.secrets.sort();
-        self.secrets.dedup();
+        let secrets: BTreeSet<&String> = self.steps.iter().flat_map(|step| &step.secrets).collect();
+        let secrets = secrets.into_iter().cloned().collect();
         let spec = &self.request.resolved.spec;
         Ok(Plan {
             template: self.request.template.path().to_owned(),
@@ -91,42 +91,46 @@ impl Planner<'_> {
             cache: spec.cache.clone(),
             steps: self.steps,
             digest: self.keys.parent.unwrap_or_else(|| Digest::sha256("")),
-            secrets: self.secrets,
+            secrets,
         })
     }
 
-    /// Adds a step whose result `settings` decide.
+    /// Adds a step whose result `inputs` decide; `cache`: whether they do so fully.
     pub(crate) fn push(
         &mut self,
-        name: String,
+        inputs: Inputs,
         kind: StepKind,
-        settings: &Value,
-        files: Vec<FileInput>,
+        cache: bool,
     ) -> Result<(), PlanError> {
-        // Names from the kind, not the settings: a header may be left out of the key, yet be needed.
-        self.secrets.extend(names(&json_of(&name, &kind)?));
-        let digests: Vec<Digest> = files.iter().map(|file| file.digest.clone()).collect();
-        let key = self.keys.next(&name, settings, &digests)?;
+        // Names from the kind, not the inputs: a header may be left out of the key, yet be needed.
+        let secrets = names(&json_of(&inputs.step, &kind)?).into_iter().collect();
+        let (key, named) = self.keys.next(&inputs)?;
         self.steps.push(Step {
-            name,
+            name: inputs.step,
             key,
             kind,
-            files,
-            inputs: BTreeMap::new(),
-            secrets: Vec::new(),
-            cache: true,
+            files: inputs.files,
+            inputs: named,
+            secrets,
+            cache,
         });
         Ok(())
     }
 
-    /// Reads a file that the value at `place` names.
-    pub(crate) fn file(&mut self, place: &str, path: &Utf8Path) -> Option<FileInput> {
+    /// Adds the bytes of a file that the value at `place` names; `written` is the path there.
+    pub(crate) fn file(
+        &mut self,
+        inputs: &mut Inputs,
+        place: &str,
+        written: &Utf8Path,
+        path: &Utf8Path,
+    ) {
         match self.request.files.digest(path) {
-            Ok(digest) => Some(FileInput { path: path.to_owned(), digest }),
-            Err(error) => {
-                self.unreadable(place, path, &error);
-                None
+            Ok(digest) => {
+                let file = FileInput { path: path.to_owned(), digest };
+                inputs.file(shown(written).as_str(), file);
             }
+            Err(error) => self.unreadable(place, path, &error),
         }
     }
 
@@ -141,119 +145,4 @@ impl Planner<'_> {
         };
         self.missing.push(found);
     }
-
-    fn provisions(&mut self) -> Result<(), PlanError> {
-        let mut names = Names::new();
-        for (index, spec) in self.request.resolved.spec.provision.iter().enumerate() {
-            let name = names.next(spec.kind(), spec.name());
-            let place = format!("provision[{index}]");
-            let (provision, files, mode) = self.inputs(spec, &name, &place);
-            let settings = json!({
-                "provision": json_of(&name, &what_decides(&provision))?,
-                "mode": mode,
-                "machine": self.machine(&name)?,
-            });
-            self.push(name, StepKind::Provision { provision }, &settings, files)?;
-        }
-        Ok(())
-    }
-
-    /// A step with its name and absolute paths, its files, and a host file's mode where that decides.
-    fn inputs(
-        &mut self,
-        spec: &ProvisionSpec,
-        name: &str,
-        place: &str,
-    ) -> (ProvisionSpec, Vec<FileInput>, Option<u32>) {
-        let mut files = Vec::new();
-        let mut mode = None;
-        let base = self.request.template_dir;
-        let provision = match spec.clone() {
-            ProvisionSpec::Shell(mut shell) => {
-                shell.name = Some(name.to_owned());
-                if let Some(script) = &mut shell.script {
-                    *script = absolute(base, script);
-                    files.extend(self.file(&format!("{place}.script"), script));
-                }
-                ProvisionSpec::Shell(shell)
-            }
-            ProvisionSpec::File(mut file) => {
-                file.name = Some(name.to_owned());
-                if file.direction == Direction::Download {
-                    file.destination = absolute(self.request.work_dir, &file.destination);
-                } else if let Some(source) = &mut file.source {
-                    *source = absolute(base, source);
-                    files.extend(self.file(&format!("{place}.source"), source));
-                    mode = self.request.files.mode(source).ok().filter(|_| file.mode.is_none());
-                }
-                ProvisionSpec::File(file)
-            }
-        };
-        (provision, files, mode)
-    }
-
-    /// The machine's settings, once: in the first step that runs in one. Timeouts decide no result.
-    fn machine(&mut self, step: &str) -> Result<Value, PlanError> {
-        if std::mem::replace(&mut self.machine_is_in, true) {
-            return Ok(Value::Null);
-        }
-        let spec = &self.request.resolved.spec;
-        let mut qemu = spec.builder.qemu.clone();
-        qemu.boot_timeout = None;
-        qemu.shutdown_timeout = None;
-        Ok(json!({ "qemu": json_of(step, &qemu)?, "ssh": json_of(step, &spec.ssh)? }))
-    }
-
-    fn rest(&mut self) -> Result<(), PlanError> {
-        let spec = &self.request.resolved.spec;
-        let seal = spec.seal.clone();
-        let settings = json!({
-            "seal": json_of("seal", &seal)?,
-            "machine": self.machine("seal")?,
-        });
-        self.push("seal".into(), StepKind::Seal { seal }, &settings, Vec::new())?;
-        self.push("capture".into(), StepKind::Capture, &json!("capture"), Vec::new())?;
-
-        let mut publish = spec.publish.clone();
-        let settings = json!({
-            "publish": json_of("publish", &publish)?,
-            "image": json_of("publish", &spec.image)?,
-        });
-        for output in &mut publish.output {
-            *output = absolute(self.request.work_dir, output);
-        }
-        self.push("publish".into(), StepKind::Publish { publish }, &settings, Vec::new())?;
-
-        let mut names = Names::new();
-        let tests = spec.test.iter().map(|test| TestSpec {
-            name: Some(names.next("test", test.name.as_deref())),
-            ..test.clone()
-        });
-        let kind = StepKind::Verify { verify: spec.verify.clone(), tests: tests.collect() };
-        let settings = json_of("verify", &kind)?;
-        self.push("verify".into(), kind, &settings, Vec::new())
-    }
-}
-
-/// A step's settings without its name and without where on the host its files stand: their bytes
-/// enter the key on their own.
-fn what_decides(provision: &ProvisionSpec) -> ProvisionSpec {
-    match provision.clone() {
-        ProvisionSpec::Shell(mut shell) => {
-            shell.name = None;
-            shell.script = shell.script.map(|_| Utf8PathBuf::new());
-            ProvisionSpec::Shell(shell)
-        }
-        ProvisionSpec::File(file) => {
-            let download = file.direction == Direction::Download;
-            let source =
-                if download { file.source } else { file.source.map(|_| Utf8PathBuf::new()) };
-            ProvisionSpec::File(FileSpec { name: None, source, ..file })
-        }
-    }
-}
-
-pub(crate) fn json_of(step: &str, value: &impl serde::Serialize) -> Result<Value, PlanError> {
-    serde_json::to_value(value)
-        .map_err(|error| PlanError::Key { step: step.into(), reason: error.to_string() })
 }

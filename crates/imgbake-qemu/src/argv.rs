@@ -68,6 +68,8 @@ pub struct Argv<'a> {
     pub qmp: &'a str,
     /// The socket of the serial console, in the same folder.
     pub console: &'a str,
+    /// Whether a saved machine goes on, rather than one that starts.
+    pub incoming: bool,
     /// Whether this QEMU has the device `pvpanic-pci`.
     pub pvpanic: bool,
     /// Whether this QEMU has the device `vmgenid`.
@@ -106,6 +108,29 @@ pub(crate) const fn virt_machine(engine: Engine) -> &'static str {
     }
 }
 
+/// A qcow2 overlay as `-blockdev` and `blockdev-add` take it, without what is below it.
+///
+/// No flush reaches the host while the machine runs: the overlay is thrown away, or read after a clean
+/// power-off or once it was frozen, when QEMU has written all of it; it need not survive a power cut.
+pub(crate) fn disk_node(node: &str, path: &Utf8Path) -> Value {
+    json!({"driver": "qcow2", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
+        "cache": {"direct": false, "no-flush": true}, "file": disk_file(node, path)})
+}
+
+fn disk_file(node: &str, path: &Utf8Path) -> Value {
+    json!({"driver": "file", "node-name": format!("{node}-file"), "filename": path, "discard": "unmap",
+        "cache": {"direct": false, "no-flush": true}})
+}
+
+/// What `-machine` takes.
+pub(crate) const fn machine_type(arch: Arch, engine: Engine) -> &'static str {
+    match arch {
+        // Without graphics SeaBIOS talks to the serial console.
+        Arch::X86_64 => "q35,graphics=off,vmport=off",
+        Arch::Aarch64 => virt_machine(engine),
+    }
+}
+
 impl Argv<'_> {
     /// The arguments, without the program.
     pub fn build(&self) -> Vec<String> {
@@ -120,11 +145,7 @@ impl Argv<'_> {
     }
 
     fn machine(&self, args: &mut Args) {
-        let mut machine = match self.arch {
-            // Without graphics SeaBIOS talks to the serial console.
-            Arch::X86_64 => "q35,graphics=off,vmport=off".to_owned(),
-            Arch::Aarch64 => virt_machine(self.engine).to_owned(),
-        };
+        let mut machine = machine_type(self.arch, self.engine).to_owned();
         if self.uefi.is_some() {
             machine.push_str(",pflash0=firmware,pflash1=variables");
         }
@@ -141,6 +162,9 @@ impl Argv<'_> {
         args.add("-rtc", "base=utc");
         // Stopped until somebody listens: no word of the console is missed.
         args.flag("-S");
+        if self.incoming {
+            args.add("-incoming", "defer");
+        }
     }
 
     fn firmware(&self, args: &mut Args) {
@@ -166,20 +190,10 @@ impl Argv<'_> {
 
     fn disks(&self, args: &mut Args) {
         let (base, format) = self.base;
-        let file = |path: &Utf8Path, node: &str| {
-            json!({"driver": "file", "node-name": node, "filename": path, "discard": "unmap",
-                "cache": {"direct": false, "no-flush": true}})
-        };
-        // No flush reaches the host while the machine runs: the overlay is thrown away or captured
-        // after a clean power-off, when QEMU has written all of it; it need not survive a power cut.
-        args.json(
-            "-blockdev",
-            &json!({"driver": "qcow2", "node-name": "root", "discard": "unmap", "detect-zeroes": "unmap",
-                "cache": {"direct": false, "no-flush": true},
-                "file": file(self.root, "root-file"),
-                "backing": {"driver": format.to_string(), "node-name": "base", "read-only": true,
-                    "file": {"driver": "file", "node-name": "base-file", "filename": base, "read-only": true}}}),
-        );
+        let mut root = disk_node("root", self.root);
+        root["backing"] = json!({"driver": format.to_string(), "node-name": "base", "read-only": true,
+            "file": {"driver": "file", "node-name": "base-file", "filename": base, "read-only": true}});
+        args.json("-blockdev", &root);
         args.block("root", SLOT_ROOT, Some("bootindex=1"));
         for (slot, (number, path)) in
             (SLOT_EXTRA..SLOT_SEED).zip(self.extra_disks.iter().enumerate())
@@ -189,7 +203,7 @@ impl Argv<'_> {
                 "-blockdev",
                 &json!({"driver": "raw", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
                     "cache": {"direct": false, "no-flush": true},
-                    "file": file(path, &format!("{node}-file"))}),
+                    "file": disk_file(&node, path)}),
             );
             args.block(&node, slot, None);
         }

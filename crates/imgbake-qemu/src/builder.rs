@@ -16,7 +16,7 @@ use imgbake_types::Arch;
 use imgbake_types::spec::{Boot, Firmware, QemuSpec};
 use tokio::sync::OnceCell;
 
-use crate::argv::{Argv, Engine, MOST_EXTRA_DISKS};
+use crate::argv::{Argv, Engine, MOST_EXTRA_DISKS, accel_option, cpu_model, machine_type};
 use crate::firmware::{self, UefiFiles};
 use crate::launch::{Files, launch};
 use crate::machine::{QemuMachine, RESETS_OF_FIRMWARE};
@@ -25,7 +25,23 @@ use crate::state::Allowed;
 use crate::{Verdict, accel, grub, kernel};
 
 /// Clusters of 4 KiB, a file system's block: what a guest discards leaves the overlay exactly.
-const CLUSTER_BITS: u32 = 12;
+pub(crate) const CLUSTER_BITS: u32 = 12;
+
+/// Arguments that give a machine disks or files that a layer would not hold.
+const MORE_STORAGE: [&str; 12] = [
+    "-drive",
+    "-blockdev",
+    "-hda",
+    "-hdb",
+    "-hdc",
+    "-hdd",
+    "-cdrom",
+    "-fda",
+    "-fdb",
+    "-fsdev",
+    "-virtfs",
+    "-mtdblock",
+];
 
 /// Makes QEMU machines.
 #[derive(Debug, Default)]
@@ -39,6 +55,8 @@ pub struct QemuBuilder {
 struct Parts {
     files: Files,
     root: Utf8PathBuf,
+    /// The root disk's size in bytes.
+    size: u64,
     format: DiskFormat,
     extra_disks: Vec<Utf8PathBuf>,
     kernel: Option<KernelFiles>,
@@ -94,6 +112,7 @@ impl QemuBuilder {
             seed: &parts.seed,
             qmp: &parts.files.name(Files::QMP),
             console: &parts.files.name(Files::CONSOLE),
+            incoming: request.saved.is_some(),
             pvpanic: qemu.pvpanic,
             vmgenid: qemu.vmgenid,
             extra: &spec.args,
@@ -135,6 +154,22 @@ impl Builder for QemuBuilder {
         accel::engine(job, arch, spec, qemu).await.map(drop)
     }
 
+    fn saves(&self, spec: &QemuSpec) -> Result<(), String> {
+        let more = spec.args.iter().find(|arg| {
+            let arg = arg.replacen("--", "-", 1);
+            MORE_STORAGE.iter().any(|known| arg == *known)
+        });
+        match more {
+            Some(arg) => {
+                Err(format!("a layer would not hold what `{arg}` in [builder.qemu] args gives"))
+            }
+            None if !spec.extra_disks.is_empty() => {
+                Err("a layer would not hold what is on the extra disks".to_owned())
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn signature(
         &self,
         job: &Job,
@@ -144,7 +179,18 @@ impl Builder for QemuBuilder {
     ) -> Result<String, BuildError> {
         let qemu = self.qemu(job, arch).await?;
         let engine = accel::engine(job, arch, spec, qemu).await?;
-        Ok(format!("qemu {}, {engine:?}, {firmware:?}", qemu.version))
+        let cpu = cpu_model(arch, engine, spec.cpu.as_deref());
+        let host = match engine {
+            Engine::Kvm => format!(" of {}", accel::host_cpu()),
+            Engine::Tcg => String::new(),
+        };
+        let machine = machine_type(arch, engine);
+        let firmware = match firmware {
+            Firmware::Bios => "bios".to_owned(),
+            Firmware::Uefi => format!("uefi {}", firmware::uefi(arch)?.code),
+        };
+        let accel = accel_option(engine);
+        Ok(format!("qemu {}, {machine}, {accel}, {cpu}{host}, {firmware}", qemu.version))
     }
 
     async fn boot(
@@ -161,7 +207,8 @@ impl Builder for QemuBuilder {
             BuildError::failed("making the machine's files stopped").because(error)
         })??;
         let command = Self::command(&request, &parts, engine, qemu)?;
-        let launched = launch(job, &parts.files, command).await?;
+        let state = request.saved.as_ref().map(|saved| saved.state.as_path());
+        let launched = launch(job, &parts.files, command, state).await?;
         let port = launched.port;
         // UEFI may restart once by itself, to settle its variables, before it starts the system.
         let by_firmware = request.firmware == Firmware::Uefi && parts.kernel.is_none();
@@ -171,6 +218,8 @@ impl Builder for QemuBuilder {
             files: parts.files,
             seed: request.seed,
             disk: parts.root,
+            size: parts.size,
+            overlays: 0,
             launched,
             allowed: Allowed {
                 resets: if by_firmware { RESETS_OF_FIRMWARE } else { 0 },
@@ -206,7 +255,7 @@ fn make_parts(job: &Job, request: &MachineRequest) -> Result<Parts, BuildError> 
         Firmware::Uefi => Some(own_variables(&files, firmware::uefi(request.arch)?)?),
     };
     let kernel = direct_kernel(job, request, &files);
-    Ok(Parts { files, root, format, extra_disks, kernel, uefi, seed })
+    Ok(Parts { files, root, size, format, extra_disks, kernel, uefi, seed })
 }
 
 fn make_seed(files: &Files, keys: &Seed) -> Result<Utf8PathBuf, BuildError> {
@@ -232,9 +281,11 @@ fn direct_kernel(job: &Job, request: &MachineRequest, files: &Files) -> Option<K
     if request.boot == Boot::Firmware {
         return None;
     }
-    let found = match &request.disk.kernel {
+    // A saved machine's kernel is part of it.
+    let disk = request.saved.as_ref().map_or(&request.disk, |saved| &saved.booted_from);
+    let found = match &disk.kernel {
         Some(kernel) => Ok(kernel.clone()),
-        None => kernel::take_out(&request.disk.path, &files.path("")),
+        None => kernel::take_out(&disk.path, &files.path("")),
     };
     match found {
         Ok(mut kernel) => {
@@ -258,7 +309,7 @@ fn write_private(path: &Utf8PathBuf, text: &str) -> Result<(), BuildError> {
     Ok(written.map_err(io_at("write", path))?)
 }
 
-fn disk_error(error: DiskError, path: &Utf8PathBuf) -> BuildError {
+pub(crate) fn disk_error(error: DiskError, path: &Utf8PathBuf) -> BuildError {
     match error.kind() {
         DiskErrorKind::Full => space::full(path, None).into(),
         _ => BuildError::failed(error.to_string()).because(error),

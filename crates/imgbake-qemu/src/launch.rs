@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::console::Console;
 use crate::qmp::{Qmp, QmpError, QmpEvent};
+use crate::saved;
 use crate::state::{Exit, Fault, State};
 
 /// How long QEMU may take to listen and to answer; it needs a tenth of a second.
@@ -63,6 +64,8 @@ pub(crate) struct Launched {
     pub(crate) qmp: Qmp,
     pub(crate) console: Console,
     pub(crate) state: watch::Receiver<State>,
+    /// Changes the state where we are the reason.
+    pub(crate) hold: watch::Sender<State>,
     /// Sent to, it kills QEMU; dropped, it does so as well, unless the leash was let go.
     pub(crate) kill: mpsc::Sender<()>,
     pub(crate) leash: Leash,
@@ -75,6 +78,7 @@ pub(crate) async fn launch(
     job: &Job,
     files: &Files,
     command: Command,
+    saved: Option<&Utf8Path>,
 ) -> Result<Launched, BuildError> {
     let log = files.path(".qemu.log");
     // QEMU may outlive imgbake, so its words go into a file and not a pipe.
@@ -104,12 +108,17 @@ pub(crate) async fn launch(
     );
     let reading = console.clone().read(stream, job.clone(), files.name(""), panic_sender);
     let (state_sender, state) = watch::channel(State::default());
+    let hold = state_sender.clone();
     let (kill, kills) = mpsc::channel(1);
     let leash = running.leash();
     let watcher = Watcher { job: job.clone(), machine: files.name(""), state: state_sender, log };
     tokio::spawn(watcher.watch(running, events, panics, kills, tokio::spawn(reading)));
-    answered(qmp.execute("cont", json!({}))).await?;
-    Ok(Launched { qmp, console, state, kill, leash, port })
+    let launched = Launched { qmp, console, state, hold, kill, leash, port };
+    if let Some(saved) = saved {
+        saved::load(job, &launched, saved).await?;
+    }
+    answered(launched.qmp.execute("cont", json!({}))).await?;
+    Ok(launched)
 }
 
 /// An open folder: a short path to it, however deep it is. The address of a unix socket has 108 bytes.
@@ -168,7 +177,9 @@ fn words(job: &Job, log: &Utf8Path) -> String {
     job.secrets().redact(&tail.text())
 }
 
-async fn answered<T>(work: impl Future<Output = Result<T, QmpError>>) -> Result<T, BuildError> {
+pub(crate) async fn answered<T>(
+    work: impl Future<Output = Result<T, QmpError>>,
+) -> Result<T, BuildError> {
     match tokio::time::timeout(START_LIMIT, work).await {
         Ok(result) => {
             result.map_err(|error| BuildError::new(BuildErrorKind::Machine, error.to_string()))

@@ -15,6 +15,7 @@ mod launch;
 mod machine;
 mod probe;
 pub mod qmp;
+mod saved;
 pub mod state;
 
 pub use accel::Verdict;

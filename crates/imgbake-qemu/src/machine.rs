@@ -14,6 +14,7 @@ use imgbake_runtime::{Job, space};
 use serde_json::json;
 
 use crate::launch::{Files, Launched, wait_for};
+use crate::saved;
 use crate::state::{Allowed, Fault, State};
 
 /// Lines of the console in an error.
@@ -34,6 +35,10 @@ pub(crate) struct QemuMachine {
     pub(crate) files: Files,
     pub(crate) seed: Seed,
     pub(crate) disk: Utf8PathBuf,
+    /// The disk's size in bytes.
+    pub(crate) size: u64,
+    /// Overlays that were put on the first one.
+    pub(crate) overlays: u32,
     pub(crate) launched: Launched,
     pub(crate) allowed: Allowed,
 }
@@ -149,8 +154,8 @@ impl Machine for QemuMachine {
         self.until(limit, "its power-off", State::is_off).await
     }
 
-    async fn save(&mut self, _: &SaveRequest) -> Result<Saved, BuildError> {
-        Err(BuildError::failed("this machine cannot be saved"))
+    async fn save(&mut self, request: &SaveRequest) -> Result<Saved, BuildError> {
+        saved::save(self, request).await
     }
 
     fn console(&self) -> String {

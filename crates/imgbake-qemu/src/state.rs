@@ -17,6 +17,10 @@ pub struct State {
     pub fault: Option<Fault>,
     /// How QEMU ended, once it did.
     pub exit: Option<Exit>,
+    /// Whether the machine stands still because we want it to.
+    pub held: bool,
+    /// What the last migration to or from a file has come to, in QEMU's word: `completed`.
+    pub migration: Option<String>,
 }
 
 /// Something that no machine is meant to do.
@@ -84,7 +88,9 @@ impl State {
                 reason: text("reason"),
                 full: event.data["nospace"] == Value::Bool(true),
             }),
-            "STOP" if self.off.is_none() => self.fail(Fault::Stopped),
+            "STOP" if self.off.is_none() && !self.held => self.fail(Fault::Stopped),
+            "RESUME" => self.held = false,
+            "MIGRATION" => self.migration = Some(text("status")),
             _ => {}
         }
     }
@@ -101,6 +107,11 @@ impl State {
         }
         // That it went off is asked for, or an error of its own.
         (self.resets > before.resets).then(|| "it restarted".to_owned())
+    }
+
+    /// Whether a migration has ended, well or not.
+    pub fn has_migrated(&self) -> bool {
+        matches!(self.migration.as_deref(), Some("completed" | "failed" | "cancelled"))
     }
 
     /// Whether the machine went off as it should, its disk written.
@@ -201,6 +212,11 @@ mod tests {
             ),
             (vec![event("BLOCK_IO_ERROR", json!({"action": "ignore"}))], asked, None),
             (vec![event("STOP", json!({}))], asked, Some("QEMU stopped it")),
+            (
+                vec![event("RESUME", json!({})), event("STOP", json!({}))],
+                asked,
+                Some("QEMU stopped it"),
+            ),
         ] {
             let mut state = State::default();
             for event in &events {
@@ -208,6 +224,24 @@ mod tests {
             }
             assert_eq!(state.unasked(allowed).as_deref(), expected, "{events:?}");
         }
+    }
+
+    #[test]
+    fn a_stop_of_ours_is_no_fault_until_it_ends() {
+        let mut state = State { held: true, ..State::default() };
+        state.apply(&event("STOP", json!({})));
+        state.apply(&event("MIGRATION", json!({"status": "active"})));
+        assert!(!state.has_migrated());
+        state.apply(&event("MIGRATION", json!({"status": "completed"})));
+        assert!(state.has_migrated());
+        state.apply(&event("RESUME", json!({})));
+        assert_eq!(state.unasked(asked()), None);
+        state.apply(&event("STOP", json!({})));
+        assert_eq!(state.unasked(asked()).as_deref(), Some("QEMU stopped it"));
+    }
+
+    fn asked() -> Allowed {
+        Allowed::default()
     }
 
     #[test]

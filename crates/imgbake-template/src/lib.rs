@@ -1,14 +1,16 @@
 //! Template text to spanned, checked values: the parser, variables, strings, and every error at once.
 //!
 //! [`parse`] reads a template; [`Template::resolve`] fills in its [`Variables`] and gives the
-//! [`TemplateSpec`](imgbake_types::spec::TemplateSpec) that `imgbake-plan` makes a plan of. Nothing
-//! here reads a file or the environment: callers pass text in.
+//! [`TemplateSpec`](imgbake_types::spec::TemplateSpec) that `imgbake-plan` makes a plan of, and
+//! [`Template::resolve_all`] one for each build of its matrix. Nothing here reads a file or the
+//! environment: callers pass text in.
 
 mod check;
 mod convert;
 mod diagnostic;
 mod editor;
 mod expression;
+mod matrix;
 mod messages;
 mod names;
 mod reference;
@@ -26,6 +28,7 @@ mod variables;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Place, Related};
 pub use editor::json_schema;
+pub use matrix::Combination;
 pub use names::{Names, checksum};
 pub use reference::reference_markdown;
 pub use resolve::{Resolved, SecretValue};

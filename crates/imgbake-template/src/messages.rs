@@ -136,7 +136,7 @@ fn mend(node: &Node, shape: &Shape, path: &str) -> Option<String> {
             Some(format!("in quotes: `{key} = \"{flag}\"`"))
         }
         (Value::Table(_), Shape::List(item))
-            if matches!(**item, Shape::Table(_) | Shape::Tagged { .. }) =>
+            if matches!(**item, Shape::Map(_) | Shape::Table(_) | Shape::Tagged { .. }) =>
         {
             Some(format!("with two brackets, since there may be many: `[[{path}]]`"))
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use imgbake_types::plan::Checksum;
 
 /// Names that a plan's own steps have.
-pub(crate) const RESERVED: [&str; 5] = ["source", "seal", "capture", "publish", "verify"];
+pub(crate) const RESERVED: [&str; 6] = ["source", "boot", "seal", "capture", "publish", "verify"];
 
 /// Gives out names in order: the author's own, else `KIND-N` where N counts all of that kind.
 #[derive(Debug, Default)]

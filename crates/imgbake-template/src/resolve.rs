@@ -42,21 +42,31 @@ pub struct Resolved {
 
 impl Template {
     /// Fills in the variables, renders every string and checks the outcome as strictly as the text
-    /// was checked.
+    /// was checked. Its matrix plays no part; see [`resolve_all`](Self::resolve_all).
     pub fn resolve(&self, variables: &Variables) -> Result<Resolved, Diagnostics> {
-        let values = variables.settle(&self.declared).map_err(|found| self.diagnostics(found))?;
+        variables
+            .settle(&self.declared)
+            .and_then(|values| self.fill(&values))
+            .map_err(|found| self.diagnostics(found))
+    }
+
+    /// The same with every variable's value.
+    pub(crate) fn fill(
+        &self,
+        values: &BTreeMap<String, serde_json::Value>,
+    ) -> Result<Resolved, Vec<Diagnostic>> {
         let mut root = self.root.clone();
         let mut found = Vec::new();
-        strings::render(&self.source, &mut root, &self.declared, &values, &mut found);
+        strings::render(&self.source, &mut root, &self.declared, values, &mut found);
         if found.is_empty() {
             check(&mut root, &ROOT, &mut found);
             self.rules(&root, &mut found);
             rules::sensitive_places(&root, &mut found);
         }
         if !found.is_empty() {
-            return Err(self.diagnostics(found));
+            return Err(found);
         }
-        let spec = self.read(&root)?;
+        let spec = read(&root)?;
         let secrets = self
             .declared
             .values()
@@ -68,13 +78,13 @@ impl Template {
             .collect();
         Ok(Resolved { spec, secrets })
     }
+}
 
-    fn read(&self, root: &Node) -> Result<TemplateSpec, Diagnostics> {
-        serde_json::from_value(root.json()).map_err(|error| {
-            let message = format!("the checked template cannot be read: {error}");
-            let item = Diagnostic::new("internal", 0..0, message)
-                .help("this is a fault of imgbake: please report it with the template");
-            self.diagnostics(vec![item])
-        })
-    }
+fn read(root: &Node) -> Result<TemplateSpec, Vec<Diagnostic>> {
+    serde_json::from_value(root.json()).map_err(|error| {
+        let message = format!("the checked template cannot be read: {error}");
+        let item = Diagnostic::new("internal", 0..0, message)
+            .help("this is a fault of imgbake: please report it with the template");
+        vec![item]
+    })
 }

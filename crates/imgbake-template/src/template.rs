@@ -6,6 +6,7 @@ use std::ops::Range;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::check::check;
+use crate::matrix::Combination;
 use crate::rules::{self, Scope};
 use crate::shape::ROOT;
 use crate::tree::{self, Node};
@@ -26,6 +27,8 @@ pub struct Template {
     pub(crate) source: String,
     pub(crate) root: Node,
     pub(crate) declared: BTreeMap<String, Variable>,
+    /// The combinations of `[[matrix]]`; none without one.
+    pub(crate) matrix: Vec<Combination>,
     pub(crate) seal_operations: Vec<String>,
 }
 
@@ -40,7 +43,7 @@ pub fn parse_with(
     text: &str,
     options: &CheckOptions<'_>,
 ) -> Result<Template, Diagnostics> {
-    let (mut root, syntax) = tree::parse(text, &["variables"]);
+    let (mut root, syntax) = tree::parse(text, &["variables", "matrix"]);
     let mut found = Vec::new();
     check(&mut root, &ROOT, &mut found);
     if !syntax.is_empty() {
@@ -48,6 +51,7 @@ pub fn parse_with(
         return Err(Diagnostics::new(path, text, items));
     }
     let declared = rules::declare(&root, &mut found);
+    let matrix = rules::combinations(&root, &declared, &mut found);
     strings::check(text, &root, &declared, &mut found);
     let seal_operations = options.seal_operations.iter().map(|name| (*name).to_owned()).collect();
     let template = Template {
@@ -55,6 +59,7 @@ pub fn parse_with(
         source: text.to_owned(),
         root,
         declared,
+        matrix,
         seal_operations,
     };
     template.rules(&template.root, &mut found);

@@ -101,11 +101,13 @@ fn wrong_type(variable: &Variable, given: Given<'_>) -> Misfit {
     Misfit { code: "variable-type", message, help: Some(help.into()) }
 }
 
+/// Whether two values are one: 1 and 1.0 are.
+pub(crate) fn same(one: &Value, other: &Value) -> bool {
+    one == other || (one.is_number() && one.as_f64() == other.as_f64())
+}
+
 fn allowed(variable: &Variable, value: &Value) -> Result<(), Misfit> {
     let Some(allowed) = &variable.allowed else { return Ok(()) };
-    let same = |one: &Value, other: &Value| {
-        one == other || (one.is_number() && one.as_f64() == other.as_f64())
-    };
     let stranger = items(value).iter().find(|item| !allowed.iter().any(|one| same(one, item)));
     let Some(stranger) = stranger else { return Ok(()) };
     let message = if variable.sensitive {

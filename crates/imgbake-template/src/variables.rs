@@ -1,11 +1,12 @@
 //! The values that the caller gives to variables, in layers: var files, the environment, flags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8Path;
 use imgbake_types::spec::VariableType;
 use serde_json::Value;
 
+use crate::matrix::Combination;
 use crate::render::position;
 use crate::suggest;
 use crate::tree;
@@ -17,12 +18,14 @@ use crate::{Diagnostic, Diagnostics, Place};
 const PREFIX: &str = "IMGBAKE_VAR_";
 
 /// Values for a template's variables. A flag beats the environment, which beats a var file, which
-/// beats the template's default; of two in one layer, the later one holds.
+/// beats the template's matrix, which beats its default; of two in one layer, the later one holds.
 #[derive(Default, Clone)]
 pub struct Variables {
     files: Vec<FromFile>,
     environment: BTreeMap<String, String>,
     flags: Vec<(String, String)>,
+    matrix: Combination,
+    elsewhere: BTreeSet<String>,
 }
 
 #[derive(Clone)]
@@ -39,7 +42,8 @@ impl std::fmt::Debug for Variables {
             .field("files", &self.files.iter().map(|one| &one.name).collect::<Vec<_>>())
             .field("environment", &self.environment.keys())
             .field("flags", &self.flags.iter().map(|(name, _)| name).collect::<Vec<_>>())
-            .finish()
+            .field("matrix", &self.matrix.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,6 +87,18 @@ impl Variables {
         Ok(())
     }
 
+    /// Allows names that a template does not declare, since another template of the same call does:
+    /// there, a value of such a name is left out.
+    pub fn allow(&mut self, names: impl IntoIterator<Item = String>) {
+        self.elsewhere.extend(names);
+    }
+
+    /// The same values above those of one of the matrix's combinations.
+    #[must_use]
+    pub fn for_combination(&self, combination: &Combination) -> Self {
+        Self { matrix: combination.clone(), ..self.clone() }
+    }
+
     /// The value of every declared variable, or every mistake.
     pub(crate) fn settle(
         &self,
@@ -105,7 +121,7 @@ impl Variables {
         let flags = self.flags.iter().map(|(name, _)| (name, format!("--var {name}")));
         files
             .chain(flags)
-            .filter(|(name, _)| !declared.contains_key(*name))
+            .filter(|(name, _)| !declared.contains_key(*name) && !self.elsewhere.contains(*name))
             .map(|(name, origin)| {
                 let message = format!("the template declares no variable `{name}`");
                 Diagnostic::at("unknown-variable", Place::Elsewhere(origin), message)
@@ -124,6 +140,8 @@ impl Variables {
             (Given::Text(text), format!("{PREFIX}{name}"))
         } else if let Some(FromFile { value, origin, .. }) = file {
             (Given::Typed(value), origin.clone())
+        } else if let Some(value) = self.matrix.get(name) {
+            (Given::Typed(value), "[[matrix]]".to_owned())
         } else {
             return variable.default.clone().ok_or_else(|| Box::new(missing(variable)));
         };

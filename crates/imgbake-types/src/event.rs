@@ -105,6 +105,17 @@ pub enum Stream {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventKind {
+    /// A build is to come. Of several builds each is announced before the first begins, under the
+    /// job that its later events have too.
+    BuildQueued {
+        /// The template's path.
+        #[schemars(with = "String")]
+        template: Utf8PathBuf,
+        /// The image's name.
+        image: String,
+        /// Images of other builds that it stands on: it begins when they are there.
+        after: Vec<String>,
+    },
     /// A build begins.
     BuildStarted {
         /// The template's path.
@@ -235,11 +246,12 @@ pub enum EventKind {
         #[schemars(with = "String")]
         digest: Digest,
     },
-    /// A build ended.
+    /// A build ended, or was not begun at all.
     BuildFinished {
-        /// How.
+        /// How. Cached: there was nothing to do, `reference` is of this very plan. Skipped: it was
+        /// not begun, `error` says why.
         outcome: Outcome,
-        /// The version, if one was published.
+        /// The version, if one was published or was there already.
         #[schemars(with = "Option<String>")]
         reference: Option<Reference>,
         /// Its digest.

@@ -59,7 +59,8 @@ pub(crate) fn lines(
         }
         EventKind::Waiting { what } => vec![format!("waiting for {}", clean(what))],
         EventKind::BuildFinished { .. } => return finished(board, event, paint),
-        EventKind::StageProgress { .. }
+        EventKind::BuildQueued { .. }
+        | EventKind::StageProgress { .. }
         | EventKind::StageStatus { .. }
         | EventKind::SealOperation { .. }
         | EventKind::Layer { .. } => Vec::new(),

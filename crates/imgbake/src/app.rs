@@ -55,8 +55,12 @@ impl App {
         if home.registry().join("index.json").exists() {
             crate::rooms::registry(&home)?.sweep().await?;
         }
-        // Half layers of killed builds; a cache that cannot be opened is told when it is wanted.
-        let _ = LayerCache::sweep(&home);
+        if home.cache().join("layers").exists()
+            && let Ok(cache) = LayerCache::open(&home, config.cache_size)
+        {
+            // A cache that cannot be used is told of when it is wanted.
+            let _ = cache.sweep();
+        }
         let app = Self {
             config,
             home,

@@ -126,7 +126,10 @@ impl Config {
             on_error: choice(&settings[2], &on_error_word)?,
             cache: choice(&settings[3], &cache_word)?,
             cache_size: cache_size_word.parse().map_err(|error| {
-                Failure::usage(format!("the setting `cache_size` (from {}): {error}", settings[4].origin))
+                Failure::usage(format!(
+                    "the setting `cache_size` (from {}): {error}",
+                    settings[4].origin
+                ))
             })?,
             color: !env.contains_key("NO_COLOR") && std::io::stderr().is_terminal(),
             settings,

@@ -67,8 +67,7 @@ pub fn units(
         };
         let vars: Vec<String> = variables.vars.iter().filter(known).cloned().collect();
         let values = values(config, &VariableArgs { vars, ..variables.clone() })?;
-        let all =
-            template.resolve_all(&values).map_err(|found| Failure::diagnostics(&found))?;
+        let all = template.resolve_all(&values).map_err(|found| Failure::diagnostics(&found))?;
         for (_, resolved) in all {
             units.push(Unit { template: template.clone(), resolved });
         }

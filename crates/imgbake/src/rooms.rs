@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use camino::Utf8Path;
 use imgbake_bless::Gate;
 use imgbake_bootstrap::Bootstrap;
-use camino::Utf8Path;
 use imgbake_build::share::LayerShare;
 use imgbake_build::{Registry, Rooms};
 use imgbake_qemu::QemuBuilder;

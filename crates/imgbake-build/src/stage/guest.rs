@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use imgbake_comm::{Communicator, Exec};
+use imgbake_comm::{Communicator, Exec, Exit};
 use imgbake_types::event::Stream;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -17,6 +17,9 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// How far a guest's clock may seem off once it was set, in seconds: one that it may be off, and one
 /// that its answer, in whole seconds, may hide.
 const CLOCK_OFF: f64 = 2.0;
+
+/// Bytes of its words that are kept, at least.
+const MOST: usize = 16 << 10;
 
 /// What a guest says when it waits for the time.
 const READY: &str = "imgbake: what time is it?";
@@ -50,11 +53,10 @@ pub(super) async fn wake(comm: &dyn Communicator, limit: Duration) -> Result<(),
     let broken = |error| BuildError::failed("cannot speak to the machine").because(error);
     answer.write_all(script().as_bytes()).await.map_err(broken)?;
     let asked = Notify::new();
-    let (mut out, mut err) = (String::new(), String::new());
+    let mut told = Told::default();
     let mut sink = |stream, bytes: &[u8]| {
-        let text = if stream == Stream::Stdout { &mut out } else { &mut err };
-        text.push_str(&String::from_utf8_lossy(bytes));
-        if text.contains(READY) {
+        told.take(stream, bytes);
+        if told.out.contains(READY) {
             asked.notify_one();
         }
     };
@@ -65,21 +67,46 @@ pub(super) async fn wake(comm: &dyn Communicator, limit: Duration) -> Result<(),
         let now = now();
         let _ = answer.write_all(format!("{now:.3} {now:.0}\n").as_bytes()).await;
     };
-    let running = comm.run(exec, &mut sink);
-    tokio::pin!(running);
-    let ran = tokio::select! {
-        biased;
-        ran = &mut running => ran,
-        () = tell => running.await,
-    };
-    let exit = ran?;
-    let told = out.lines().find_map(|line| line.strip_prefix("clock ")?.trim().parse::<f64>().ok());
-    match told {
-        Some(clock) if exit.ok() && (clock - now()).abs() <= CLOCK_OFF => Ok(()),
-        Some(clock) if exit.ok() => {
-            Err(BuildError::failed(format!("its clock is {:.1} s off", clock - now())))
+    let ran = {
+        let running = comm.run(exec, &mut sink);
+        tokio::pin!(running);
+        tokio::select! {
+            biased;
+            ran = &mut running => ran,
+            () = tell => running.await,
         }
-        _ => Err(BuildError::failed(format!("it could not be woken: {exit}: {}", err.trim()))),
+    };
+    told.judge(&ran?)
+}
+
+/// What a guest said while it was woken.
+#[derive(Default)]
+struct Told {
+    out: String,
+    err: String,
+}
+
+impl Told {
+    fn take(&mut self, stream: Stream, bytes: &[u8]) {
+        let text = if stream == Stream::Stdout { &mut self.out } else { &mut self.err };
+        if text.len() < MOST {
+            text.push_str(&String::from_utf8_lossy(bytes));
+        }
+    }
+
+    fn judge(&self, exit: &Exit) -> Result<(), BuildError> {
+        let clock =
+            self.out.lines().find_map(|line| line.strip_prefix("clock ")?.trim().parse().ok());
+        match clock.map(|clock: f64| clock - now()) {
+            Some(off) if exit.ok() && off.abs() <= CLOCK_OFF => Ok(()),
+            Some(off) if exit.ok() => {
+                Err(BuildError::failed(format!("its clock is {off:.1} s off")))
+            }
+            _ => Err(BuildError::failed(format!(
+                "it could not be brought up to date: {exit}: {}",
+                self.err.trim()
+            ))),
+        }
     }
 }
 

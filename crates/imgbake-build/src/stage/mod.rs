@@ -8,6 +8,7 @@ mod published;
 mod restore;
 mod save;
 mod sealed;
+mod shared;
 mod walk;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::cache::{CacheMode, LayerCache};
 use crate::rooms::Rooms;
+
 use crate::share::LayerShare;
 use crate::{BuildError, Machine, Registry};
 
@@ -57,6 +59,7 @@ pub struct Layers {
     pub mode: CacheMode,
     /// Where disks of layers are written to as well.
     pub to: Option<Arc<dyn LayerShare>>,
+
     /// Where disks of layers that are not here are taken from.
     pub from: Option<Arc<dyn LayerShare>>,
 }

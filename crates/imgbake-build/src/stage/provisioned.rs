@@ -30,8 +30,7 @@ impl Booted {
                 Err(error) => error,
             };
             // A machine that is gone, or a build that is to end, is nothing to look into.
-            let ended =
-                matches!(error.kind(), BuildErrorKind::Cancelled | BuildErrorKind::Machine);
+            let ended = matches!(error.kind(), BuildErrorKind::Cancelled | BuildErrorKind::Machine);
             let Some(rescue) = build.rescue.filter(|_| !ended) else {
                 return Err(Failure::with(self.machine)(error));
             };

@@ -8,7 +8,7 @@ use super::boot::{Booted, Start};
 use super::walk::tell;
 use super::{Build, Failure, guest};
 use crate::cache::{CacheMode, Layer, StateRecord};
-use crate::{BuildError, BuildErrorKind, SavedMachine};
+use crate::{BuildError, BuildErrorKind};
 
 /// How a layer was of use.
 pub(super) enum Restored {
@@ -39,7 +39,7 @@ pub(super) async fn restore(
                         imgbake_types::time::rough(layer.age())
                     );
                     tell(build, step, Some(layer), LayerAction::Restored, "");
-                    let record = stage.finish(state.bytes, detail);
+                    let record = stage.finish(state.file.allocated, detail);
                     return Ok(Restored::Machine(Box::new(booted), record));
                 }
                 Err(failure) => {
@@ -59,7 +59,7 @@ pub(super) async fn restore(
     match boot(build, layer).await {
         Ok(booted) => {
             tell(build, step, Some(layer), LayerAction::Booted, "");
-            let bytes = layer.record().disk.bytes;
+            let bytes = layer.record().disk.file.allocated;
             let detail = format!(
                 "booted from the disk after `{}`, {}",
                 step.name,
@@ -90,18 +90,15 @@ async fn state<'l>(build: Build<'_>, layer: &'l Layer) -> Result<Option<&'l Stat
 
 /// Lets the saved machine go on.
 async fn resume(build: Build<'_>, layer: &Layer, state: &StateRecord) -> Result<Booted, Failure> {
-    let booted_from = std::iter::successors(Some(layer), |layer| layer.parent())
-        .find(|layer| *layer.key() == state.booted_from)
+    let saved = layer
+        .saved()
         .ok_or_else(|| BuildError::failed("the layer that its machine was booted from is gone"))?;
     let limit = build.plan.machine.restore_timeout().duration();
     let start = Start {
         disk: layer.disk(),
         seed: state.seed.clone(),
         uuid: state.uuid,
-        saved: Some(SavedMachine {
-            state: layer.state_path(),
-            booted_from: booted_from.disk(),
-        }),
+        saved: Some(saved),
         limit,
     };
     let mut booted = Booted::start(build, start).await?;

@@ -9,17 +9,21 @@ use tokio::task::JoinHandle;
 
 use super::boot::Booted;
 use super::walk::{layer_event, stage_of};
-use super::{Build, guest};
-use crate::cache::{CacheError, CacheMode, Claim, Draft, Layer, NewLayer, NewState};
-use crate::{BaseDisk, BuildError, BuildErrorKind, SaveRequest};
+use super::{Build, guest, shared};
+use crate::cache::{CacheError, CacheMode, Claim, Draft, Hold, Layer, NewLayer, NewState};
+use crate::{BaseDisk, BuildError, BuildErrorKind, Planted, SaveRequest};
+
+/// Layers that a disk may stand on. QEMU opens a file for each, and so does capture (see
+/// `imgbake_disk::image`).
+const DEEPEST: usize = 60;
 
 /// What a machine's disk stands on: held against deletion for as long as the disk is read.
 #[derive(Debug, Default)]
 pub(super) struct Below {
     layers: Vec<Layer>,
-    /// Disks that could not become layers.
-    drafts: Vec<Draft>,
-    /// Why; the layers after it cannot be committed either.
+    /// Disks that are not layers yet, or could not become ones.
+    holds: Vec<Hold>,
+    /// Why they could not; the layers after them cannot be committed either.
     error: Option<String>,
 }
 
@@ -72,9 +76,8 @@ impl Saver {
     pub(super) async fn finish(&mut self, build: Build<'_>) {
         let Some(pending) = self.pending.take() else { return };
         match pending.await {
-            Ok(Below { layers, drafts, error }) => {
+            Ok(Below { layers, error, .. }) => {
                 self.below.layers.extend(layers);
-                self.below.drafts.extend(drafts);
                 if let Some(error) = error {
                     self.give_up(build, &error);
                 }
@@ -102,9 +105,9 @@ impl Saver {
         });
         match taken.await {
             Ok(Ok((draft, disk))) => {
+                self.below.holds.push(draft.hold());
                 self.below_key = Some(step.key.clone());
-                let new = NewLayer { base: Some(disk.clone()), ..new_layer(build, step, record) };
-                self.commit(build, step, draft, new);
+                self.commit(build, step, draft, new_layer(build, step, record), String::new());
                 disk
             }
             Ok(Err(error)) => {
@@ -132,6 +135,10 @@ impl Saver {
     ) -> Result<(), BuildError> {
         let (Some(layers), Some(claim)) = (build.layers, claim) else { return Ok(()) };
         let (Some(parent), false) = (self.below_key.clone(), self.gave_up) else { return Ok(()) };
+        if build.plan.layers().iter().position(|s| s.key == step.key) >= Some(DEEPEST) {
+            self.give_up(build, &format!("a disk stands on {DEEPEST} layers at most"));
+            return Ok(());
+        }
         if let Err(why) = build.rooms.builder.saves(&build.plan.machine) {
             self.give_up(build, &why);
             return Ok(());
@@ -163,33 +170,36 @@ impl Saver {
         let draft = layers.cache.begin(claim, Some(parent))?;
         let wanted = mode == CacheMode::Full && settled.is_ok() && !keeps_secrets(build, step);
         let state = wanted.then(|| draft.state());
+        // The machine will stand on it, whatever becomes of the draft.
+        self.below.holds.push(draft.hold());
         let saved = booted.machine.save(&SaveRequest { disk: draft.disk(), state }).await?;
         let mut new = new_layer(build, step, record);
         new.planted = booted.planted.clone();
-        new.virtual_size = saved.virtual_size;
-        match (saved.state, settled) {
-            (Ok(()), Ok(())) if wanted => {
-                new.state = Some(NewState {
-                    signature: signature(build).await?,
-                    seed: booted.seed.clone(),
-                    uuid: booted.uuid,
-                    booted_from: booted.booted_from.clone().unwrap_or_else(|| parent.clone()),
-                });
+        let mut note = settled.err().unwrap_or_default();
+        if wanted {
+            match saved.state {
+                Ok(()) => {
+                    new.state = Some(NewState {
+                        signature: signature(build).await?,
+                        seed: booted.seed.clone(),
+                        uuid: booted.uuid,
+                        booted_from: booted.booted_from.clone().unwrap_or_else(|| parent.clone()),
+                    });
+                }
+                Err(why) => note = why,
             }
-            (Err(why), _) if wanted => new.note = why,
-            (_, Err(why)) => new.note = why,
-            _ => {}
         }
         self.below_key = Some(step.key.clone());
-        self.commit(build, step, draft, new);
+        self.commit(build, step, draft, new, note);
         Ok(())
     }
 
-    /// Commits a layer after those before it.
-    fn commit(&mut self, build: Build<'_>, step: &Step, draft: Draft, new: NewLayer) {
+    /// Commits a layer after those before it. `note` says why it has no state.
+    fn commit(&mut self, build: Build<'_>, step: &Step, draft: Draft, new: NewLayer, note: String) {
         let before = self.pending.take();
-        let events = build.job.events().clone();
-        let (name, stage, note) = (step.name.clone(), stage_of(step), new.note.clone());
+        let job = build.job.clone();
+        let to = build.layers.and_then(|layers| layers.to.clone());
+        let (name, stage) = (step.name.clone(), stage_of(step));
         self.pending = Some(tokio::spawn(async move {
             let mut below = match before {
                 Some(before) => before.await.unwrap_or_else(|error| Below {
@@ -199,18 +209,20 @@ impl Saver {
                 None => Below::default(),
             };
             if below.error.is_some() {
-                below.drafts.push(draft);
                 return below;
             }
             match tokio::task::spawn_blocking(move || draft.commit(new)).await {
                 Ok(Ok(layer)) => {
-                    saved(&events, stage, &name, &layer, &note);
+                    saved(job.events(), stage, &name, &layer, &note);
+                    if let Some(to) = to
+                        && let Err(error) = shared::push(&*to, &job, &layer).await
+                    {
+                        let words = format!("the layer of `{name}` is not shared: {error}");
+                        job.events().warn(words);
+                    }
                     below.layers.push(layer);
                 }
-                Ok(Err(failed)) => {
-                    below.error = Some(failed.error.to_string());
-                    below.drafts.push(failed.draft);
-                }
+                Ok(Err(error)) => below.error = Some(error.to_string()),
                 Err(error) => below.error = Some(error.to_string()),
             }
             below
@@ -247,13 +259,14 @@ fn has_seen_secrets(build: Build<'_>, step: &Step) -> bool {
 fn new_layer(build: Build<'_>, step: &Step, record: &StageRecord) -> NewLayer {
     NewLayer {
         stage: stage_of(step),
-        step: step.name.clone(),
+        name: step.name.clone(),
         image: build.plan.image.name.clone(),
         arch: build.plan.image.arch,
         tool: build.tool.to_owned(),
         seconds: record.seconds,
         bytes: record.bytes,
         shareable: !has_seen_secrets(build, step),
-        ..NewLayer::default()
+        planted: Planted::default(),
+        state: None,
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use imgbake_types::plan::{Step, StepKind};
-use imgbake_types::record::{LayerRef, StageRecord};
+use imgbake_types::record::StageRecord;
 use imgbake_types::{Digest, EventKind, LayerAction, Outcome, Stage};
 use tokio::sync::SemaphorePermit;
 
@@ -69,6 +69,7 @@ pub(super) async fn walk<'a>(
         refused: BTreeSet::new(),
         slot: None,
     };
+    super::shared::pull(build, &steps[..walk.cacheable]).await;
     let gone = walk.go().await;
     // What was saved so far is there for the next build, also where this one failed.
     walk.saver.finish(build).await;
@@ -122,7 +123,8 @@ impl<'a> Walk<'a> {
     /// Takes a layer as the result of the step at `index` and of those before it.
     async fn go_to(&mut self, index: usize, layer: Layer) -> Result<(), Failure> {
         let step = &self.steps[index];
-        layer.touch();
+        // A layer whose use cannot be noted is only dropped sooner.
+        let _ = layer.touch();
         if index == 0 {
             self.passed(index, &layer);
             self.place = Place::Disk(layer.disk());
@@ -150,10 +152,7 @@ impl<'a> Walk<'a> {
 
     /// Writes down and tells every step that a layer spares.
     fn passed(&mut self, index: usize, layer: &Layer) {
-        let mut chain: Vec<&Layer> = vec![layer];
-        while let Some(parent) = chain.last().and_then(|layer| layer.parent()) {
-            chain.push(parent);
-        }
+        let mut chain: Vec<&Layer> = std::iter::once(layer).chain(layer.ancestors()).collect();
         chain.reverse();
         for (at, (step, layer)) in self.steps[..=index].iter().zip(chain).enumerate() {
             let record = layer.record();
@@ -163,7 +162,7 @@ impl<'a> Walk<'a> {
                 seconds: 0.0,
                 bytes: record.bytes,
                 cached: true,
-                layer: Some(LayerRef { key: step.key.clone(), created: record.created }),
+                layer: Some(layer.reference()),
             });
             if at < self.told {
                 continue;
@@ -316,8 +315,8 @@ pub(super) fn layer_event(
         name: name.to_owned(),
         key: key.clone(),
         action,
-        disk_bytes: layer.map_or(0, |layer| layer.record().disk.bytes),
-        state_bytes: layer.and_then(Layer::state).map_or(0, |state| state.bytes),
+        disk_bytes: layer.map_or(0, |layer| layer.record().disk.file.allocated),
+        state_bytes: layer.and_then(Layer::state).map_or(0, |state| state.file.allocated),
         age: layer.map_or(0.0, Layer::age),
         reason: reason.to_owned(),
     }

@@ -89,6 +89,7 @@ pub(crate) struct Case {
     pub(crate) secret_key: &'static [u8],
     pub(crate) tool: &'static str,
     pub(crate) pin: Option<&'static str>,
+    pub(crate) known: bool,
 }
 
 impl Default for Case {
@@ -101,6 +102,7 @@ impl Default for Case {
             secret_key: b"key",
             tool: "imgbake 1",
             pin: None,
+            known: true,
         }
     }
 }
@@ -134,6 +136,7 @@ impl Case {
             secret_key: self.secret_key,
             tool: self.tool,
             source_pin: self.pin,
+            source_known: self.known,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::common::{Case, files};
+use crate::common::{Case, Files, files};
 
 /// The names of the steps whose keys differ from those of the unchanged template.
 fn changed(case: &Case) -> Vec<String> {
@@ -17,8 +17,8 @@ fn changed(case: &Case) -> Vec<String> {
         .collect()
 }
 
-const ALL: [&str; 8] =
-    ["source", "shell-1", "site", "shell-2", "seal", "capture", "publish", "verify"];
+const ALL: [&str; 9] =
+    ["source", "boot", "shell-1", "site", "shell-2", "seal", "capture", "publish", "verify"];
 
 #[test]
 fn one_change_at_a_time() {
@@ -33,29 +33,38 @@ fn one_change_at_a_time() {
         ..Case::default()
     };
     let cases = [
-        ("nothing", Case::default(), &ALL[8..]),
+        ("nothing", Case::default(), &ALL[9..]),
         ("suite", edit("bookworm", "trixie"), &ALL[..]),
         ("tool", Case { tool: "imgbake 2", ..Case::default() }, &ALL[..]),
         ("pin", Case { pin: Some("sha256:1"), ..Case::default() }, &ALL[..]),
         ("architecture", edit("name = \"web\"", "name = \"web\"\narch = \"aarch64\""), &ALL[..]),
         ("memory", edit("1GiB", "2GiB"), &ALL[1..]),
         ("ssh user", edit("[builder.qemu]", "[ssh]\nuser = \"me\"\n[builder.qemu]"), &ALL[1..]),
-        ("timeout of the machine", edit("5m", "6m"), &ALL[8..]),
-        ("script's bytes", with("/t/../p/nginx.sh", "echo 2", 0o755), &ALL[1..]),
-        ("script's mode", with("/t/../p/nginx.sh", "echo", 0o700), &ALL[8..]),
-        ("file's bytes", with("/t/site", "<q>", 0o644), &ALL[2..]),
-        ("file's mode", with("/t/site", "<p>", 0o600), &ALL[2..]),
-        ("file's destination", edit("/var/www", "/srv"), &ALL[2..]),
-        ("secret", Case { token: "hunter3", ..Case::default() }, &ALL[3..]),
-        ("host's secret", Case { secret_key: b"other", ..Case::default() }, &ALL[3..]),
-        ("the template's folder", moved, &ALL[8..]),
-        ("a step's name", edit("name = \"site\"", "name = \"pages\""), &ALL[8..]),
-        ("seal", edit("[publish]", "[seal]\nresidue = \"warn\"\n[publish]"), &ALL[4..]),
-        ("channel", edit("channel = \"dev\"", ""), &ALL[6..]),
-        ("description", edit("one", "two"), &ALL[6..]),
-        ("labels", edit("a = \"b\"", "a = \"c\""), &ALL[6..]),
-        ("name", edit("name = \"web\"", "name = \"www\""), &ALL[6..]),
-        ("tests", edit("run = \"true\"", "run = \"false\""), &ALL[7..]),
+        ("timeout of the machine", edit("5m", "6m"), &ALL[9..]),
+        ("restore timeout", edit("5m\"", "5m\"\nrestore_timeout = \"9s\""), &ALL[9..]),
+        ("script's bytes", with("/t/../p/nginx.sh", "echo 2", 0o755), &ALL[2..]),
+        ("script's mode", with("/t/../p/nginx.sh", "echo", 0o700), &ALL[9..]),
+        ("file's bytes", with("/t/site", "<q>", 0o644), &ALL[3..]),
+        ("file's mode", with("/t/site", "<p>", 0o600), &ALL[3..]),
+        ("file's destination", edit("/var/www", "/srv"), &ALL[3..]),
+        ("secret", Case { token: "hunter3", ..Case::default() }, &ALL[4..]),
+        ("host's secret", Case { secret_key: b"other", ..Case::default() }, &ALL[4..]),
+        ("the template's folder", moved, &ALL[9..]),
+        ("a step's name", edit("name = \"site\"", "name = \"pages\""), &ALL[9..]),
+        ("caching", edit("name = \"site\"", "name = \"site\"\ncache = false"), &ALL[9..]),
+        ("cache key", edit("name = \"site\"", "name = \"site\"\ncache_key = \"1\""), &ALL[3..]),
+        (
+            "memory of secrets",
+            edit("[publish]", "[cache]\nsensitive_memory = true\n[publish]"),
+            &ALL[9..],
+        ),
+        ("seal's skip", edit("[publish]", "[seal]\nskip = [\"trim\"]\n[publish]"), &ALL[1..]),
+        ("seal", edit("[publish]", "[seal]\nresidue = \"warn\"\n[publish]"), &ALL[5..]),
+        ("channel", edit("channel = \"dev\"", ""), &ALL[7..]),
+        ("description", edit("one", "two"), &ALL[7..]),
+        ("labels", edit("a = \"b\"", "a = \"c\""), &ALL[7..]),
+        ("name", edit("name = \"web\"", "name = \"www\""), &ALL[7..]),
+        ("tests", edit("run = \"true\"", "run = \"false\""), &ALL[8..]),
     ];
     for (what, case, expected) in cases {
         assert_eq!(changed(&case), expected, "{what}");
@@ -77,6 +86,43 @@ fn proven_bytes_may_come_from_anywhere() {
     let listed = |url: &str| format!("url = \"https://{url}\"\nchecksum = \"file:https://s\"");
     assert_ne!(key(&listed("a/x")), key(&listed("b/y")));
     assert_ne!(key("image = \"a:prod\""), key("image = \"a:dev\""));
+}
+
+#[test]
+fn of_two_files_it_is_known_which_is_which() {
+    let key = |disk: &str, sums: &str| {
+        let files = Files::default().with("/t/a", "a", 0o644).with("/t/b", "b", 0o644);
+        let text = format!("url = \"{disk}\"\nchecksum = \"file:{sums}\"");
+        Case { files, ..Case::source(&text) }.plan().unwrap().steps[0].key.clone()
+    };
+    assert_ne!(key("a", "b"), key("b", "a"));
+    assert_eq!(key("file:./a", "b"), key("a", "b"));
+}
+
+#[test]
+fn what_cannot_be_used_again_says_so() {
+    let cached = |case: &Case| -> Vec<bool> {
+        case.plan().unwrap().layers().iter().map(|step| step.cache).collect()
+    };
+    assert_eq!(cached(&Case::default()), [true; 5]);
+    let step = Case::edit("name = \"site\"", "name = \"site\"\ncache = false");
+    assert_eq!(cached(&step), [true, true, true, false, true]);
+    let source = Case { known: false, ..Case::default() };
+    assert_eq!(cached(&source), [false, true, true, true, true]);
+}
+
+#[test]
+fn each_step_tells_the_secrets_that_it_needs() {
+    let plan = Case::edit("run = \"true\"", "run = \"{{ var.token }}\"").plan().unwrap();
+    let with: Vec<&str> = plan
+        .steps
+        .iter()
+        .filter(|step| step.secrets == ["token"])
+        .map(|step| step.name.as_str())
+        .collect();
+    assert_eq!(with, ["shell-2", "verify"]);
+    assert!(plan.steps.iter().all(|step| with.contains(&step.name.as_str())
+        == step.inputs.contains_key("sensitive variable token")));
 }
 
 proptest! {

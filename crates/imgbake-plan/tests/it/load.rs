@@ -13,10 +13,10 @@ fn a_files_digest_is_that_of_its_bytes() {
     let folder = Utf8Path::from_path(folder.path()).unwrap();
     let bytes = vec![7_u8; 300_000];
     fs::write(folder.join("a"), &bytes).unwrap();
-    assert_eq!(FsHasher.digest(&folder.join("a")).unwrap(), Digest::sha256(&bytes));
+    assert_eq!(FsHasher::new().digest(&folder.join("a")).unwrap(), Digest::sha256(&bytes));
     fs::set_permissions(folder.join("a"), fs::Permissions::from_mode(0o640)).unwrap();
-    assert_eq!(FsHasher.mode(&folder.join("a")).unwrap(), 0o640);
-    let error = FsHasher.digest(&folder.join("b")).unwrap_err();
+    assert_eq!(FsHasher::new().mode(&folder.join("a")).unwrap(), 0o640);
+    let error = FsHasher::new().digest(&folder.join("b")).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 }
 
@@ -32,7 +32,7 @@ fn a_folders_digest_knows_names_modes_bytes_and_links() {
         symlink("a", folder.join("link")).unwrap();
         folder
     };
-    let digest = |folder: &Utf8Path| FsHasher.digest(folder).unwrap();
+    let digest = |folder: &Utf8Path| FsHasher::new().digest(folder).unwrap();
     let first = digest(&make("first"));
     assert_eq!(first, digest(&make("second")));
 

@@ -1,5 +1,6 @@
 //! Rules that no schema can say: keys that need or exclude each other, names, forms.
 
+mod matrix;
 mod provision;
 mod publish;
 mod sensitive;
@@ -10,6 +11,7 @@ use crate::Diagnostic;
 use crate::suggest;
 use crate::tree::{Node, Value};
 
+pub(crate) use matrix::combinations;
 pub(crate) use sensitive::sensitive_places;
 pub(crate) use variables::declare;
 

@@ -21,6 +21,7 @@ pub(super) fn check(root: &Node, out: &mut Vec<Diagnostic>) {
             Some("file") => file(step, out),
             _ => {}
         }
+        cache(step, out);
     }
     let kind = |step: &Node| step.get("type").and_then(Node::text).unwrap_or("step").to_owned();
     unique(steps, "step", kind, out);
@@ -40,7 +41,8 @@ fn unique(all: &[Node], what: &str, kind: impl Fn(&Node) -> String, out: &mut Ve
         let span = node.unwrap_or(one).span.clone();
         if what == "step" && RESERVED.contains(&name.as_str()) {
             let message = format!("a step cannot be called `{name}`");
-            let help = "a plan's own steps are `source`, `seal`, `capture`, `publish` and `verify`";
+            let help = "a plan's own steps are `source`, `boot`, `seal`, `capture`, `publish` and \
+                        `verify`";
             out.push(Diagnostic::new("reserved-name", span.clone(), message).help(help));
         } else if name.trim().is_empty() || name.chars().any(char::is_control) {
             let message = format!("a {what}'s name is one line of text");
@@ -81,6 +83,20 @@ fn one_of(step: &Node, [one, other]: [&str; 2], out: &mut Vec<Diagnostic>) {
             .help(format!("exactly one of `{one}` and `{other}`")),
         ),
         _ => {}
+    }
+}
+
+fn cache(step: &Node, out: &mut Vec<Diagnostic>) {
+    let never = step.get("cache").filter(|node| node.value == Value::Bool(false));
+    if let Some(never) = never
+        && let Some(entry) = step.entry("cache_key")
+    {
+        let message = "`cache_key` has no meaning beside `cache = false`";
+        out.push(
+            Diagnostic::new("cache-key", entry.key_span.clone(), message)
+                .help("with `cache = false` the step always runs; take one of them out")
+                .related(never.span.clone(), "always runs"),
+        );
     }
 }
 

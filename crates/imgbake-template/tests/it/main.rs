@@ -2,5 +2,6 @@
 
 mod common;
 mod diagnostics;
+mod matrix;
 mod resolve;
 mod template;

@@ -33,7 +33,7 @@ pub struct TemplateSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, VariableSpec>,
     /// Builds of one template: each table gives variables a list of values, and every combination of
-    /// them is a build. Several tables add up.
+    /// them is a build. Several tables add up. A value that the caller gives replaces a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matrix: Vec<BTreeMap<String, Vec<serde_json::Value>>>,
     /// What of a build is kept for the next one.
@@ -125,7 +125,7 @@ pub enum VariableType {
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
     /// Whether the memory of a machine that has seen a sensitive value is kept too, readable by this
-    /// user alone. Default: false: only its disk is, and a machine boots from it.
+    /// user alone; else only its disk is, and a machine boots from it. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sensitive_memory: bool,
 }

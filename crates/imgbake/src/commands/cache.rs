@@ -30,7 +30,7 @@ pub(super) fn run(app: &App, command: &CacheCommand) -> Result<(), Failure> {
 
 fn list(app: &App, json: bool) -> Result<(), Failure> {
     let cache = LayerCache::open(&app.home, app.config.cache_size)?;
-    let mut layers = cache.list();
+    let mut layers = cache.list()?;
     layers.sort_by(|a, b| a.used.cmp(&b.used).then_with(|| a.key.cmp(&b.key)));
     if json {
         return app.print_json(&layers);
@@ -63,7 +63,7 @@ fn list(app: &App, json: bool) -> Result<(), Failure> {
         table.row([
             Cell::toned(Tone::Dim, layer.key.short()),
             Cell::from(layer.image.clone()),
-            Cell::from(layer.step.clone()),
+            Cell::from(layer.name.clone()),
             Cell::from(ago(layer.created)),
             Cell::from(ago(layer.used)),
             Cell::from(human_bytes(layer.disk_bytes)),

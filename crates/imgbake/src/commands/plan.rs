@@ -111,8 +111,8 @@ fn there(step: &Step, layer: &Layer) -> Cached {
         step: step.name.clone(),
         cached: true,
         age: Some(layer.age()),
-        disk_bytes: layer.record().disk.bytes,
-        state_bytes: layer.state().map_or(0, |state| state.bytes),
+        disk_bytes: layer.record().disk.file.allocated,
+        state_bytes: layer.state().map_or(0, |state| state.file.allocated),
         why: None,
     }
 }

@@ -163,9 +163,10 @@ fn layers(app: &App, args: &BuildArgs) -> Result<Option<Layers>, Failure> {
         CacheMode::Disk => imgbake_build::cache::CacheMode::Disk,
         CacheMode::Off => return Ok(None),
     };
-    let share = |path: &camino::Utf8Path| -> Result<Arc<dyn imgbake_build::share::LayerShare>, Failure> {
-        rooms::share(path)
-    };
+    let share =
+        |path: &camino::Utf8Path| -> Result<Arc<dyn imgbake_build::share::LayerShare>, Failure> {
+            rooms::share(path)
+        };
     let (to, from) = (
         args.cache_to.as_deref().map(share).transpose()?,
         args.cache_from.as_deref().map(share).transpose()?,

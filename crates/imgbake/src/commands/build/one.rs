@@ -81,8 +81,7 @@ impl Batch<'_> {
             Ok(None) => {}
             Err(failure) => return Ended::failed(failure),
         }
-        let session =
-            rescue::Session { job, listener: self.listener, terminal: &self.terminal };
+        let session = rescue::Session { job, listener: self.listener, terminal: &self.terminal };
         let build = Build {
             job,
             plan,
@@ -124,8 +123,7 @@ impl Batch<'_> {
         let outputs = plan.publish().output.into_iter().chain(self.args.output.iter().cloned());
         for output in outputs {
             if result.is_ok() {
-                result =
-                    export::export(job, &*self.rooms.registry, &version, &output, None).await;
+                result = export::export(job, &*self.rooms.registry, &version, &output, None).await;
             }
         }
         let channel = channel.filter(|_| result.is_ok());
@@ -180,8 +178,7 @@ impl Batch<'_> {
             OnError::Ask => {
                 let _turn = self.terminal.lock().await;
                 let _paused = self.listener.pause().await;
-                let question =
-                    "the build failed: [c]lean up, or [k]eep the machine running? ";
+                let question = "the build failed: [c]lean up, or [k]eep the machine running? ";
                 let answer = rescue::ask(job.cancel(), question).await;
                 answer.is_some_and(|answer| answer.starts_with(['k', 'K']))
             }

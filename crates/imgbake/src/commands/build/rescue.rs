@@ -28,7 +28,9 @@ impl Rescue for Session<'_> {
         let _turn = self.terminal.lock().await;
         let _paused = self.listener.pause().await;
         let secrets = self.job.secrets();
-        say(&secrets.redact(&format!("`{step}` failed: {error}\nthis is the machine; leave it with `exit`\n")));
+        say(&secrets.redact(&format!(
+            "`{step}` failed: {error}\nthis is the machine; leave it with `exit`\n"
+        )));
         let shell = Tool::new("sh", "dash").command();
         let session = match shell {
             Ok(shell) => shell.arg("-c").arg(format!("exec {access}")).on_terminal(self.job).await,
