@@ -80,8 +80,11 @@ fn halve(path: &Utf8Path) {
     file.set_len(file.metadata().unwrap().len() / 2).unwrap();
 }
 
+/// A damage.
+type Damage = fn(&TestHome);
+
 /// What is done to the layer of `two`, and what is said of it.
-const DAMAGES: [(&str, fn(&TestHome), &str); 3] = [
+const DAMAGES: [(&str, Damage, &str); 3] = [
     ("its state cut", |home| halve(&home.layer("two").state()), "its state is not what was saved"),
     (
         "a byte of its disk changed",

@@ -23,7 +23,7 @@ fn template(home: &TestHome, head: &str, more: &str) -> camino::Utf8PathBuf {
 
 #[test]
 fn a_shared_cache_serves_an_empty_home() {
-    let (maker, taker) = (TestHome::new(), TestHome::new());
+    let (maker, empty) = (TestHome::new(), TestHome::new());
     let shared = maker.dir().join("shared");
     let var = format!("token={SECRET}");
     let _turn = turn();
@@ -33,8 +33,8 @@ fn a_shared_cache_serves_an_empty_home() {
     assert_eq!(made.layers("saved"), ["source", "boot", "one", "two", "token", "last"]);
     assert_eq!(made.warnings(), [""; 0]);
 
-    let taken = taker
-        .build(&[template(&taker, "", "").as_str(), "--var", &var, "--cache-from", shared.as_str()])
+    let taken = empty
+        .build(&[template(&empty, "", "").as_str(), "--var", &var, "--cache-from", shared.as_str()])
         .exits(0);
     assert_eq!(taken.layers("used"), ["source", "boot", "one", "two"]);
     assert_eq!((taken.layers("booted"), taken.layers("restored")), (vec!["two"], vec![]));
@@ -62,7 +62,7 @@ fn a_shared_cache_serves_an_empty_home() {
     for name in names {
         run_tool("skopeo", &["inspect", "--raw", &format!("oci:{shared}:{name}")]).exits(0);
     }
-    for home in [&maker, &taker] {
+    for home in [&maker, &empty] {
         assert_eq!(home.leftovers(), Vec::<String>::new());
     }
 }
