@@ -25,6 +25,6 @@ pub use machine::{Builder, Machine, MachineRequest, SaveRequest, Saved, SavedMac
 pub use provision::{Provisioner, StepContext, StepEnd};
 pub use registry::{Capture, Naming, Registry, SegmentBlob};
 pub use rooms::Rooms;
-pub use seal::{Hit, Operation, Pattern, Planted, SealReport, Sealer};
+pub use seal::{Hit, Operation, Pattern, Planted, SealContext, SealReport, Sealer};
 pub use seed::Seed;
 pub use source::{BaseDisk, KernelFiles, Pin, SourceContext, SourceProvider};

@@ -70,6 +70,20 @@ impl SealReport {
     }
 }
 
+/// What sealing is given beside the machine.
+pub struct SealContext<'a> {
+    /// The running job.
+    pub job: &'a Job,
+    /// `[seal]`
+    pub spec: &'a SealSpec,
+    /// What let the build in.
+    pub seed: &'a Seed,
+    /// What planting left to remember.
+    pub planted: &'a Planted,
+    /// How long powering off may take.
+    pub power_off_limit: Duration,
+}
+
 /// Takes identity and secrets out of a machine and powers it off.
 #[async_trait]
 pub trait Sealer: Send + Sync {
@@ -92,12 +106,8 @@ pub trait Sealer: Send + Sync {
     /// Seals the machine. It is off when this returns.
     async fn seal(
         &self,
-        job: &Job,
-        spec: &SealSpec,
-        seed: &Seed,
-        planted: &Planted,
+        context: &SealContext<'_>,
         machine: &mut dyn Machine,
         comm: &dyn Communicator,
-        power_off_limit: Duration,
     ) -> Result<SealReport, BuildError>;
 }

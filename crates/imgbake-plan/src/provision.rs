@@ -19,7 +19,9 @@ impl Planner<'_> {
             let mut inputs = Inputs::new(name.as_str());
             let provision = self.provision(spec, name, &place, &mut inputs);
             inputs.settings("", &what_decides(&provision))?;
-            let cache = provision.cache();
+            // What it writes is on the host, where no layer keeps it.
+            let downloads = matches!(&provision, ProvisionSpec::File(file) if file.direction == Direction::Download);
+            let cache = provision.cache() && !downloads;
             self.push(inputs, StepKind::Provision { provision }, cache)?;
         }
         Ok(())

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use imgbake_build::{
-    BuildError, BuildErrorKind, Machine, Operation, Pattern, Planted, SealReport, Sealer, Seed, Tap,
+    BuildError, BuildErrorKind, Machine, Operation, Pattern, Planted, SealContext, SealReport,
+    Sealer, Seed, Tap,
 };
 use imgbake_comm::{CommError, Communicator, Exec, Exit};
 use imgbake_runtime::{Job, retry};
@@ -83,14 +84,11 @@ impl Sealer for GuestSealer {
 
     async fn seal(
         &self,
-        job: &Job,
-        spec: &SealSpec,
-        seed: &Seed,
-        planted: &Planted,
+        context: &SealContext<'_>,
         machine: &mut dyn Machine,
         comm: &dyn Communicator,
-        power_off_limit: Duration,
     ) -> Result<SealReport, BuildError> {
+        let SealContext { job, spec, seed, planted, power_off_limit } = *context;
         let selection = check(spec)?;
         let nonce = Uuid::new_v4().simple().to_string();
         let facts = Facts::new(seed, planted.resolv_conf.clone(), nonce);

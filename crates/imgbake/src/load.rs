@@ -38,7 +38,7 @@ impl Unit {
     /// The name of the image that it stands on, where its source is one of the registry.
     pub fn stands_on(&self) -> Option<String> {
         let reference: Reference = self.resolved.spec.source.image.as_deref()?.parse().ok()?;
-        Some(reference.name().to_owned())
+        Some(reference.name)
     }
 
     /// The sensitive values that were given, by their variables' names.
@@ -99,7 +99,7 @@ pub fn validate(
     variables: &VariableArgs,
 ) -> Result<Vec<Plan>, Failure> {
     let units = units(config, &[path.to_owned()], variables)?;
-    units.iter().map(|unit| make(unit, &FsHasher::default(), &[0; 32], None, true)).collect()
+    units.iter().map(|unit| make(unit, &FsHasher::new(), &[0; 32], None, true)).collect()
 }
 
 fn read(path: &Utf8Path) -> Result<Template, Failure> {

@@ -25,7 +25,7 @@ pub struct Booted {
     pub(super) uuid: Uuid,
     pub(super) planted: Planted,
     /// The layer whose disk it was booted from.
-    pub(super) booted_from: Option<Digest>,
+    pub(super) from: Option<Digest>,
     /// Whether somebody was in it.
     pub(super) by_hand: bool,
     /// The layers that its disk stands on.
@@ -113,7 +113,7 @@ impl Booted {
             seed,
             uuid,
             planted,
-            booted_from: None,
+            from: None,
             by_hand: false,
             below: Below::default(),
             log: Log::new(),

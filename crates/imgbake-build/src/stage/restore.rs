@@ -29,9 +29,9 @@ pub(super) async fn restore(
 ) -> Result<Restored, Failure> {
     let stage = build.job.events().stage(Stage::Restore, &step.name);
     match state(build, layer).await {
-        Ok(Some(state)) => {
+        Ok(Some(saved)) => {
             stage.status("the saved machine goes on");
-            match resume(build, layer, state).await {
+            match resume(build, layer, saved).await {
                 Ok(booted) => {
                     let detail = format!(
                         "the machine goes on after `{}`, saved {} ago",
@@ -39,7 +39,7 @@ pub(super) async fn restore(
                         imgbake_types::time::rough(layer.age())
                     );
                     tell(build, step, Some(layer), LayerAction::Restored, "");
-                    let record = stage.finish(state.file.allocated, detail);
+                    let record = stage.finish(saved.file.allocated, detail);
                     return Ok(Restored::Machine(Box::new(booted), record));
                 }
                 Err(failure) => {
@@ -103,7 +103,7 @@ async fn resume(build: Build<'_>, layer: &Layer, state: &StateRecord) -> Result<
     };
     let mut booted = Booted::start(build, start).await?;
     booted.planted = layer.record().planted.clone();
-    booted.booted_from = Some(state.booted_from.clone());
+    booted.from = Some(state.booted_from.clone());
     match build.job.cancel().run(guest::wake(&*booted.comm, limit)).await {
         Ok(Ok(())) => Ok(booted),
         Ok(Err(error)) => Err(Failure::with(booted.machine)(error)),
@@ -116,7 +116,7 @@ async fn boot(build: Build<'_>, layer: &Layer) -> Result<Booted, Failure> {
     let mut booted = Booted::start(build, Start::boot(build, layer.disk())).await?;
     booted.planted.patterns.extend(layer.record().planted.patterns.iter().cloned());
     booted.planted.resolv_conf.clone_from(&layer.record().planted.resolv_conf);
-    booted.booted_from = Some(layer.key().clone());
+    booted.from = Some(layer.key().clone());
     Ok(booted)
 }
 

@@ -183,7 +183,7 @@ impl Saver {
                         signature: signature(build).await?,
                         seed: booted.seed.clone(),
                         uuid: booted.uuid,
-                        booted_from: booted.booted_from.clone().unwrap_or_else(|| parent.clone()),
+                        booted_from: booted.from.clone().unwrap_or_else(|| parent.clone()),
                     });
                 }
                 Err(why) => note = why,

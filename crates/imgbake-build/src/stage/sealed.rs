@@ -4,7 +4,7 @@ use imgbake_types::{Size, Stage};
 
 use super::save::Below;
 use super::{Build, Failure, Log, Provisioned};
-use crate::{Machine, Pattern};
+use crate::{Machine, Pattern, SealContext};
 use imgbake_types::record::Parent;
 
 /// A machine that is off and holds no identity. Only this can be captured.
@@ -24,15 +24,14 @@ impl Provisioned {
         let stage = build.job.events().stage(Stage::Seal, Stage::Seal.name());
         let limit = build.plan.machine.shutdown_timeout().duration();
         let spec = build.plan.seal();
-        let sealing = build.rooms.sealer.seal(
-            build.job,
-            &spec,
-            &booted.seed,
-            &booted.planted,
-            &mut *booted.machine,
-            &*booted.comm,
-            limit,
-        );
+        let context = SealContext {
+            job: build.job,
+            spec: &spec,
+            seed: &booted.seed,
+            planted: &booted.planted,
+            power_off_limit: limit,
+        };
+        let sealing = build.rooms.sealer.seal(&context, &mut *booted.machine, &*booted.comm);
         let report = match build.job.cancel().run(sealing).await {
             Ok(Ok(report)) => report,
             Ok(Err(error)) => return Err(Failure::with(booted.machine)(error)),

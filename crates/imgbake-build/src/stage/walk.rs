@@ -19,7 +19,7 @@ enum Place {
     /// Nothing yet.
     Start,
     /// The source's disk.
-    Disk(BaseDisk),
+    Disk(Box<BaseDisk>),
     /// A machine that answers.
     Machine(Box<Booted>),
 }
@@ -52,9 +52,9 @@ enum Turn {
 }
 
 /// Walks a plan's steps up to the last provision.
-pub(super) async fn walk<'a>(
-    build: Build<'a>,
-) -> Result<(Provisioned, Option<SemaphorePermit<'a>>), Failure> {
+pub(super) async fn walk(
+    build: Build<'_>,
+) -> Result<(Provisioned, Option<SemaphorePermit<'_>>), Failure> {
     let steps = build.plan.layers();
     let cacheable = steps.iter().take_while(|step| step.cache).count();
     let mut walk = Walk {
@@ -88,7 +88,7 @@ pub(super) async fn walk<'a>(
     Ok((Provisioned(*booted), walk.slot))
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     async fn go(&mut self) -> Result<(), Failure> {
         while self.done < self.steps.len() {
             if self.jump().await? {
@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
         let _ = layer.touch();
         if index == 0 {
             self.passed(index, &layer);
-            self.place = Place::Disk(layer.disk());
+            self.place = Place::Disk(Box::new(layer.disk()));
             self.saver.stand_on(layer);
             return Ok(());
         }
@@ -250,11 +250,11 @@ impl<'a> Walk<'a> {
                 let (disk, record) = super::boot::fetch(build, step, source).await?;
                 let disk = self.saver.source(build, claim, step, &record, disk).await;
                 self.log.push(record);
-                self.place = Place::Disk(disk);
+                self.place = Place::Disk(Box::new(disk));
             }
             (StepKind::Boot, Place::Disk(disk)) => {
-                let (mut booted, record) = Booted::boot(build, disk).await?;
-                booted.booted_from = self.saver.below_key();
+                let (mut booted, record) = Booted::boot(build, *disk).await?;
+                booted.from = self.saver.below_key();
                 self.saver.machine(build, claim, step, &record, &mut booted).await?;
                 self.log.push(record);
                 self.place = Place::Machine(Box::new(booted));

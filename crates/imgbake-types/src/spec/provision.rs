@@ -186,6 +186,7 @@ pub enum Direction {
     /// From the host into the machine.
     #[default]
     Upload,
-    /// From the machine to the host.
+    /// From the machine to the host. No layer keeps what it writes: the step always runs, and so does all
+    /// that follows it.
     Download,
 }

@@ -30,7 +30,7 @@ pub(super) fn run(app: &App, command: &CacheCommand) -> Result<(), Failure> {
 
 fn list(app: &App, json: bool) -> Result<(), Failure> {
     let cache = LayerCache::open(&app.home, app.config.cache_size)?;
-    let mut layers = cache.list()?;
+    let mut layers = cache.list();
     layers.sort_by(|a, b| a.used.cmp(&b.used).then_with(|| a.key.cmp(&b.key)));
     if json {
         return app.print_json(&layers);

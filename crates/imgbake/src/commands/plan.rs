@@ -23,14 +23,14 @@ struct Shown {
     #[serde(flatten)]
     plan: Plan,
     /// In the order of the plan's steps.
-    cache: Vec<Cached>,
+    cache: Vec<Looked>,
     /// The version that was made of this very plan.
     version: Option<String>,
 }
 
 /// Whether a step's result is there.
 #[derive(Serialize)]
-struct Cached {
+struct Looked {
     /// The step's name.
     step: String,
     cached: bool,
@@ -106,8 +106,8 @@ async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
     Ok(Shown { plan, cache, version })
 }
 
-fn there(step: &Step, layer: &Layer) -> Cached {
-    Cached {
+fn there(step: &Step, layer: &Layer) -> Looked {
+    Looked {
         step: step.name.clone(),
         cached: true,
         age: Some(layer.age()),
@@ -117,8 +117,8 @@ fn there(step: &Step, layer: &Layer) -> Cached {
     }
 }
 
-fn missing(step: &Step, why: String) -> Cached {
-    Cached {
+fn missing(step: &Step, why: String) -> Looked {
+    Looked {
         step: step.name.clone(),
         cached: false,
         age: None,
@@ -167,9 +167,8 @@ pub(super) fn remember(home: &Home, plan: &Plan) {
         file.persist(&path)?;
         Ok(())
     };
-    if let Err(error) = write() {
-        tracing::debug!(%error, "the plan is not remembered");
-    }
+    // Without it, the next plan says less.
+    let _ = write();
 }
 
 fn print(app: &App, shown: &Shown) -> Result<(), Failure> {
@@ -207,12 +206,12 @@ fn print(app: &App, shown: &Shown) -> Result<(), Failure> {
 
 fn cached(shown: &Shown, number: usize) -> Cell {
     match shown.cache.get(number) {
-        Some(Cached { cached: true, age, disk_bytes, state_bytes, .. }) => {
+        Some(Looked { cached: true, age, disk_bytes, state_bytes, .. }) => {
             let age = time::rough(age.unwrap_or_default());
             let bytes = human_bytes(disk_bytes + state_bytes);
             Cell::toned(Tone::Good, format!("{age} old, {bytes}"))
         }
-        Some(Cached { why: Some(why), .. }) => Cell::toned(Tone::Warn, format!("no: {why}")),
+        Some(Looked { why: Some(why), .. }) => Cell::toned(Tone::Warn, format!("no: {why}")),
         _ => Cell::from(""),
     }
 }
