@@ -1,8 +1,9 @@
 //! A full file system: a small tmpfs in a mount namespace of its own.
 
 use std::fs;
+use std::io::Write;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::LayerCache;
 use imgbake_build::cache::{CacheErrorKind, Found};
 use imgbake_runtime::{Home, Tool};
@@ -39,7 +40,7 @@ fn child_fills() {
     let cache = LayerCache::open(&home, Size::mib(100)).unwrap();
     let mut below = source(&cache, &job, "source").unwrap();
     let (number, error) = (0..60)
-        .find_map(|number| match layer(&cache, &number.to_string(), &below, 100, 0) {
+        .find_map(|number| match layer(&cache, &number.to_string(), &below, 100, 50) {
             Ok(layer) => {
                 below = layer;
                 None
@@ -52,9 +53,23 @@ fn child_fills() {
     assert!(matches!(cache.find(&key(&number.to_string())), Found::None));
     assert!(!cache.folder(&key(&number.to_string())).exists());
     assert!(matches!(cache.find(below.key()), Found::Layer(_)));
-    // There is room again once it is asked for.
+    // There is room again once it is asked for, though there is none left at all.
     drop(below);
+    fill(&dir.join("filler"));
+    let states = cache.prune(Size::bytes(600 << 10)).unwrap().states;
+    assert!(states > 0);
+    // Where there was no room for files, there is none.
+    let _ = fs::remove_file(dir.join("filler"));
     assert!(cache.prune(Size::bytes(300 << 10)).unwrap().layers > 0);
+    assert!(cache.list().iter().all(|info| matches!(cache.find(&info.key), Found::Layer(_))));
     let below = source(&cache, &job, "another").unwrap();
     drop(layer(&cache, "last", &below, 10, 0).unwrap());
+}
+
+/// Writes a file until not one byte more has room.
+fn fill(path: &Utf8Path) {
+    let Ok(mut file) = fs::File::create(path) else { return };
+    for size in [64 << 10, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
 }

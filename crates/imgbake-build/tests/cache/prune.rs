@@ -121,8 +121,8 @@ fn a_commit_keeps_to_the_budget() {
     for number in 0..20 {
         let name = format!("step {number}");
         drop(fixture.layer(&name, &source, 100, 100));
-        fixture.found(&name);
         assert!(fixture.kib() <= 1024, "{} KiB", fixture.kib());
+        fixture.found(&name);
     }
     let list = fixture.cache.list();
     let newest = list.iter().find(|info| info.name == "step 19").unwrap();
