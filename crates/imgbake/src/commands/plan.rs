@@ -84,13 +84,14 @@ fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
 
 fn source_words(source: &Source) -> String {
     match source {
-        Source::Bootstrap(spec) => format!(
-            "bootstrap {:?} {}, {} more packages",
-            spec.distribution,
-            spec.suite,
-            spec.packages.len()
-        )
-        .to_lowercase(),
+        Source::Bootstrap(spec) => {
+            let base = format!("bootstrap {:?} {}", spec.distribution, spec.suite).to_lowercase();
+            match spec.packages.len() {
+                0 => base,
+                1 => format!("{base}, 1 more package"),
+                more => format!("{base}, {more} more packages"),
+            }
+        }
         Source::Url(url) => format!("url {}", url.location),
         Source::Image { reference } => format!("image {reference}"),
     }
