@@ -231,9 +231,10 @@ pub async fn conclude<T>(
     result: Result<T, Failure>,
 ) -> Result<T, Failure> {
     let ended = job.end();
+    let secrets = job.secrets().clone();
     drop(job);
     let shown = listener.end().await;
-    let value = result?;
+    let value = result.map_err(|failure| failure.redacted(&secrets))?;
     ended?;
     shown?;
     Ok(value)
