@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
-use imgbake_build::{BuildError, BuildErrorKind, Machine, SealReport, Sealer, Seed};
+use imgbake_build::{
+    BuildError, BuildErrorKind, Machine, Planted, SaveRequest, Saved, SealReport, Sealer, Seed,
+};
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, Communicator, Exec, Exit};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
@@ -111,6 +113,9 @@ impl Machine for Guest {
     fn disk(&self) -> &Utf8Path {
         Utf8Path::new("/nowhere")
     }
+    async fn save(&mut self, _: &SaveRequest) -> Result<Saved, BuildError> {
+        Err(BuildError::failed("this machine is none"))
+    }
     async fn end(&mut self) {}
 }
 
@@ -129,7 +134,15 @@ async fn seal(
     let comm = guest.connect(Duration::ZERO).await.expect("connects");
     let seed = Seed::new("build-1", "build", "debian", true);
     let report = GuestSealer::new()
-        .seal(&job, &spec(&[], &[]), &seed, &mut guest, &*comm, Duration::from_secs(1))
+        .seal(
+            &job,
+            &spec(&[], &[]),
+            &seed,
+            &Planted::default(),
+            &mut guest,
+            &*comm,
+            Duration::from_secs(1),
+        )
         .await;
     job.end().expect("ends");
     let mut kinds = Vec::new();

@@ -57,7 +57,7 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     let graph = Graph::of(&units)?;
     app.home.ensure()?;
     let rooms = rooms::rooms(&app.home)?;
-    let listener = app.listen(&args.events)?;
+    let listener = app.listen(&args.events, app.config.progress)?;
     let result = batch(app, args, &units, &graph, &rooms, &listener).await;
     let shown = listener.end().await;
     result?;
