@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 use imgbake_build::{
-    BuildError, BuildErrorKind, Machine, Planted, SaveRequest, Saved, SealReport, Sealer, Seed,
+    BuildError, BuildErrorKind, Machine, Planted, SaveRequest, Saved, SealContext, SealReport,
+    Sealer, Seed,
 };
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, Communicator, Exec, Exit};
@@ -133,17 +134,14 @@ async fn seal(
     let mut guest = Guest { login: Arc::new(login), console, panics, off_expected: false };
     let comm = guest.connect(Duration::ZERO).await.expect("connects");
     let seed = Seed::new("build-1", "build", "debian", true);
-    let report = GuestSealer::new()
-        .seal(
-            &job,
-            &spec(&[], &[]),
-            &seed,
-            &Planted::default(),
-            &mut guest,
-            &*comm,
-            Duration::from_secs(1),
-        )
-        .await;
+    let context = SealContext {
+        job: &job,
+        spec: &spec(&[], &[]),
+        seed: &seed,
+        planted: &Planted::default(),
+        power_off_limit: Duration::from_secs(1),
+    };
+    let report = GuestSealer::new().seal(&context, &mut guest, &*comm).await;
     job.end().expect("ends");
     let mut kinds = Vec::new();
     while let Ok(event) = listener.try_recv() {
