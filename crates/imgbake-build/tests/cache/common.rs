@@ -6,8 +6,8 @@ use std::io::{Seek, SeekFrom, Write};
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::cache::{CacheError, Claim, Draft, Found, Layer, NewLayer, NewState};
 use imgbake_build::{BaseDisk, KernelFiles, LayerCache, Planted, Seed};
+use imgbake_disk::DiskImage;
 use imgbake_disk::overlay::create_overlay;
-use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_runtime::job::new_id;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::record::Parent;
@@ -50,7 +50,7 @@ impl Fixture {
     }
 
     pub(crate) fn claim(&self, name: &str) -> Claim {
-        self.cache.try_claim(&key(name)).unwrap().expect("nobody else has it")
+        claim(&self.cache, name).unwrap()
     }
 
     #[track_caller]
@@ -150,9 +150,19 @@ pub(crate) fn base_disk(dir: &Utf8Path, name: &str) -> BaseDisk {
     }
 }
 
+/// The claim that nobody else has; one who sweeps may have its lock for a moment.
+fn claim(cache: &LayerCache, name: &str) -> Result<Claim, CacheError> {
+    for _ in 0..10_000 {
+        if let Some(claim) = cache.try_claim(&key(name))? {
+            return Ok(claim);
+        }
+        std::thread::yield_now();
+    }
+    panic!("somebody else has the claim of {name}");
+}
+
 pub(crate) fn source(cache: &LayerCache, job: &Job, name: &str) -> Result<Layer, CacheError> {
-    let claim = cache.try_claim(&key(name))?.expect("nobody else has it");
-    let draft = cache.begin(claim, None)?;
+    let draft = cache.begin(claim(cache, name)?, None)?;
     draft.take_base(&base_disk(job.work(), name), job)?;
     draft.commit(new_layer(Stage::Source, "source"))
 }
@@ -164,8 +174,7 @@ pub(crate) fn draft(
     below: &Layer,
     kib: usize,
 ) -> Result<Draft, CacheError> {
-    let claim = cache.try_claim(&key(name))?.expect("nobody else has it");
-    let draft = cache.begin(claim, Some(below.key()))?;
+    let draft = cache.begin(claim(cache, name)?, Some(below.key()))?;
     overlay(&draft, &below.disk_path(), name, kib)?;
     Ok(draft)
 }
@@ -206,6 +215,3 @@ pub(crate) fn bytes(name: &str, length: usize) -> Vec<u8> {
 pub(crate) fn append(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
     OpenOptions::new().append(true).open(path)?.write_all(bytes)
 }
-
-/// The format of an overlay's file.
-pub(crate) const OVERLAY: DiskFormat = DiskFormat::Qcow2;

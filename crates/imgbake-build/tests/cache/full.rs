@@ -6,6 +6,7 @@ use std::io::Write;
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::LayerCache;
 use imgbake_build::cache::{CacheErrorKind, Found};
+use imgbake_runtime::space::free_bytes;
 use imgbake_runtime::{Home, Tool};
 use imgbake_types::Size;
 
@@ -35,6 +36,7 @@ async fn a_full_file_system_is_told_and_leaves_no_half_layer() {
 #[ignore = "started by a_full_file_system_is_told_and_leaves_no_half_layer"]
 fn child_fills() {
     let Ok(dir) = Utf8PathBuf::from("small").canonicalize_utf8() else { return };
+    assert!(free_bytes(&dir).is_some_and(|free| free <= 64 << 20), "only a small one is filled");
     let home = Home::new(dir.join("home"));
     let job = begin_job(&home);
     let cache = LayerCache::open(&home, Size::mib(100)).unwrap();

@@ -3,16 +3,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use imgbake_build::cache::CacheErrorKind::{self, Invalid, Io, Parent};
 use imgbake_build::{BaseDisk, BuildErrorKind};
-use imgbake_disk::DiskImage;
+use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_runtime::Cancel;
-use imgbake_types::Stage;
+use imgbake_types::{Size, Stage};
 
 use crate::common::{
-    DISK, Fixture, KIB, OVERLAY, base_disk, bytes, draft, key, new_layer, new_state, overlay,
+    DISK, Fixture, KIB, base_disk, bytes, draft, key, new_layer, new_state, overlay,
 };
 
 #[test]
@@ -33,7 +34,7 @@ fn a_chain_is_found_as_it_was_made() {
 
     let record = step.record();
     assert_eq!((record.seconds, record.bytes, record.shareable), (1.25, 77, true));
-    assert_eq!((record.disk.format, record.disk.virtual_size), (OVERLAY, DISK));
+    assert_eq!((record.disk.format, record.disk.virtual_size), (DiskFormat::Qcow2, DISK));
     assert!(record.disk.file.allocated >= 40 * KIB as u64);
     assert_eq!(record.created, step.reference().created);
     assert!(step.age() < 60.0);
@@ -172,7 +173,7 @@ fn a_folder_that_is_held_outlives_a_commit_that_fails() {
     draft.commit(new).unwrap_err();
     assert!(disk.exists(), "a machine stands on it");
     fixture.cache.sweep().unwrap();
-    fixture.cache.prune(imgbake_types::Size::bytes(0)).unwrap();
+    fixture.cache.prune(Size::bytes(0)).unwrap();
     assert!(disk.exists() && fixture.is_gone("step"));
     assert!(fixture.cache.try_claim(&key("step")).unwrap().is_none());
     drop(hold);
@@ -218,15 +219,25 @@ async fn a_claim_is_waited_for() {
     assert_eq!(claim.unwrap().unwrap().key(), &key("source"));
 }
 
+/// Sets the flag however its scope ends: a panic must not let the other thread run for ever.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_committed_layer_is_in_use_without_a_gap() {
     let fixture = Fixture::new();
     let source = fixture.source("source");
-    let done = std::sync::atomic::AtomicBool::new(false);
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _done = Done(&done);
         scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                fixture.cache.prune(imgbake_types::Size::bytes(0)).unwrap();
+            while !done.load(Ordering::Relaxed) {
+                fixture.cache.prune(Size::bytes(0)).unwrap();
             }
         });
         for number in 0..60 {
@@ -234,6 +245,5 @@ fn a_committed_layer_is_in_use_without_a_gap() {
             assert!(layer.disk_path().exists() && layer.state_path().unwrap().exists());
             assert!(layer.dir().join("layer.json").exists());
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
     });
 }
