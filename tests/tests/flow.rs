@@ -129,7 +129,9 @@ fn a_template_becomes_a_tested_version_in_its_channel() {
 }
 
 fn promote_and_history(home: &TestHome, shown: &Value) {
-    home.run(&["promote", "tiny:dev", "--to", "prod", "--reason", "tests are green"]).exits(0);
+    let moved = home.run(&["promote", "tiny:dev", "--to", "prod", "--reason", "tests are green"]);
+    assert!(moved.stdout.starts_with("tiny:prod is ") && moved.stderr.is_empty(), "{moved}");
+    assert_eq!(moved.code, 0);
     let prod = home.run(&["show", "tiny:prod", "--json"]).json();
     assert_eq!(prod["digest"], shown["digest"]);
     let history = home.run(&["history", "tiny:prod", "--json"]).json();

@@ -4,11 +4,15 @@
 //! of a disk, no loop device: the file system is made at its offset in a file. The same packages and
 //! the same key give the same bytes.
 
+mod address;
+mod ask;
 mod assemble;
 mod grub;
 mod keyring;
 mod layout;
 mod packages;
+mod pin;
+mod release;
 mod root;
 mod sources;
 
@@ -77,8 +81,10 @@ impl SourceProvider for Bootstrap {
         keyring::find(spec).map(|_| ())
     }
 
-    async fn pin(&self, _: &Job, _: &Source, _: Arch) -> Result<Pin, BuildError> {
-        Ok(Pin::Fixed)
+    /// A digest of what the mirrors' Release files say that there is: suites, components and
+    /// architecture of the source. It only names: signatures are checked when the disk is made.
+    async fn pin(&self, job: &Job, source: &Source, arch: Arch) -> Result<Pin, BuildError> {
+        pin::pin(job, spec_of(source)?, arch, ask::Limits::default()).await
     }
 
     async fn fetch(

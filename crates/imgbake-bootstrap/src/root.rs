@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind, SourceContext};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Command, Job, Tool};
+use imgbake_types::Arch;
 use imgbake_types::event::Stream;
 use imgbake_types::spec::{BootstrapSpec, Distribution};
 use secrecy::ExposeSecret as _;
@@ -14,7 +15,7 @@ use secrecy::ExposeSecret as _;
 use crate::assemble::{self, Assembled, DiskRequest, UNSHARE};
 use crate::packages::{components, packages};
 use crate::sources::{
-    Mirrors, TARGET_FORMAT, host_mirrors, named_mirrors, sources_list, wants_updates,
+    Mirrors, QUICKLY, TARGET_FORMAT, host_mirrors, named_mirrors, sources_list, wants_updates,
 };
 use crate::{DiskLayout, keyring};
 
@@ -163,9 +164,59 @@ fn unknown_security(mirror: &str) -> BuildError {
 
 /// A host without apt, or whose apt does not answer, has no mirror to offer.
 async fn mirrors_of_host(job: &Job, distribution: Distribution) -> Option<Mirrors> {
-    let command = APT_GET.command().ok()?.args(["indextargets", "--format", TARGET_FORMAT]);
-    let targets = command.run(job).await.ok()?;
-    host_mirrors(&String::from_utf8_lossy(&targets), distribution)
+    // The slow way as well: an archive may have no InRelease file.
+    for options in [&QUICKLY[..], &[]] {
+        let command = APT_GET.command().ok()?.args(options);
+        let targets =
+            command.args(["indextargets", "--format", TARGET_FORMAT]).run(job).await.ok()?;
+        let found = host_mirrors(&String::from_utf8_lossy(&targets), distribution);
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+/// The `sources.list` that a build would take packages from now.
+pub(crate) async fn sources_in_use(
+    job: &Job,
+    spec: &BootstrapSpec,
+    arch: Arch,
+) -> Result<String, BuildError> {
+    let list = sources(job, spec).await?.list;
+    if list.is_empty() { own_sources(job, spec, arch).await } else { Ok(list) }
+}
+
+/// What mmdebstrap takes where nobody names a mirror. It tells before it fetches anything, and is ended
+/// there.
+pub(crate) async fn own_sources(
+    job: &Job,
+    spec: &BootstrapSpec,
+    arch: Arch,
+) -> Result<String, BuildError> {
+    let folder = tempfile::tempdir_in(job.work()).map_err(io_at("make a folder in", job.work()))?;
+    let folder = Utf8Path::from_path(folder.path())
+        .ok_or_else(|| BuildError::failed("the job's folder is not named in UTF-8"))?;
+    let list = folder.join("sources.list");
+    let output = MMDEBSTRAP
+        .command()?
+        .arg(if is_root() { "--mode=root" } else { "--mode=chrootless" })
+        .args(["--variant=custom", "--format=null", "--quiet"])
+        .args(["--skip=check/signed-by", "--skip=check/qemu", "--skip=check/empty"])
+        .arg(format!("--architectures={}", arch.oci_name()))
+        .arg(format!("--components={}", components(spec)))
+        .arg("--setup-hook=cp \"$1/etc/apt/sources.list\" \"$BAKE_LIST\"; exit 1")
+        .args([spec.suite.as_str(), "/dev/null"])
+        .env("BAKE_LIST", &list)
+        .env("TMPDIR", folder)
+        .output(job)
+        .await?;
+    fs::read_to_string(&list).map_err(|_| {
+        let words = output.stderr.trim();
+        let what = format!("mmdebstrap knows no mirror of {}: {words}", spec.suite);
+        BuildError::new(BuildErrorKind::Usage, what)
+            .help("name one by `mirror` in `[source] bootstrap`")
+    })
 }
 
 fn fstab(request: &DiskRequest<'_>) -> String {

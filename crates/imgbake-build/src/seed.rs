@@ -16,7 +16,7 @@ pub struct Seed {
     pub host_key: KeyPair,
     /// cloud-init's instance id: a new one is a new first boot.
     pub instance_id: String,
-    /// The machine's name while it is built.
+    /// The machine's name while it is built: no other machine's, so that a seal can look for it.
     pub hostname: String,
     /// Whether this is a building machine, whose cloud-init shall do no more than let the build in;
     /// a verified clone's runs whole.
@@ -31,7 +31,7 @@ impl Seed {
             user_key: KeyPair::generate(),
             host_key: KeyPair::generate(),
             instance_id: format!("imgbake-{job}-{machine}"),
-            hostname: format!("imgbake-{machine}"),
+            hostname: format!("imgbake-{machine}-{}", unique()),
             lean,
         }
     }
@@ -75,6 +75,17 @@ impl Seed {
     }
 }
 
+/// Eight random hexadecimal digits with at least one from 0 to 9, so that it is no word.
+fn unique() -> String {
+    loop {
+        let random = uuid::Uuid::new_v4().simple().to_string();
+        let part = &random[..8];
+        if part.bytes().any(|b| b.is_ascii_digit()) {
+            return part.to_owned();
+        }
+    }
+}
+
 fn indent(text: &str, by: usize) -> String {
     let margin = " ".repeat(by);
     text.split_inclusive('\n').flat_map(|line| [margin.as_str(), line]).collect()
@@ -93,5 +104,19 @@ mod tests {
         assert!(text.contains("- name: admin") && text.contains("NOPASSWD"));
         assert!(seed.meta_data().contains("instance-id: imgbake-build-1-build"));
         assert!(!Seed::new("b", "m", "root", false).user_data().contains("sudo"));
+    }
+
+    #[test]
+    fn host_names_are_valid_and_differ() {
+        let names: Vec<String> =
+            (0..64).map(|_| Seed::new("job", "verify-1", "root", true).hostname).collect();
+        for (place, name) in names.iter().enumerate() {
+            let part = name.strip_prefix("imgbake-verify-1-").expect("the machine's name");
+            // RFC 1123, section 2.1; Linux takes 64 bytes.
+            assert!(name.len() <= 63, "{name}");
+            assert!(part.len() == 8 && part.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
+            assert!(part.bytes().any(|b| b.is_ascii_digit()), "{name}");
+            assert!(!names[..place].contains(name), "{name}");
+        }
     }
 }

@@ -30,8 +30,8 @@ pub trait LayerShare: Send + Sync {
     /// The store cannot be read.
     async fn has(&self, keys: &[Digest]) -> Result<Vec<Digest>, BuildError>;
 
-    /// Stores a layer, whatever stands under its key; durable when it returns. Gives the bytes that
-    /// were written: those that the store has already are not written again.
+    /// Stores a layer, whatever stands under its key; durable when it returns. Gives the bytes that the
+    /// store grew by: what it has already, of whichever layer, is stored once.
     ///
     /// # Errors
     /// The store cannot be written to, or is full: then nothing of the layer is there.

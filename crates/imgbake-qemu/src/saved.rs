@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind, SaveRequest, Saved};
 use imgbake_disk::{DiskFormat, overlay};
 use imgbake_runtime::error::io_at;
-use imgbake_runtime::{Job, space};
+use imgbake_runtime::{Job, retry, space};
 use serde_json::{Value, json};
 
 use crate::argv::disk_node;
@@ -142,7 +142,7 @@ async fn migrate(
         |why: String| BuildError::new(BuildErrorKind::Machine, format!("its state {path} {why}"));
     let state = waited.map_err(|_| failed(format!("was not done within {} s", LIMIT.as_secs())))?;
     match (state.migration.as_deref(), state.exit) {
-        (Some("completed"), _) => Ok(()),
+        (Some("completed"), _) => finalized(job, qmp).await,
         (_, Some(exit)) => Err(failed(format!("ended QEMU: {}", exit.words.trim()))),
         _ => {
             let why = command(qmp, "query-migrate", json!({})).await?;
@@ -152,6 +152,17 @@ async fn migrate(
             )))
         }
     }
+}
+
+/// QEMU tells that a migration is done a moment before it lets the machine go on.
+async fn finalized(job: &Job, qmp: &Qmp) -> Result<(), BuildError> {
+    let busy = ["finish-migrate", "inmigrate"];
+    let settled = || async {
+        let status = command(qmp, "query-status", json!({})).await.ok()?;
+        let status = status["status"].as_str()?.to_owned();
+        (!busy.contains(&status.as_str())).then_some(())
+    };
+    Ok(retry::poll(job.cancel(), LIMIT, "QEMU to finish its migration", settled).await?)
 }
 
 async fn command(qmp: &Qmp, name: &str, arguments: Value) -> Result<Value, BuildError> {

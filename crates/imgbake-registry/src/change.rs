@@ -1,5 +1,6 @@
 //! One change of a layout: new blobs, new manifests, new names, in this order.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -97,6 +98,14 @@ impl<'a> Change<'a> {
         let descriptor = blob.descriptor(INDEX);
         self.manifests.push(blob);
         Ok(descriptor)
+    }
+
+    /// Bytes that the layout grows by: blobs that it has already do not count.
+    pub(crate) fn growth(&self) -> u64 {
+        let all = self.blobs.iter().chain(&self.manifests);
+        let sizes: BTreeMap<&Digest, u64> = all.map(|blob| (&blob.digest, blob.size)).collect();
+        let new = |digest: &Digest| !self.store.blobs.path(digest).exists();
+        sizes.into_iter().filter(|(digest, _)| new(digest)).map(|(_, size)| size).sum()
     }
 
     /// Makes the change; durable when it returns. A change that fails leaves nothing.

@@ -64,14 +64,24 @@ impl Index {
     }
 
     /// Points a name's tag at something, whatever it pointed at before.
-    pub(crate) fn set(&mut self, name: &str, tag: &str, mut descriptor: Descriptor) {
-        let label = format!("{name}:{tag}");
-        descriptor.annotations.insert(REF_NAME.to_owned(), label.clone());
-        match self
-            .manifests
-            .iter_mut()
-            .find(|entry| entry.annotations.get(REF_NAME) == Some(&label))
-        {
+    pub(crate) fn set(&mut self, name: &str, tag: &str, descriptor: Descriptor) {
+        self.set_label(&format!("{name}:{tag}"), descriptor);
+    }
+
+    /// What a label of any form points at.
+    pub(crate) fn label(&self, label: &str) -> Option<&Descriptor> {
+        let named =
+            |entry: &&Descriptor| entry.annotations.get(REF_NAME).is_some_and(|name| name == label);
+        self.manifests.iter().find(named)
+    }
+
+    /// Points a label of any form at something, whatever it pointed at before.
+    pub(crate) fn set_label(&mut self, label: &str, mut descriptor: Descriptor) {
+        descriptor.annotations.insert(REF_NAME.to_owned(), label.to_owned());
+        let named = |entry: &&mut Descriptor| {
+            entry.annotations.get(REF_NAME).is_some_and(|name| name == label)
+        };
+        match self.manifests.iter_mut().find(named) {
             Some(entry) => *entry = descriptor,
             None => self.manifests.push(descriptor),
         }

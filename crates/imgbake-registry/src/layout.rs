@@ -35,17 +35,24 @@ impl Layout {
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let store = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || work(&store)).await;
-        done.unwrap_or_else(|error| {
-            Err(damaged("the registry's work ended before it was done").because(error))
-        })
+        blocking(self.0.clone(), work).await
     }
 }
 
-/// Ends the threads of a restore that nobody waits for any more.
+/// Runs what waits for files and locks on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    store: Store,
+    work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(move || work(&store)).await;
+    done.unwrap_or_else(|error| {
+        Err(damaged("the registry's work ended before it was done").because(error))
+    })
+}
+
+/// Ends the threads of an unpacking that nobody waits for any more.
 #[derive(Debug, Default)]
-struct StopOnDrop(Arc<AtomicBool>);
+pub(crate) struct StopOnDrop(pub(crate) Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {

@@ -7,6 +7,9 @@
 //! - hidden: `sha256-<hex>` lists what refers to a version (distribution-spec v1.1, "Referrers Tag
 //!   Schema"), `CHANNEL.history` is the newest of a channel's moves.
 //!
+//! A layout can hold layers as well ([`LayoutShare`]): their labels are bare, `layer-<hex>`, and so no
+//! image's.
+//!
 //! Changes are made under the lock `.lock` and in one order: what `publishing/` says shall come,
 //! blobs, manifests, `index.json`; each is durable before the next. Readers take no lock: they read
 //! `index.json` once, and what it names is all there.
@@ -22,12 +25,14 @@ mod missing;
 mod oci;
 mod publish;
 mod restore;
+mod share;
 mod store;
 pub mod tags;
 mod verify;
 mod versions;
 
 pub use layout::Layout;
+pub use share::LayoutShare;
 
 use imgbake_build::BuildError;
 

@@ -24,6 +24,8 @@ pub(crate) const IMAGE: &str = "application/vnd.imgbake.image.v1";
 pub(crate) const VERIFY: &str = "application/vnd.imgbake.verify.v1+json";
 /// One move of a channel.
 pub(crate) const MOVE: &str = "application/vnd.imgbake.channel-move.v1+json";
+/// A shared layer.
+pub(crate) const LAYER: &str = "application/vnd.imgbake.layer.v1+json";
 
 /// image-spec, annotations.md: a descriptor's name in a layout.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -37,6 +39,10 @@ pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 pub(crate) const DESCRIPTION: &str = "org.opencontainers.image.description";
 /// The digest of the record of a channel's move before this one.
 pub(crate) const PREVIOUS: &str = "io.imgbake.previous";
+/// The key of a shared layer's step.
+pub(crate) const KEY: &str = "io.imgbake.layer.key";
+/// The key of the layer that a shared layer's disk stands on.
+pub(crate) const PARENT: &str = "io.imgbake.layer.parent";
 
 /// Annotations, by key.
 pub(crate) type Annotations = BTreeMap<String, String>;

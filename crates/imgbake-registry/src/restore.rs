@@ -1,4 +1,4 @@
-//! A version becomes a disk again: two threads unpack segments, a third hashes what they wrote.
+//! What is stored becomes a disk again: two threads unpack segments, a third hashes what they wrote.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -30,7 +30,7 @@ const UNPACKERS: usize = 2;
 /// One restore.
 struct Restore<'a> {
     store: &'a Store,
-    /// `NAME:VERSION`, for errors.
+    /// What it is the disk of, for errors.
     label: String,
     disk: DiskRecord,
     layers: Vec<Descriptor>,
@@ -50,6 +50,15 @@ struct Done {
     range: Option<(u64, u64)>,
 }
 
+/// A disk as it is stored.
+pub(crate) struct Packed {
+    /// What it is the disk of, for errors.
+    pub(crate) label: String,
+    pub(crate) disk: DiskRecord,
+    /// Its segments, in the disk's order.
+    pub(crate) layers: Vec<Descriptor>,
+}
+
 /// Writes a version's disk into an empty file and proves it against the version's digest. Setting
 /// `stop` ends it early, with an error.
 pub(crate) fn restore(
@@ -59,7 +68,21 @@ pub(crate) fn restore(
     progress: Box<dyn FnMut(u64) + Send>,
     stop: &AtomicBool,
 ) -> Result<()> {
-    let restore = Restore::prepare(store, digest, into, stop)?;
+    let (label, manifest) = by_digest(store, &store.index()?, digest)?;
+    let config: Config = store.blobs.json(&manifest.config, &label)?;
+    let packed = Packed { label, disk: config.image.disk, layers: manifest.layers };
+    unpack(store, packed, into, progress, stop)
+}
+
+/// Writes a stored disk into an empty file in the same way.
+pub(crate) fn unpack(
+    store: &Store,
+    packed: Packed,
+    into: &File,
+    progress: Box<dyn FnMut(u64) + Send>,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let restore = Restore::prepare(store, packed, into, stop)?;
     let (sender, receiver) = mpsc::channel();
     let restore = &restore;
     let (hashed, unpacked) = std::thread::scope(|scope| {
@@ -97,20 +120,18 @@ pub(crate) fn restore(
 impl<'a> Restore<'a> {
     fn prepare(
         store: &'a Store,
-        digest: &Digest,
+        packed: Packed,
         into: &'a File,
         stop: &'a AtomicBool,
     ) -> Result<Self> {
-        let (label, manifest) = by_digest(store, &store.index()?, digest)?;
-        let config: Config = store.blobs.json(&manifest.config, &label)?;
-        if let Some(layer) = manifest.layers.iter().find(|layer| layer.media_type != SEGMENT) {
+        let Packed { label, disk, layers } = packed;
+        if let Some(layer) = layers.iter().find(|layer| layer.media_type != SEGMENT) {
             return Err(damaged(format!(
                 "{label} has a layer of the type {}: imgbake cannot unpack it",
                 layer.media_type
             ))
             .help("it was made by a newer imgbake"));
         }
-        let disk = config.image.disk;
         let path = path_of(into);
         if into.metadata().map_err(io_at("read", &path))?.len() != 0 {
             return Err(damaged(format!(
@@ -121,7 +142,7 @@ impl<'a> Restore<'a> {
         let written = File::open(link_of(into)).map_err(io_at("read", &path))?;
         into.set_len(disk.virtual_size).map_err(io_at("size", &path))?;
         let next = AtomicUsize::new(0);
-        Ok(Self { store, label, disk, layers: manifest.layers, into, written, path, stop, next })
+        Ok(Self { store, label, disk, layers, into, written, path, stop, next })
     }
 
     /// Unpacks segments until none is left.

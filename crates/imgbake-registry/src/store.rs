@@ -48,6 +48,16 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens a layout that is there.
+    pub(crate) fn open_existing(root: Utf8PathBuf) -> Result<Self> {
+        let store = Self { blobs: Blobs::new(&root), root };
+        if store.is_marked()? {
+            return Ok(store);
+        }
+        let what = format!("there is no OCI image layout in {}", store.root);
+        Err(BuildError::new(BuildErrorKind::NotFound, what))
+    }
+
     fn is_marked(&self) -> Result<bool> {
         let path = self.root.join("oci-layout");
         let Some(bytes) = read_small(&path)? else { return Ok(false) };

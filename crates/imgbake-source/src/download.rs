@@ -109,7 +109,9 @@ async fn receive(
     if let Some(total) = total {
         space::require(partial.path(), total.saturating_sub(partial.have))?;
     }
-    http.stage.status("downloading");
+    if let Some(stage) = http.stage {
+        stage.status("downloading");
+    }
     loop {
         let chunk = http
             .job
@@ -119,7 +121,9 @@ async fn receive(
             .map_err(|error| broken(error, &http.shown(url)))?;
         let Some(chunk) = chunk else { break };
         partial.write(&chunk).await?;
-        http.stage.progress(partial.have, total);
+        if let Some(stage) = http.stage {
+            stage.progress(partial.have, total);
+        }
     }
     match total {
         Some(total) if partial.have < total => {

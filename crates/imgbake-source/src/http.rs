@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::{Job, StageGuard};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::ExposeSecret;
 use url::Url;
 
@@ -24,7 +24,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(crate) struct Http<'a> {
     pub(crate) job: &'a Job,
-    pub(crate) stage: &'a StageGuard,
+    /// Where it is told what happens; none where no stage runs yet.
+    pub(crate) stage: Option<&'a StageGuard>,
     pub(crate) patience: Patience,
     client: Client,
     /// The template's headers, and the one origin that may see them.
@@ -36,7 +37,7 @@ impl<'a> Http<'a> {
     /// A client whose `headers` go to the origin of `origin` and nowhere else. Their markers are
     /// revealed here.
     pub(crate) fn new(
-        (job, stage): (&'a Job, &'a StageGuard),
+        (job, stage): (&'a Job, Option<&'a StageGuard>),
         headers: &BTreeMap<String, String>,
         origin: Option<&Url>,
         patience: Patience,
@@ -71,24 +72,49 @@ impl<'a> Http<'a> {
 
     /// Asks for `from` and follows redirects. The answer has a status of success, or 416.
     pub(crate) async fn get(&self, from: &Url, extra: &HeaderMap) -> Result<Response, Stop> {
+        let answer = self.ask(Method::GET, from, extra).await?;
+        let status = answer.status();
+        if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
+            return Ok(answer);
+        }
+        Err(refused(&answer, &self.shown(answer.url())))
+    }
+
+    /// Asks for what a GET would tell beside the bytes. The answer has a status of success, or one that
+    /// says that this server wants no such question.
+    pub(crate) async fn head(&self, from: &Url) -> Result<Response, BuildError> {
+        let mut retry = self.retry(from);
+        // Bytes as they are stored: an answer about packed ones would be another.
+        let plain = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+        loop {
+            let stop = match self.ask(Method::HEAD, from, &plain).await {
+                Ok(answer) if answer.status().is_success() => return Ok(answer),
+                Ok(answer) if matches!(answer.status().as_u16(), 400 | 403 | 405 | 501) => {
+                    return Ok(answer);
+                }
+                Ok(answer) => refused(&answer, &self.shown(answer.url())),
+                Err(stop) => stop,
+            };
+            retry.after(stop).await?;
+        }
+    }
+
+    /// Asks and follows redirects; the answer is the first that is none.
+    async fn ask(&self, method: Method, from: &Url, extra: &HeaderMap) -> Result<Response, Stop> {
         let mut url = from.clone();
         let mut trusted = self.origin.as_ref().is_some_and(|origin| same_origin(origin, &url));
         for _ in 0..=MAX_REDIRECTS {
             let mut headers = if trusted { self.headers.clone() } else { HeaderMap::new() };
             headers.extend(extra.clone());
-            let request = self.client.get(url.clone()).headers(headers).send();
+            let request = self.client.request(method.clone(), url.clone()).headers(headers).send();
             let answer = self
                 .job
                 .cancel()
                 .run(request)
                 .await?
                 .map_err(|error| broken(error, &self.shown(&url)))?;
-            let status = answer.status();
-            if status.is_success() || status == StatusCode::RANGE_NOT_SATISFIABLE {
+            if !answer.status().is_redirection() {
                 return Ok(answer);
-            }
-            if !status.is_redirection() {
-                return Err(refused(&answer, &self.shown(&url)));
             }
             let target = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let next = redirect(&url, target, &self.shown(&url))?;

@@ -14,7 +14,7 @@ use imgbake_runtime::error::io_at;
 use imgbake_runtime::space;
 use imgbake_types::plan::Source;
 use imgbake_types::record::{Parent, VerifyStatus, VersionView};
-use imgbake_types::{Arch, Reference};
+use imgbake_types::{Arch, Reference, Target};
 use tokio::sync::watch;
 
 use crate::files;
@@ -72,6 +72,26 @@ impl RegistrySource {
     }
 }
 
+/// The source as a pin saw it: an image by the digest that its tag pointed at, so that what is fetched
+/// is what the plan's keys were made of, though the channel moves meanwhile. Every other source, and
+/// every other pin, is given as it is.
+pub fn pinned(source: &Source, pin: &Pin) -> Source {
+    if let (Source::Image { reference }, Pin::Now(now)) = (source, pin)
+        && let Ok(digest) = now.parse()
+    {
+        let target = Some(Target::Digest(digest));
+        return Source::Image { reference: Reference { target, ..reference.clone() } };
+    }
+    source.clone()
+}
+
+fn reference_of(source: &Source) -> Result<&Reference, BuildError> {
+    if let Source::Image { reference } = source {
+        return Ok(reference);
+    }
+    Err(BuildError::new(BuildErrorKind::Usage, "this source is no image of the registry"))
+}
+
 /// Refuses a version whose tests failed.
 fn judge(context: &SourceContext<'_>, view: &VersionView) -> Result<(), BuildError> {
     let name = format!("{}:{}", view.name, view.version.as_str());
@@ -111,8 +131,14 @@ impl SourceProvider for RegistrySource {
         Ok(())
     }
 
-    async fn pin(&self, _: &Job, _: &Source, _: Arch) -> Result<Pin, BuildError> {
-        Ok(Pin::Fixed)
+    /// The manifest digest, `sha256:…`, of the version that the reference names now: [`pinned`] puts it
+    /// into the source.
+    async fn pin(&self, _: &Job, source: &Source, _: Arch) -> Result<Pin, BuildError> {
+        let reference = reference_of(source)?;
+        if let Some(Target::Digest(_)) = reference.target {
+            return Ok(Pin::Fixed);
+        }
+        Ok(Pin::Now(self.0.resolve(reference).await?.digest.to_string()))
     }
 
     async fn fetch(
@@ -120,12 +146,7 @@ impl SourceProvider for RegistrySource {
         context: &SourceContext<'_>,
         source: &Source,
     ) -> Result<BaseDisk, BuildError> {
-        let Source::Image { reference } = source else {
-            return Err(BuildError::new(
-                BuildErrorKind::Usage,
-                "this source is no image of the registry",
-            ));
-        };
+        let reference = reference_of(source)?;
         let view = self.0.resolve(reference).await?;
         judge(context, &view)?;
         let dir = context.job.home().cache().join("images");

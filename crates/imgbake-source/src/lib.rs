@@ -15,13 +15,14 @@ mod inspect;
 mod local;
 mod location;
 mod partial;
+mod pin;
 mod retry;
 mod store;
 mod sums;
 mod unpack;
 mod url_source;
 
-pub use image::RegistrySource;
+pub use image::{RegistrySource, pinned};
 pub use url_source::UrlSource;
 
 #[cfg(test)]

@@ -54,6 +54,13 @@ pub(crate) struct Patience {
     pub(crate) asked: Duration,
 }
 
+impl Patience {
+    /// For a question before the build: some seconds of silence at most.
+    pub(crate) const fn short() -> Self {
+        Self { idle: 3, attempts: 3, most: Duration::from_secs(1), asked: Duration::from_secs(5) }
+    }
+}
+
 impl Default for Patience {
     /// About half a minute of silence, a server's wish up to five minutes.
     fn default() -> Self {
@@ -70,7 +77,7 @@ impl Default for Patience {
 #[derive(Debug)]
 pub(crate) struct Retry<'a> {
     job: &'a Job,
-    stage: &'a StageGuard,
+    stage: Option<&'a StageGuard>,
     what: String,
     patience: Patience,
     idle: u32,
@@ -82,7 +89,7 @@ impl<'a> Retry<'a> {
     /// For getting `what`.
     pub(crate) fn new(
         job: &'a Job,
-        stage: &'a StageGuard,
+        stage: Option<&'a StageGuard>,
         what: String,
         patience: Patience,
     ) -> Self {
@@ -116,13 +123,18 @@ impl<'a> Retry<'a> {
             } else {
                 format!("{} times", self.attempts)
             };
-            return Err(BuildError::failed(format!(
-                "cannot get {}: {why}{asked}; tried {tried}",
-                self.what
-            ))
-            .help("what was downloaded is kept: the next build goes on from there"));
+            let what = format!("cannot get {}: {why}{asked}; tried {tried}", self.what);
+            let error = BuildError::failed(what);
+            return Err(match self.stage {
+                Some(_) => {
+                    error.help("what was downloaded is kept: the next build goes on from there")
+                }
+                None => error,
+            });
         }
-        self.stage.status(format!("{why}: trying again"));
+        if let Some(stage) = self.stage {
+            stage.status(format!("{why}: trying again"));
+        }
         let cancel = self.job.cancel();
         match asked {
             Some(asked) => cancel.run(async { Backoff::new(asked, asked).wait().await }).await?,

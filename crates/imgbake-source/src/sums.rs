@@ -1,13 +1,42 @@
 //! `SHA256SUMS` and `SHA512SUMS` files, in the form of GNU coreutils (`DIGEST  NAME`, `DIGEST *NAME`)
 //! and of BSD (`SHA256 (NAME) = DIGEST`).
 
+use std::io::Read;
 use std::str::FromStr;
 
-use imgbake_build::BuildError;
+use camino::Utf8Path;
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_runtime::error::io_at;
 use imgbake_types::Digest;
+use secrecy::ExposeSecret;
+
+use crate::http::Http;
+use crate::location::{Location, open_file};
 
 /// The largest file that is read: distributions' are a few kilobytes.
-pub(crate) const MAX_BYTES: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
+
+/// The digest of the file `name` by the checksum file at a URL or path; markers in it are revealed.
+pub(crate) async fn ask(http: &Http<'_>, location: &str, name: &str) -> Result<Digest, BuildError> {
+    let secrets = http.job.secrets();
+    let place = Location::parse(secrets.reveal(location).expose_secret())?;
+    let text = match &place {
+        Location::Http(url) => http.text(url, MAX_BYTES).await?,
+        Location::File(path) => read(path)?,
+    };
+    find(&text, name, &secrets.redact(&place.to_string()))
+}
+
+fn read(path: &Utf8Path) -> Result<String, BuildError> {
+    let mut bytes = Vec::new();
+    let read = open_file(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(io_at("read", path))?;
+    if bytes.len() > MAX_BYTES {
+        let why = format!("{path} is longer than {MAX_BYTES} bytes: it is no checksum file");
+        return Err(BuildError::failed(why));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
 /// How many names an error lists.
 const NAMES_SHOWN: usize = 12;
 
@@ -33,16 +62,16 @@ pub(crate) fn find(text: &str, name: &str, place: &str) -> Result<Digest, BuildE
 }
 
 fn missing(lines: &[(String, Digest)], name: &str, place: &str) -> BuildError {
-    let error = BuildError::failed(format!("{place} has no checksum for `{name}`"));
+    let what = format!("{place} has no checksum for `{name}`");
     if lines.is_empty() {
-        return error.help("it holds no line such as `DIGEST  NAME` or `SHA256 (NAME) = DIGEST` with a SHA-256 or SHA-512 digest");
+        return BuildError::failed(what).help("it holds no line such as `DIGEST  NAME` or `SHA256 (NAME) = DIGEST` with a SHA-256 or SHA-512 digest");
     }
     let mut names: Vec<String> =
         lines.iter().take(NAMES_SHOWN).map(|(name, _)| printable(name)).collect();
     if lines.len() > NAMES_SHOWN {
         names.push(format!("and {} more", lines.len() - NAMES_SHOWN));
     }
-    error.help(format!("it has: {}", names.join(", ")))
+    BuildError::new(BuildErrorKind::NotFound, what).help(format!("it has: {}", names.join(", ")))
 }
 
 /// A foreign name without control characters and not endless.

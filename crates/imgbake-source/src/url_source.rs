@@ -4,12 +4,10 @@ use async_trait::async_trait;
 use camino::Utf8Path;
 use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, Pin, SourceContext, SourceProvider};
 use imgbake_runtime::Job;
-use imgbake_runtime::error::io_at;
 use imgbake_types::plan::{Checksum, Source, UrlSource as Spec};
 use imgbake_types::record::Parent;
 use imgbake_types::{Algorithm, Arch, Digest};
 use secrecy::ExposeSecret;
-use std::io::Read;
 use url::Url;
 
 use crate::download::download;
@@ -18,12 +16,13 @@ use crate::location::{Location, open_file};
 use crate::partial::Partial;
 use crate::retry::Patience;
 use crate::store::{Store, Stored};
-use crate::{files, inspect, local, sums};
+use crate::{files, inspect, local, pin, sums};
 
 /// Gets the disk of `[source] url`: raw or qcow2, plain or packed with xz, gzip or zstd.
 #[derive(Debug, Clone, Default)]
 pub struct UrlSource {
     pub(crate) patience: Patience,
+    pub(crate) asking: pin::Limits,
 }
 
 impl UrlSource {
@@ -57,8 +56,10 @@ impl SourceProvider for UrlSource {
         Ok(())
     }
 
-    async fn pin(&self, _: &Job, _: &Source, _: Arch) -> Result<Pin, BuildError> {
-        Ok(Pin::Fixed)
+    /// The digest that the checksum file gives; without a checksum, what the server says of its file's
+    /// state. Where a server does not answer, what it said the last time.
+    async fn pin(&self, job: &Job, source: &Source, _: Arch) -> Result<Pin, BuildError> {
+        pin::pin(job, spec_of(source)?, self.asking).await
     }
 
     async fn fetch(
@@ -100,7 +101,7 @@ impl<'a> Fetch<'a> {
             Location::Http(url) => Some(url),
             Location::File(_) => None,
         };
-        let http = Http::new((job, context.stage), &spec.headers, origin, patience)?;
+        let http = Http::new((job, Some(context.stage)), &spec.headers, origin, patience)?;
         let name = job.secrets().redact(&location.to_string());
         let store = Store::open(job.home())?;
         Ok(Self { context, spec, location, name, http, store })
@@ -119,14 +120,7 @@ impl<'a> Fetch<'a> {
         match &self.spec.checksum {
             Checksum::Digest { digest } => Ok(Some(digest.clone())),
             Checksum::Sums { location } => {
-                let secrets = self.context.job.secrets();
-                let place = Location::parse(secrets.reveal(location).expose_secret())?;
-                let text = match &place {
-                    Location::Http(url) => self.http.text(url, sums::MAX_BYTES).await?,
-                    Location::File(path) => read_sums(path)?,
-                };
-                let place = secrets.redact(&place.to_string());
-                sums::find(&text, &self.location.base_name(), &place).map(Some)
+                sums::ask(&self.http, location, &self.location.base_name()).await.map(Some)
             }
             Checksum::Unverified => {
                 let why = format!(
@@ -249,16 +243,4 @@ fn disk(stored: Stored, digest: &Digest, fetched: Option<u64>) -> BaseDisk {
         bytes: fetched.unwrap_or(0),
         cached: fetched.is_none(),
     }
-}
-
-fn read_sums(path: &Utf8Path) -> Result<String, BuildError> {
-    let mut bytes = Vec::new();
-    let read = open_file(path)?.take(sums::MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(io_at("read", path))?;
-    if bytes.len() > sums::MAX_BYTES {
-        let why =
-            format!("{path} is longer than {} bytes: it is no checksum file", sums::MAX_BYTES);
-        return Err(BuildError::failed(why));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -2,15 +2,16 @@
 
 use std::io::Write;
 
-use imgbake_types::event::{Level, Stream};
+use imgbake_types::event::{LayerAction, Level, Stream};
 use imgbake_types::{Event, EventKind};
 use indicatif::ProgressDrawTarget;
 
-use crate::bars::Bars;
+use crate::bars::{Bars, View};
 use crate::board::Board;
 use crate::lines::Look;
 use crate::paint::Paint;
 use crate::plain;
+use crate::summary;
 
 /// How a command shows what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Mode {
     Bars,
     /// One line after another, without control codes unless colour is asked for.
     Plain,
-    /// Warnings and failed tests alone.
+    /// Warnings, fallbacks and failed tests alone.
     Quiet,
 }
 
@@ -53,7 +54,7 @@ pub struct Display {
 }
 
 enum Screen {
-    Bars(Bars),
+    Bars(Box<Bars>),
     Lines(Box<dyn Write + Send>),
 }
 
@@ -81,8 +82,8 @@ impl Display {
         let width = usize::from(options.width.unwrap_or(80)).max(40);
         let height = usize::from(options.height.unwrap_or(24));
         let look = Look { paint: Paint::new(options.color), width };
-        let bars = Bars::new(target, look, height, options.verbose, tick);
-        Self { board: Board::default(), screen: Screen::Bars(bars), options }
+        let bars = Bars::new(target, View { look, height, verbose: options.verbose, tick });
+        Self { board: Board::default(), screen: Screen::Bars(Box::new(bars)), options }
     }
 
     /// Shows one event. Output that cannot be written is dropped: a reader that has gone must not
@@ -106,10 +107,19 @@ impl Display {
         }
     }
 
-    /// Ends the display: the finished stages stay, all that moves goes.
+    /// Ends the display: the finished stages stay, all that moves goes. Of several builds it shows
+    /// the results as a table; why one failed, the command tells after it.
     pub fn finish(&mut self) {
-        if let Screen::Bars(bars) = &mut self.screen {
-            bars.finish(&self.board);
+        match &mut self.screen {
+            Screen::Bars(bars) => bars.finish(&self.board),
+            Screen::Lines(out) => {
+                if self.options.mode == Mode::Plain && self.board.several() {
+                    let paint = Paint::new(self.options.color);
+                    let table = summary::results(&self.board, paint, None);
+                    let _ = out.write_all(format!("\n{table}").as_bytes());
+                    let _ = out.flush();
+                }
+            }
         }
     }
 }
@@ -124,6 +134,7 @@ fn is_grave(event: &Event) -> bool {
     match &event.kind {
         EventKind::Notice { level, .. } => *level == Level::Warning,
         EventKind::TestFinished { result } => !result.passed,
+        EventKind::Layer { action, .. } => *action == LayerAction::Refused,
         EventKind::Machine { .. } => true,
         _ => false,
     }

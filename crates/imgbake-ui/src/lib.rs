@@ -2,24 +2,28 @@
 //!
 //! A [`Display`] is fed every event of a command, in order, and shows it as its [`Mode`] says; a
 //! [`JsonLines`] writes the same events for machines. What a command prints at its end is laid out by
-//! [`Table`]. Text that a guest or a server wrote is cleaned of control characters before a terminal
+//! [`Table`]. Of several builds there is one view of all. Text that a guest or a server wrote is cleaned of control characters before a terminal
 //! sees it.
 
+mod above;
 mod bars;
 mod board;
 mod display;
 mod json;
 mod lines;
+mod many;
+mod one;
 mod paint;
 mod plain;
 mod summary;
 mod table;
 mod text;
 mod units;
+mod words;
 
 pub use display::{Display, Mode, Options};
 pub use json::{JsonLines, event_schema};
 pub use paint::{Paint, Tone};
 pub use table::{Align, Cell, Table};
 pub use text::clean;
-pub use units::{human_bytes, human_seconds};
+pub use units::{human_age, human_bytes, human_seconds};

@@ -7,8 +7,9 @@ use imgbake_types::record::TestOutcome;
 
 use crate::board::{StageEnd, StageState};
 use crate::paint::{Paint, Tone};
-use crate::text::{clean, cut, left, right, wrap};
+use crate::text::{clean, cut, cut_middle, left, right, width, wrap};
 use crate::units::{human_seconds, some_bytes};
+use crate::words::took_time;
 
 /// Columns of the stage's word: the longest is `provision`.
 const STAGE: usize = 9;
@@ -36,28 +37,23 @@ impl Look {
         self.width.saturating_sub(taken)
     }
 
-    /// The stage's word and name in their columns. `label` tells a job from others.
-    pub(crate) fn head(self, stage: &StageState, label: &str) -> String {
-        let name = match (label, stage.own_name()) {
-            ("", name) => name.to_owned(),
-            (label, "") => label.to_owned(),
-            (label, name) => format!("{label} {name}"),
-        };
-        let name = left(&cut(&name, self.name()), self.name());
-        format!("{}  {name}", left(stage.stage.name(), STAGE))
+    /// The stage's word and name in their columns.
+    pub(crate) fn head(self, word: &str, name: &str) -> String {
+        format!("{}  {}", left(word, STAGE), left(&cut(name, self.name()), self.name()))
     }
 
     /// A finished stage. The words of a warning or failure are never cut: they go on below.
-    pub(crate) fn stage(self, stage: &StageState, end: &StageEnd, label: &str) -> String {
+    pub(crate) fn stage(self, stage: &StageState, end: &StageEnd) -> String {
         let paint = self.paint;
         let (mark, tone) = mark(end.outcome);
-        let (time, bytes) = (human_seconds(end.seconds), some_bytes(end.bytes));
-        let numbers = format!("{}  {}", right(&time, TIME), right(&bytes, BYTES));
-        let head = self.head(stage, label);
+        let untimed = end.outcome == Outcome::Cached && !took_time(end.seconds);
+        let time = if untimed { String::new() } else { human_seconds(end.seconds) };
+        let numbers = format!("{}  {}", right(&time, TIME), right(&some_bytes(end.bytes), BYTES));
+        let head = self.head(stage.stage.name(), stage.own_name());
         let grave = matches!(end.outcome, Outcome::Warning | Outcome::Failed);
-        let fits = crate::text::width(&end.detail) <= self.detail();
+        let fits = width(&end.detail) <= self.detail();
         let mut line = match end.outcome {
-            Outcome::Skipped => paint.dim(&format!("{mark} {head}  {numbers}")),
+            Outcome::Skipped | Outcome::Cached => paint.dim(&format!("{mark} {head}  {numbers}")),
             _ => format!("{} {head}  {numbers}", paint.tone(tone, mark)),
         };
         let below = if grave && !fits {
@@ -82,41 +78,69 @@ impl Look {
         self.paint.strong(&format!("{head}  {}", right(&human_seconds(seconds), TIME)))
     }
 
-    /// A line of output, with whose it is.
+    /// A line of output, with whose it is. A long one goes on below, as far in as it began.
     pub(crate) fn output(self, label: &str, name: &str, line: &str) -> String {
-        let who = format!("{label} {name}");
-        format!("{} {}", self.paint.dim(&format!("{} │", clean(who.trim()))), clean(line))
-            .trim_end()
-            .to_owned()
+        let who = cut_middle(clean(&format!("{label} {name}")).trim(), self.width / 3);
+        let room = self.width.saturating_sub(width(&who) + 3);
+        let line = clean(line);
+        let words = line.trim_start_matches(' ');
+        let indent = (line.len() - words.len()).min(room / 2);
+        let mut before = who;
+        let mut text = String::new();
+        for part in wrap(words, room - indent) {
+            let part = format!("{}{part}", " ".repeat(indent));
+            let line = format!("{} {part}", self.paint.dim(&format!("{before} │")));
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text.push_str(line.trim_end());
+            before = " ".repeat(width(&before));
+        }
+        text
     }
 
     /// A test's result in the stages' columns; of one that failed, why.
-    pub(crate) fn test(self, result: &TestOutcome) -> String {
+    pub(crate) fn test(self, label: &str, result: &TestOutcome) -> String {
         let (mark, tone) = mark(if result.passed { Outcome::Done } else { Outcome::Failed });
-        let machine = left(&cut(&clean(&result.machine), self.name()), self.name());
+        let place = if label.is_empty() { clean(&result.machine) } else { label.to_owned() };
+        let head = self.head("test", &cut_middle(&place, self.name()));
         let time = right(&human_seconds(result.seconds), TIME);
-        let head = format!("{} {}  {machine}", self.paint.tone(tone, mark), left("test", STAGE));
-        let name =
-            self.paint.tone(if result.passed { Tone::Normal } else { tone }, &clean(&result.name));
-        let mut line = format!("{head}  {time}  {}  {name}", " ".repeat(BYTES));
+        let mut words = vec![clean(&result.name)];
         if !result.passed {
-            for part in result.detail.lines().map(clean) {
-                let _ = write!(line, "\n    {}", self.paint.tone(tone, &part));
-            }
+            words.extend(result.detail.lines().map(clean));
+        }
+        let named = width(&words[0]) <= self.detail();
+        let first = if named { words.remove(0) } else { String::new() };
+        let first = self.paint.tone(if result.passed { Tone::Normal } else { tone }, &first);
+        let mark = self.paint.tone(tone, mark);
+        let line = format!("{mark} {head}  {time}  {}  {first}", " ".repeat(BYTES));
+        let mut line = line.trim_end().to_owned();
+        for part in words.iter().flat_map(|words| wrap(words, self.width.saturating_sub(4))) {
+            let tone = if result.passed { Tone::Normal } else { tone };
+            let _ = write!(line, "\n    {}", self.paint.tone(tone, &part));
         }
         line
     }
 
-    /// A mark, and words that are wrapped beside it.
+    /// A mark, and words that are wrapped beside it. What was skipped is no more than a note here.
     pub(crate) fn remark(self, outcome: Outcome, label: &str, words: &str) -> String {
-        let (mark, tone) = mark(outcome);
-        let mark = if outcome == Outcome::Skipped { "·" } else { mark };
-        let words = format!("{label} {}", clean(words));
-        let lines = wrap(words.trim_start(), self.width.saturating_sub(2));
+        let (sign, tone) = mark(outcome);
+        let sign = if outcome == Outcome::Skipped { "·" } else { sign };
         let tone_of_words = if outcome == Outcome::Skipped { Tone::Normal } else { tone };
+        self.marked(sign, tone, tone_of_words, format!("{label} {}", clean(words)).trim_start())
+    }
+
+    /// The one line that tells a build's end.
+    pub(crate) fn closing(self, outcome: Outcome, words: &str) -> String {
+        let (sign, tone) = mark(outcome);
+        self.marked(sign, tone, tone, words)
+    }
+
+    fn marked(self, sign: &str, tone: Tone, tone_of_words: Tone, words: &str) -> String {
+        let lines = wrap(words, self.width.saturating_sub(2));
         let painted: Vec<String> =
             lines.iter().map(|l| self.paint.tone(tone_of_words, l)).collect();
-        format!("{} {}", self.paint.tone(tone, mark), painted.join("\n  "))
+        format!("{} {}", self.paint.tone(tone, sign), painted.join("\n  "))
     }
 }
 
@@ -124,9 +148,20 @@ impl Look {
 pub(crate) const fn mark(outcome: Outcome) -> (&'static str, Tone) {
     match outcome {
         Outcome::Done => ("✓", Tone::Good),
-        Outcome::Cached => ("=", Tone::Good),
+        Outcome::Cached => ("=", Tone::Dim),
         Outcome::Warning => ("!", Tone::Warn),
         Outcome::Skipped => ("–", Tone::Dim),
         Outcome::Failed => ("✗", Tone::Bad),
+    }
+}
+
+/// An outcome's word and tone.
+pub(crate) const fn word(outcome: Outcome) -> (&'static str, Tone) {
+    match outcome {
+        Outcome::Done => ("done", Tone::Good),
+        Outcome::Cached => ("cached", Tone::Dim),
+        Outcome::Warning => ("warning", Tone::Warn),
+        Outcome::Skipped => ("skipped", Tone::Dim),
+        Outcome::Failed => ("failed", Tone::Bad),
     }
 }

@@ -6,12 +6,14 @@ use imgbake_types::event::Level;
 use imgbake_types::record::TestOutcome;
 use imgbake_types::{Event, EventKind, Outcome};
 
-use crate::board::{Board, StageEnd, StageState, level_word};
+use crate::board::{Board, JobState, StageState, level_word};
+use crate::lines::{mark, word};
 use crate::paint::{Paint, Tone};
 use crate::summary;
 use crate::table::{Align, Cell, Table};
 use crate::text::clean;
-use crate::units::{count, human_bytes, human_seconds, some_bytes};
+use crate::units::{count, human_seconds, some_bytes};
+use crate::words;
 
 /// The lines for an event, in order. `stage` is the stage it is about.
 pub(crate) fn lines(
@@ -37,15 +39,14 @@ pub(crate) fn lines(
         EventKind::StageStatus { status, .. } if verbose => {
             stage.map(|stage| format!("{}: {}", stage.title(), clean(status))).into_iter().collect()
         }
-        EventKind::StageFinished { .. } => stage
-            .and_then(|stage| stage.end.as_ref().map(|end| ended(stage, end, paint)))
-            .into_iter()
-            .collect(),
+        EventKind::StageFinished { .. } => {
+            stage.and_then(|stage| ended(stage, paint)).into_iter().collect()
+        }
         EventKind::Output { name, line, .. } => {
             let who = paint.dim(&format!("{} |", clean(name)));
             vec![format!("{who} {}", clean(line)).trim_end().to_owned()]
         }
-        EventKind::SealOperation { .. } if verbose => vec![seal_operation(&event.kind)],
+        EventKind::SealOperation { .. } if verbose => vec![words::seal_operation(&event.kind)],
         EventKind::TestFinished { result } => test(result, paint),
         EventKind::Machine { machine, what } => {
             vec![format!("machine {}: {}", clean(machine), clean(what))]
@@ -58,12 +59,17 @@ pub(crate) fn lines(
             vec![format!("{channel} is now {} ({})", clean(version), digest.short())]
         }
         EventKind::Waiting { what } => vec![format!("waiting for {}", clean(what))],
-        EventKind::BuildFinished { .. } => return finished(board, event, paint),
-        EventKind::BuildQueued { .. }
-        | EventKind::StageProgress { .. }
+        EventKind::Layer { .. } => {
+            words::layer(&event.kind, verbose).map(|told| layer(told, paint)).into_iter().collect()
+        }
+        // These name their image themselves.
+        EventKind::BuildQueued { template, image, after } => {
+            return vec![queued(template.as_str(), image, after)];
+        }
+        EventKind::BuildFinished { .. } => return finished(board, event, verbose, paint),
+        EventKind::StageProgress { .. }
         | EventKind::StageStatus { .. }
-        | EventKind::SealOperation { .. }
-        | EventKind::Layer { .. } => Vec::new(),
+        | EventKind::SealOperation { .. } => Vec::new(),
     };
     match board.label(&event.job) {
         "" => plain,
@@ -71,27 +77,24 @@ pub(crate) fn lines(
     }
 }
 
-/// An outcome's word and tone.
-const fn word(outcome: Outcome) -> (&'static str, Tone) {
-    match outcome {
-        Outcome::Done => ("done", Tone::Good),
-        Outcome::Cached => ("cached", Tone::Good),
-        Outcome::Warning => ("warning", Tone::Warn),
-        Outcome::Skipped => ("skipped", Tone::Dim),
-        Outcome::Failed => ("failed", Tone::Bad),
+fn queued(template: &str, image: &str, after: &[String]) -> String {
+    let mut line = format!("queued {} from {}", clean(image), clean(template));
+    if !after.is_empty() {
+        let after: Vec<String> = after.iter().map(|image| clean(image)).collect();
+        let _ = write!(line, ", after {}", after.join(", "));
     }
+    line
 }
 
-fn ended(stage: &StageState, end: &StageEnd, paint: Paint) -> String {
+fn ended(stage: &StageState, paint: Paint) -> Option<String> {
+    let end = stage.end.as_ref()?;
     let (word, tone) = word(end.outcome);
-    let mut parts = vec![format!("{} in {}", paint.tone(tone, word), human_seconds(end.seconds))];
-    if end.bytes > 0 {
-        parts.push(human_bytes(end.bytes));
-    }
-    if !end.detail.is_empty() {
-        parts.push(end.detail.clone());
-    }
-    format!("{}: {}", stage.title(), parts.join(", "))
+    Some(format!("{}: {}", stage.title(), words::stage_end(end, &paint.tone(tone, word))))
+}
+
+fn layer((outcome, words): (Outcome, String), paint: Paint) -> String {
+    let tone = if outcome == Outcome::Warning { Tone::Warn } else { Tone::Normal };
+    paint.tone(tone, &words)
 }
 
 fn test(result: &TestOutcome, paint: Paint) -> Vec<String> {
@@ -107,46 +110,44 @@ fn test(result: &TestOutcome, paint: Paint) -> Vec<String> {
     lines
 }
 
-/// One seal operation, with a few of its paths.
-pub(crate) fn seal_operation(kind: &EventKind) -> String {
-    let EventKind::SealOperation { operation, removed, bytes, paths } = kind else {
-        return String::new();
-    };
-    let mut line =
-        format!("seal {}: {}, {}", clean(operation), count(*removed, "file"), human_bytes(*bytes));
-    if !paths.is_empty() {
-        let paths: Vec<String> = paths.iter().map(|path| clean(path)).collect();
-        let _ = write!(line, " ({})", paths.join(", "));
+fn finished(board: &Board, event: &Event, verbose: bool, paint: Paint) -> Vec<String> {
+    let Some(job) = board.job(&event.job) else { return Vec::new() };
+    let Some((outcome, words)) = words::closing(job) else { return Vec::new() };
+    let (mark, tone) = mark(outcome);
+    let line = paint.tone(tone, &format!("{mark} {words}"));
+    match (summary::has_report(outcome), board.several()) {
+        (true, false) => report(job, &event.kind, paint),
+        (true, true) if verbose => {
+            std::iter::once(line).chain(report(job, &event.kind, paint)).collect()
+        }
+        _ => vec![line],
     }
-    line
 }
 
-fn finished(board: &Board, event: &Event, paint: Paint) -> Vec<String> {
-    let Some(job) = board.job(&event.job) else { return Vec::new() };
-    if let Some(line) = summary::failure(&event.kind, job, paint) {
-        return vec![line];
-    }
-    let EventKind::BuildFinished { seconds, .. } = &event.kind else { return Vec::new() };
+/// The final table of a build.
+fn report(job: &JobState, kind: &EventKind, paint: Paint) -> Vec<String> {
     let mut table = Table::without_header([Align::Left, Align::Left, Align::Right, Align::Right]);
     for stage in &job.stages {
         if let Some(end) = &stage.end {
             let (word, tone) = word(end.outcome);
+            let timed = end.outcome != Outcome::Cached || words::took_time(end.seconds);
             table.row([
                 Cell::from(stage.title()),
                 Cell::toned(tone, word),
-                Cell::from(human_seconds(end.seconds)),
+                Cell::from(if timed { human_seconds(end.seconds) } else { String::new() }),
                 Cell::from(some_bytes(end.bytes)),
                 Cell::toned(Tone::Dim, &end.detail),
             ]);
         }
     }
-    table.row(["total".to_owned(), String::new(), human_seconds(*seconds)]);
+    let total = job.end.as_ref().map(|end| human_seconds(end.seconds)).unwrap_or_default();
+    table.row(["total".to_owned(), String::new(), total]);
     let mut text = format!("\n{}", table.render(paint));
-    let facts = summary::facts(&event.kind, paint);
+    let facts = summary::facts(kind, paint);
     if !facts.is_empty() {
         let _ = write!(text, "\n{facts}");
     }
-    let next = summary::next(&event.kind);
+    let next = summary::next(kind);
     if !next.is_empty() {
         let _ = write!(text, "\nNext:\n  {}", next.join("\n  "));
     }

@@ -1,12 +1,12 @@
-//! The end of a build: what was made and what to try next.
+//! The end of a build: what was made and what to try next; and the results of several.
 
 use imgbake_types::{EventKind, Outcome, Reference};
 
-use crate::board::JobState;
-use crate::lines::mark;
-use crate::paint::Paint;
-use crate::table::Table;
-use crate::units::{human_bytes, human_seconds};
+use crate::board::{Board, JobState};
+use crate::lines::{Look, word};
+use crate::paint::{Paint, Tone};
+use crate::table::{Align, Cell, Table};
+use crate::units::{human_bytes, human_seconds, some_bytes};
 
 /// The image made, as label and value pairs. Nothing if none was published.
 pub(crate) fn facts(kind: &EventKind, paint: Paint) -> String {
@@ -63,16 +63,74 @@ pub(crate) fn next(kind: &EventKind) -> Vec<String> {
     commands
 }
 
-/// The one line that says that a build failed; the error's own words come from the command.
-pub(crate) fn failure(kind: &EventKind, job: &JobState, paint: Paint) -> Option<String> {
-    let EventKind::BuildFinished { outcome: Outcome::Failed, seconds, .. } = kind else {
-        return None;
+/// Whether a build's end is told by a table of its stages; any other takes one line.
+pub(crate) const fn has_report(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Done | Outcome::Warning)
+}
+
+/// A build's stages, its image and what to try next, on a terminal.
+pub(crate) fn report(look: Look, job: &JobState, kind: &EventKind) -> Vec<String> {
+    let mut lines: Vec<String> = job
+        .stages
+        .iter()
+        .filter_map(|stage| Some(look.stage(stage, stage.end.as_ref()?)))
+        .collect();
+    lines.extend(job.end.as_ref().map(|end| look.total(end.seconds)));
+    let facts = facts(kind, look.paint);
+    if !facts.is_empty() {
+        lines.push(String::new());
+        lines.extend(facts.lines().map(str::to_owned));
+    }
+    let next = next(kind);
+    if !next.is_empty() {
+        lines.extend([String::new(), look.paint.dim("Next:")]);
+        lines.extend(next.iter().map(|command| format!("  {command}")));
+    }
+    lines
+}
+
+/// The results of several builds, in a width if there is one.
+pub(crate) fn results(board: &Board, paint: Paint, width: Option<usize>) -> String {
+    let mut table = Table::new([
+        ("image", Align::Left),
+        ("result", Align::Left),
+        ("version", Align::Left),
+        ("channel", Align::Left),
+        ("time", Align::Right),
+        ("cached", Align::Right),
+        ("stored", Align::Right),
+    ]);
+    for job in board.builds() {
+        table.row(result(job));
+    }
+    if let Some(width) = width {
+        table.fit(width, 0);
+    }
+    table.render(paint)
+}
+
+fn result(job: &JobState) -> Vec<Cell> {
+    let image = Cell::from(job.image.as_str());
+    let Some(end) = &job.end else {
+        let words = if job.began.is_some() { "not ended" } else { "not started" };
+        return vec![image, Cell::toned(Tone::Warn, words)];
     };
-    let image = if job.image.is_empty() { "the build" } else { &job.image };
-    let place = job.failed().map_or_else(String::new, |stage| format!(" at {}", stage.title()));
-    let (mark, tone) = mark(Outcome::Failed);
-    let words = format!("{mark} {image} failed{place} after {}", human_seconds(*seconds));
-    Some(paint.tone(tone, &words))
+    let (word, tone) = word(end.outcome);
+    let time =
+        if end.outcome == Outcome::Skipped { String::new() } else { human_seconds(end.seconds) };
+    let cached = match job.cached() {
+        (_, 0) => String::new(),
+        (cached, steps) => format!("{cached}/{steps}"),
+    };
+    vec![
+        image,
+        Cell::toned(tone, word),
+        Cell::from(end.version.as_str()),
+        Cell::from(end.channel.as_deref().unwrap_or_default()),
+        Cell::from(time),
+        Cell::from(cached),
+        Cell::from(some_bytes(end.stored_bytes)),
+    ]
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Aligned columns.
 
 use crate::paint::{Paint, Tone};
-use crate::text::{clean, left, right, width};
+use crate::text::{clean, cut_middle, left, right, width};
 
 /// Which side of its column a cell stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,9 @@ impl From<String> for Cell {
         Self::toned(Tone::Normal, text)
     }
 }
+
+/// What is left of a column that was cut: enough to tell names apart.
+const MIN_FITTED: usize = 8;
 
 /// Rows of cells in aligned columns, two spaces apart. Widths are those of a terminal, not bytes.
 #[derive(Debug, Clone)]
@@ -79,6 +82,18 @@ impl Table {
     /// Whether it has no rows.
     pub const fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Cuts the cells of one column so that the lines fit a width, as far as that column can give.
+    pub fn fit(&mut self, room: usize, column: usize) -> &mut Self {
+        let widths = self.widths();
+        let Some(own) = widths.get(column) else { return self };
+        let all = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        let most = own.saturating_sub(all.saturating_sub(room)).max(MIN_FITTED);
+        for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+            cell.text = cut_middle(&cell.text, most);
+        }
+        self
     }
 
     /// Its lines, each without spaces at its end, the text ending with a line's end unless empty.
@@ -142,6 +157,19 @@ mod tests {
         日本             7 B
         bad name
         ");
+    }
+
+    #[test]
+    fn one_column_gives_way() {
+        for (room, expected) in [
+            (80, "debian-12-bookworm-web  1.0 GiB\n"),
+            (25, "debian-1…orm-web  1.0 GiB\n"),
+            (3, "debi…web  1.0 GiB\n"),
+        ] {
+            let mut table = Table::without_header([Align::Left, Align::Right]);
+            table.row(["debian-12-bookworm-web", "1.0 GiB"]);
+            assert_eq!(table.fit(room, 0).render(Paint::new(false)), expected, "{room}");
+        }
     }
 
     #[test]

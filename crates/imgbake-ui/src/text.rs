@@ -73,6 +73,25 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
     out
 }
 
+/// The text, cut to a width with `…` in its midst if it is wider: names often differ at their ends.
+pub(crate) fn cut_middle(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let begin = cut(text, width / 2 + usize::from(width > 0));
+    let mut room = width.saturating_sub(begin.width());
+    let mut end = text.len();
+    for (place, c) in text.char_indices().rev() {
+        let wide = c.width().unwrap_or(0);
+        if wide > room {
+            break;
+        }
+        room -= wide;
+        end = place;
+    }
+    begin + &text[end..]
+}
+
 /// The text with spaces after it up to a width.
 pub(crate) fn left(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
@@ -144,6 +163,16 @@ mod tests {
         assert_eq!(cut("日本語", 4), "日…");
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("abc", 0), "");
+        for (text, width, expected) in [
+            ("debian-12-web-large", 11, "debia…large"),
+            ("debian-12-web-large", 10, "debia…arge"),
+            ("debian", 6, "debian"),
+            ("debian", 1, "…"),
+            ("debian", 0, ""),
+            ("日本日本", 5, "日…本"),
+        ] {
+            assert_eq!(cut_middle(text, width), expected);
+        }
         assert_eq!(left("日本", 6), "日本  ");
         assert_eq!(right("1.0", 6), "   1.0");
         assert_eq!(wrap("one two three", 8), ["one two", "three"]);

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use imgbake_types::event::{Level, Stream};
+use imgbake_types::event::{LayerAction, Level, Stream};
 use imgbake_types::record::TestOutcome;
 use imgbake_types::{Digest, Event, EventKind, Outcome, Reference, Stage};
 use imgbake_ui::{Display, JsonLines, Mode, Options};
@@ -28,14 +28,22 @@ impl Sink {
 }
 
 fn event(kind: EventKind) -> Event {
-    Event { time: jiff::Timestamp::UNIX_EPOCH, job: "build-1".into(), kind }
+    event_of("build-1", kind)
+}
+
+fn event_of(job: &str, kind: EventKind) -> Event {
+    Event { time: jiff::Timestamp::UNIX_EPOCH, job: job.into(), kind }
 }
 
 fn shown(options: Options, events: Vec<EventKind>) -> String {
+    shown_of(options, &events.into_iter().map(event).collect::<Vec<_>>())
+}
+
+fn shown_of(options: Options, events: &[Event]) -> String {
     let sink = Sink::default();
     let mut display = Display::new(options, Box::new(sink.clone()));
-    for kind in events {
-        display.handle(&event(kind));
+    for event in events {
+        display.handle(event);
     }
     display.finish();
     sink.text()
@@ -165,11 +173,124 @@ fn quiet_tells_what_is_wrong() {
 fn json_lines_read_back() {
     let sink = Sink::default();
     let mut lines = JsonLines::new(Box::new(sink.clone()));
-    let events: Vec<Event> = build(Outcome::Done).into_iter().map(event).collect();
+    let mut events: Vec<Event> = build(Outcome::Done).into_iter().map(event).collect();
+    events.extend(several());
     for event in &events {
         lines.write(event).expect("memory takes all");
     }
     let read: Vec<Event> =
         sink.text().lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
     assert_eq!(read, events);
+}
+
+fn layer(action: LayerAction, reason: &str) -> EventKind {
+    EventKind::Layer {
+        stage: Stage::Provision,
+        name: "nginx".to_owned(),
+        key: Digest::sha256("nginx"),
+        action,
+        disk_bytes: 120 << 20,
+        state_bytes: 270 << 20,
+        age: 7300.0,
+        reason: reason.to_owned(),
+    }
+}
+
+fn warm() -> Vec<EventKind> {
+    let [_, source] = stage(Stage::Source, "source", Outcome::Cached, 0.0, 0, "3 h old");
+    let [_, nginx] = stage(Stage::Provision, "nginx", Outcome::Cached, 4.0, 1 << 20, "pulled");
+    let mut events = vec![
+        EventKind::BuildStarted {
+            template: "templates/web.toml".into(),
+            image: "web".into(),
+            plan: Digest::sha256("plan"),
+            stages: 5,
+        },
+        EventKind::Waiting { what: "another build that makes the layer of `nginx`".into() },
+        source,
+        nginx,
+        layer(LayerAction::Used, ""),
+        layer(LayerAction::Refused, "its state was saved by\nanother QEMU"),
+        layer(LayerAction::Restored, ""),
+    ];
+    events.extend(stage(Stage::Restore, "restore", Outcome::Done, 2.1, 0, "at `nginx`"));
+    events.push(layer(LayerAction::Saved, ""));
+    events.push(finished(Outcome::Done, Some("dev")));
+    events
+}
+
+#[test]
+fn a_build_on_layers_in_plain_lines() {
+    insta::assert_snapshot!(shown(Options::new(Mode::Plain), warm()));
+}
+
+#[test]
+fn a_verbose_build_tells_each_layer() {
+    let options = Options { verbose: true, ..Options::new(Mode::Plain) };
+    let text = shown(options, warm());
+    let layers: Vec<&str> = text.lines().filter(|line| line.starts_with("layer")).collect();
+    assert_eq!(
+        layers,
+        [
+            "layer of `nginx` used: 2 h old, 120.0 MiB disk, 270.0 MiB state",
+            "layer of `nginx` not used: its state was saved by another QEMU",
+            "layer of `nginx` saved: 120.0 MiB disk, 270.0 MiB state",
+        ]
+    );
+}
+
+#[test]
+fn a_fallback_is_told_even_to_the_quiet() {
+    let text = shown(Options::new(Mode::Quiet), warm());
+    assert_eq!(text, "layer of `nginx` not used: its state was saved by another QEMU\n");
+}
+
+#[test]
+fn nothing_to_do_is_one_line() {
+    let text = shown(Options::new(Mode::Plain), vec![finished(Outcome::Cached, Some("dev"))]);
+    assert_eq!(text, "= nothing to do: web:2026.11.23-1 is of this very plan\n");
+}
+
+fn several() -> Vec<Event> {
+    let queued = |image: &str, after: &[&str]| EventKind::BuildQueued {
+        template: format!("templates/{image}.toml").into(),
+        image: image.into(),
+        after: after.iter().map(|image| (*image).to_owned()).collect(),
+    };
+    let mut events = vec![
+        event_of("build-1", queued("web", &[])),
+        event_of("build-2", queued("base", &[])),
+        event_of("build-3", queued("child", &["base", "web"])),
+        event_of("build-4", queued("late", &[])),
+    ];
+    events.extend(warm().into_iter().map(event));
+    let plan = Digest::sha256("base");
+    let (template, image) = ("templates/base.toml".into(), "base".into());
+    let begin = EventKind::BuildStarted { template, image, plan, stages: 7 };
+    events.push(event_of("build-2", begin));
+    for kind in stage(Stage::Source, "source", Outcome::Failed, 3.0, 0, "no such file") {
+        events.push(event_of("build-2", kind));
+    }
+    events.push(event_of("build-2", finished(Outcome::Failed, None)));
+    let error = Some("base failed".to_owned());
+    let mut skipped = finished(Outcome::Skipped, None);
+    if let EventKind::BuildFinished { error: words, .. } = &mut skipped {
+        *words = error;
+    }
+    events.push(event_of("build-3", skipped));
+    events
+}
+
+#[test]
+fn several_builds_end_with_their_results() {
+    insta::assert_snapshot!(shown_of(Options::new(Mode::Plain), &several()));
+}
+
+#[test]
+fn only_details_repeat_each_build_of_several() {
+    let options = Options { verbose: true, ..Options::new(Mode::Plain) };
+    let text = shown_of(options, &several());
+    assert!(text.contains("imgbake show web:2026.11.23-1"), "{text}");
+    let text = shown_of(Options::new(Mode::Quiet), &several());
+    assert_eq!(text, "[web] layer of `nginx` not used: its state was saved by another QEMU\n");
 }

@@ -121,17 +121,29 @@ impl App {
         args: &EventArgs,
         secrets: Secrets,
     ) -> Result<(Job, Listener), Failure> {
-        let listener = self.listen(args)?;
+        let listener = self.listen(args, self.config.progress)?;
+        let job = self.job(&listener, word, self.cancel.clone(), secrets)?;
+        Ok((job, listener))
+    }
+
+    /// Begins a job whose result the command prints: of its events only warnings are shown.
+    pub fn begin_quiet(
+        &self,
+        word: &str,
+        args: &EventArgs,
+        secrets: Secrets,
+    ) -> Result<(Job, Listener), Failure> {
+        let listener = self.listen(args, Progress::Quiet)?;
         let job = self.job(&listener, word, self.cancel.clone(), secrets)?;
         Ok((job, listener))
     }
 
     /// Begins to show events, and to write them where the user wants them.
-    pub fn listen(&self, args: &EventArgs) -> Result<Listener, Failure> {
+    pub fn listen(&self, args: &EventArgs, progress: Progress) -> Result<Listener, Failure> {
         let json = args.events.as_deref().map(open_events).transpose()?;
         let (events, receiver) = unbounded_channel();
         let (orders, ordered) = unbounded_channel();
-        let task = tokio::spawn(listen(receiver, ordered, self.display(), json));
+        let task = tokio::spawn(listen(receiver, ordered, self.display(progress), json));
         self.catch_signals();
         Ok(Listener { task, events, orders })
     }
@@ -151,8 +163,8 @@ impl App {
         Ok(job)
     }
 
-    fn display(&self) -> Display {
-        let mode = match self.config.progress {
+    fn display(&self, progress: Progress) -> Display {
+        let mode = match progress {
             Progress::Auto if io::stderr().is_terminal() => Mode::Bars,
             Progress::Bars => Mode::Bars,
             Progress::Auto | Progress::Plain => Mode::Plain,
@@ -268,9 +280,10 @@ pub async fn conclude<T>(
     result: Result<T, Failure>,
 ) -> Result<T, Failure> {
     let ended = job.end();
+    let secrets = job.secrets().clone();
     drop(job);
     let shown = listener.end().await;
-    let value = result?;
+    let value = result.map_err(|failure| failure.redacted(&secrets))?;
     ended?;
     shown?;
     Ok(value)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use imgbake_build::cache::CacheError;
 use imgbake_build::{BuildError, BuildErrorKind};
-use imgbake_runtime::RuntimeError;
+use imgbake_runtime::{RuntimeError, Secrets};
 use imgbake_template::{Diagnostics, Place};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity,
@@ -106,6 +106,20 @@ impl Failure {
     pub fn of(mut self, name: &str) -> Self {
         for report in &mut self.reports {
             report.message = format!("{name}: {}", report.message);
+        }
+        self
+    }
+
+    /// The same errors without a job's secrets, whoever wrote their words. A template's text stays: a
+    /// sensitive value stands in none.
+    #[must_use]
+    pub fn redacted(mut self, secrets: &Secrets) -> Self {
+        for report in &mut self.reports {
+            for words in
+                report.causes.iter_mut().chain(&mut report.help).chain([&mut report.message])
+            {
+                *words = secrets.redact(words);
+            }
         }
         self
     }
@@ -219,5 +233,23 @@ impl Diagnostic for Report {
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         (!self.labels.is_empty()).then(|| Box::new(self.labels.iter().cloned()) as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_an_error_shows_a_secret() {
+        let secrets = Secrets::default();
+        secrets.add("token", "hunter2hunter2");
+        let mut failure = Failure::usage("cannot use hunter2hunter2");
+        failure.reports[0].causes.push("hunter2hunter2 was refused".to_owned());
+        failure.reports[0].help = Some("is hunter2hunter2 right?".to_owned());
+        failure.and(Failure::internal("again: hunter2hunter2"));
+        let shown = format!("{:?}", failure.redacted(&secrets));
+        assert!(!shown.contains("hunter2") && shown.contains("cannot use ***"), "{shown}");
+        assert_eq!(shown.matches("***").count(), 4, "{shown}");
     }
 }

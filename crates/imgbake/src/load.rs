@@ -7,7 +7,7 @@ use imgbake_runtime::{Home, Job};
 use imgbake_seal::GuestSealer;
 use imgbake_template::{CheckOptions, Resolved, Template, Variables};
 use imgbake_types::spec::{ImageSpec, QemuSpec};
-use imgbake_types::{Plan, Reference};
+use imgbake_types::{Plan, Reference, StepKind};
 
 use crate::cli::VariableArgs;
 use crate::config::Config;
@@ -84,7 +84,17 @@ pub async fn plan(home: &Home, unit: &Unit, rooms: &Rooms, job: &Job) -> Result<
     let room = rooms.source(source)?;
     match job.cancel().run(room.pin(job, source, plan.image.arch)).await?? {
         Pin::Fixed => make(unit, &files, &key, None, true),
-        Pin::Now(text) => make(unit, &files, &key, Some(&text), true),
+        ref now @ Pin::Now(ref text) => {
+            let mut plan = make(unit, &files, &key, Some(text), true)?;
+            // What was found now is what is fetched, whatever the name comes to mean meanwhile.
+            let pinned = imgbake_source::pinned(source, now);
+            for step in &mut plan.steps {
+                if let StepKind::Source { source } = &mut step.kind {
+                    source.clone_from(&pinned);
+                }
+            }
+            Ok(plan)
+        }
         Pin::Unknown(why) => {
             job.events().info(format!("no layer of this build is kept: {why}"));
             make(unit, &files, &key, None, false)

@@ -8,7 +8,7 @@ use imgbake_bootstrap::Bootstrap;
 use imgbake_build::share::LayerShare;
 use imgbake_build::{Registry, Rooms};
 use imgbake_qemu::QemuBuilder;
-use imgbake_registry::Layout;
+use imgbake_registry::{Layout, LayoutShare};
 use imgbake_runtime::Home;
 use imgbake_seal::GuestSealer;
 use imgbake_source::{RegistrySource, UrlSource};
@@ -36,9 +36,21 @@ pub fn rooms(home: &Home) -> Result<Rooms, Failure> {
     })
 }
 
-/// The registry that layers are shared through: an OCI image layout in a folder.
-pub fn share(path: &Utf8Path) -> Result<Arc<dyn LayerShare>, Failure> {
-    Err(Failure::usage(format!("{path}: no shared cache yet")))
+/// Where layers are given to others, and where they are taken from.
+type Shares = (Option<Arc<dyn LayerShare>>, Option<Arc<dyn LayerShare>>);
+
+/// The OCI image layouts that layers are shared through; one for both where both name one folder.
+pub fn shares(to: Option<&Utf8Path>, from: Option<&Utf8Path>) -> Result<Shares, Failure> {
+    let given: Option<Arc<dyn LayerShare>> = match to {
+        Some(path) => Some(Arc::new(LayoutShare::open(path)?)),
+        None => None,
+    };
+    let taken: Option<Arc<dyn LayerShare>> = match from {
+        Some(path) if to == Some(path) => given.clone(),
+        Some(path) => Some(Arc::new(LayoutShare::open_existing(path)?)),
+        None => None,
+    };
+    Ok((given, taken))
 }
 
 /// What a version must pass before a channel points at it.

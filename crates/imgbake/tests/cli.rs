@@ -76,6 +76,14 @@ fn a_good_template_is_valid_and_its_plan_has_keys() {
     assert!(plan["steps"][0]["key"].as_str().unwrap().starts_with("sha256:"));
     let (code, out, _) = home.run(&["plan", &good]);
     assert!(code == 0 && out.contains("bootstrap") && out.contains("machine-id"), "{out}");
+    assert!(out.contains("bootstrap debian bookworm\n"), "{out}");
+    for (packages, words) in [("'curl'", "1 more package\n"), ("'curl', 'jq'", "2 more packages\n")]
+    {
+        let more = format!("suite = \"bookworm\", packages = [{packages}]");
+        let template = home.write("more.toml", &GOOD.replace("suite = \"bookworm\"", &more));
+        let (_, out, _) = home.run(&["plan", &template]);
+        assert!(out.contains(&format!("bootstrap debian bookworm, {words}")), "{out}");
+    }
 }
 
 #[test]

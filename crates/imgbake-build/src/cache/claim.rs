@@ -26,7 +26,8 @@ impl Claim {
 
 impl LayerCache {
     /// The right to make a key's layer: `None` while another build, of this process or another, has
-    /// it. Look for the layer again once it is granted: that build may have made it.
+    /// it; for a moment also while a sweep tries its lock. Look for the layer again once it is granted:
+    /// that build may have made it.
     pub fn try_claim(&self, key: &Digest) -> Result<Option<Claim>, CacheError> {
         let lock = Lock::try_exclusive(&self.lock_path(key, "make"))?;
         Ok(lock.map(|lock| Claim { key: key.clone(), _lock: lock }))

@@ -45,6 +45,8 @@ impl LayerCache {
     /// somebody uses.
     pub fn prune(&self, budget: Size) -> Result<Pruned, CacheError> {
         let mut pruned = Pruned::default();
+        // Taking layers away takes locks, and a full file system may have no room for their files.
+        self.sweep_locks(true)?;
         self.remove_useless(&mut pruned)?;
         let mut entries = self.survey()?;
         entries.sort_by_key(|entry| entry.used);
@@ -159,16 +161,23 @@ impl LayerCache {
                 swept.bytes += bytes;
             }
         }
+        swept.locks = self.sweep_locks(false)?;
+        Ok(swept)
+    }
+
+    /// Removes lock files that nobody holds and nobody needs soon; or `all` that nobody holds.
+    fn sweep_locks(&self, all: bool) -> Result<usize, CacheError> {
+        let mut removed = 0;
         for entry in self.locks.read_dir_utf8().map_err(io_at("read the folder", &self.locks))? {
             let entry = entry.map_err(io_at("read the folder", &self.locks))?;
             let Some((hex, kind)) = entry.file_name().split_once('.') else { continue };
-            // One who stands on a layer needs its lock again soon; who made it does not.
+            // Who stands on a layer needs its lock; who made it does not any more.
             let needed = kind == "use" && self.layers.join(hex).symlink_metadata().is_ok();
-            if !needed && matches!(kind, "make" | "use") {
-                swept.locks += usize::from(Lock::try_exclusive(entry.path())?.is_some());
+            if matches!(kind, "make" | "use") && (all || !needed) {
+                removed += usize::from(Lock::try_exclusive(entry.path())?.is_some());
             }
         }
-        Ok(swept)
+        Ok(removed)
     }
 
     /// Empties a home's cache, whatever its format.

@@ -9,7 +9,7 @@ use imgbake_types::Digest;
 
 use super::LayerCache;
 use super::claim::Claim;
-use super::error::{CacheError, io_at};
+use super::error::{CacheError, CacheErrorKind, io_at};
 use super::lock::Lock;
 use super::record;
 
@@ -97,10 +97,18 @@ impl LayerCache {
             return Ok(None);
         };
         let bytes = super::survey::folder_bytes(&dir).state;
+        let state = dir.join("state");
         if record.state.take().is_some() {
-            record::write(&dir, &record)?;
+            match record::write(&dir, &record) {
+                // The state makes the room. Killed between, the layer is damaged and goes whole.
+                Err(error) if error.kind() == CacheErrorKind::Full => {
+                    remove_file(&state)?;
+                    record::write(&dir, &record)?;
+                }
+                written => written?,
+            }
         }
-        remove_file(&dir.join("state"))?;
+        remove_file(&state)?;
         Ok(Some(bytes))
     }
 }

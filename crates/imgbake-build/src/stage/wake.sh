@@ -8,7 +8,7 @@ wake() {
     export ENTROPY=@ENTROPY@
     if command -v perl >/dev/null; then
         perl -e '
-            use strict; my $bytes = pack("H*", $ENV{ENTROPY});
+            my $bytes = pack("H*", $ENV{ENTROPY});
             open(my $random, "+<", "/dev/random") or die "/dev/random: $!\n";
             my $gift = pack("ii", 8 * length $bytes, length $bytes) . $bytes;
             ioctl($random, 0x40085203, $gift) or die "RNDADDENTROPY: $!\n";

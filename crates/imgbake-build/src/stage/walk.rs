@@ -126,6 +126,7 @@ impl Walk<'_> {
         // A layer whose use cannot be noted is only dropped sooner.
         let _ = layer.touch();
         if index == 0 {
+            self.tell_passed(index, &layer);
             self.passed(index, &layer);
             self.place = Place::Disk(Box::new(layer.disk()));
             self.saver.stand_on(layer);
@@ -133,6 +134,7 @@ impl Walk<'_> {
         }
         self.leave().await;
         self.take_slot().await?;
+        self.tell_passed(index, &layer);
         match restore::restore(self.build, step, &layer).await? {
             Restored::Machine(mut booted, record) => {
                 self.start_over();
@@ -144,41 +146,53 @@ impl Walk<'_> {
             }
             Restored::Refused(reason) => {
                 self.refuse(step, Some(&layer), &reason);
+                // Its step runs after all.
+                self.told = index;
                 self.start_over();
             }
         }
         Ok(())
     }
 
-    /// Writes down and tells every step that a layer spares.
-    fn passed(&mut self, index: usize, layer: &Layer) {
+    /// A layer and all below it, the source's first, each with its step.
+    fn chain<'l>(&self, index: usize, layer: &'l Layer) -> Vec<(&Step, &'l Layer)> {
         let mut chain: Vec<&Layer> = std::iter::once(layer).chain(layer.ancestors()).collect();
         chain.reverse();
-        for (at, (step, layer)) in self.steps[..=index].iter().zip(chain).enumerate() {
-            let record = layer.record();
-            self.log.push(StageRecord {
-                stage: stage_of(step),
-                name: step.name.clone(),
-                seconds: 0.0,
-                bytes: record.bytes,
-                cached: true,
-                layer: Some(layer.reference()),
-            });
-            if at < self.told {
-                continue;
-            }
+        self.steps[..=index].iter().zip(chain).collect()
+    }
+
+    /// Tells every step that a layer spares, unless it was told before.
+    fn tell_passed(&mut self, index: usize, layer: &Layer) {
+        for (step, layer) in self.chain(index, layer).into_iter().skip(self.told) {
             self.build.job.events().tell(EventKind::StageFinished {
                 stage: stage_of(step),
                 name: step.name.clone(),
                 outcome: Outcome::Cached,
                 seconds: 0.0,
-                bytes: record.bytes,
-                detail: format!("made {} ago", imgbake_types::time::rough(layer.age())),
+                bytes: layer.record().bytes,
+                detail: format!("{} old", imgbake_types::time::rough(layer.age())),
             });
             tell(self.build, step, Some(layer), LayerAction::Used, "");
         }
+        self.told = self.told.max(index + 1);
+    }
+
+    /// Writes down every step that a layer spares.
+    fn passed(&mut self, index: usize, layer: &Layer) {
+        let records: Log = self
+            .chain(index, layer)
+            .into_iter()
+            .map(|(step, layer)| StageRecord {
+                stage: stage_of(step),
+                name: step.name.clone(),
+                seconds: 0.0,
+                bytes: layer.record().bytes,
+                cached: true,
+                layer: Some(layer.reference()),
+            })
+            .collect();
+        self.log.extend(records);
         self.done = index + 1;
-        self.told = self.told.max(self.done);
     }
 
     fn refuse(&mut self, step: &Step, layer: Option<&Layer>, reason: &str) {

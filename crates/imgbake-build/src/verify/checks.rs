@@ -75,10 +75,11 @@ pub(super) fn console(shown: &str) -> Checked {
     }
 }
 
-/// Asks the machine to restart, detached from the connection that it cuts.
+/// Asks the machine to restart, detached from the connection that it cuts: where no systemd takes the
+/// order, a process that outlives its shell and its connection gives it.
 pub(super) async fn restart(comm: &dyn Communicator) -> Result<(), BuildError> {
     let script = "if [ -d /run/systemd/system ]; then systemctl --no-block reboot; \
-                  else (sleep 1; reboot) >/dev/null 2>&1 </dev/null & fi";
+                  else (trap '' HUP; exec reboot) >/dev/null 2>&1 </dev/null & fi";
     match comm.capture(Exec::new(comm.as_root(script))).await {
         Ok((Exit::Code(0) | Exit::Lost, _, _)) => Ok(()),
         Ok((exit, _, err)) => {

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use imgbake_types::event::Stream;
 
 use super::unpack::{Pieces, unpack};
-use super::{LIMIT, absolute, failed};
+use super::{LIMIT, absolute, failed, host_failed};
 use crate::shell::quote;
 use crate::{CommError, CommErrorKind, Communicator, Exec};
 
@@ -30,9 +30,7 @@ pub async fn download_file(
 ) -> Result<u64, CommError> {
     absolute(path)?;
     let doing = format!("cannot copy {path} of the machine to {host}");
-    let unwritable = |source: io::Error| {
-        CommError::with(CommErrorKind::Io, format!("{doing}: {source}"), source)
-    };
+    let unwritable = host_failed(&doing);
     let mut file = File::create(host).map_err(unwritable)?;
     let mut done =
         stream(comm, &format!("cat {}", quote(path)), &doing, |bytes| file.write_all(bytes)).await;
@@ -60,9 +58,7 @@ pub async fn download_dir(
 ) -> Result<u64, CommError> {
     absolute(path)?;
     let doing = format!("cannot copy {path} of the machine to {host}");
-    let unwritable = |source: io::Error| {
-        CommError::with(CommErrorKind::Io, format!("{doing}: {source}"), source)
-    };
+    let unwritable = host_failed(&doing);
     fs::create_dir_all(host).map_err(unwritable)?;
 
     let (sender, receiver) = sync_channel(WAITING);
@@ -112,7 +108,7 @@ async fn stream(
         .await
         .map_err(|error| CommError::with(error.kind(), format!("{doing}: {error}"), error))?;
     if let Some(error) = refused {
-        return Err(CommError::with(CommErrorKind::Io, format!("{doing}: {error}"), error));
+        return Err(host_failed(doing)(error));
     }
     if exit.ok() { Ok(bytes) } else { Err(failed(doing, &exit, &String::from_utf8_lossy(&err))) }
 }

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use tokio_util::io::SyncIoBridge;
 
 use super::pack::{self, Entry, Owner};
-use super::{absolute, checked, failed};
+use super::{absolute, checked, failed, host_failed};
 use crate::shell::quote;
 use crate::{CommError, CommErrorKind, Communicator, Exec};
 
@@ -29,9 +29,7 @@ pub async fn upload_dir(
 ) -> Result<u64, CommError> {
     absolute(path)?;
     let doing = format!("cannot copy {host} to {path} in the machine");
-    let unreadable = |source: io::Error| {
-        CommError::with(CommErrorKind::Io, format!("{doing}: {source}"), source)
-    };
+    let unreadable = host_failed(&doing);
 
     let root = host.to_owned();
     let listed = tokio::task::spawn_blocking(move || pack::list(&root)).await;

@@ -10,6 +10,7 @@ mod folder;
 mod pack;
 mod unpack;
 
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -68,6 +69,11 @@ pub async fn upload_file(
     let exec = Exec::new(comm.as_root(&script)).stdin(file.take(size));
     checked(comm, exec, &format!("cannot copy {host} to {path} in the machine")).await?;
     Ok(size)
+}
+
+/// What a failure of the host is, while doing something.
+fn host_failed(doing: &str) -> impl Fn(io::Error) -> CommError + Copy {
+    move |source| CommError::with(CommErrorKind::Io, format!("{doing}: {source}"), source)
 }
 
 /// The script that takes a file from its standard input: under another name beside its place first,

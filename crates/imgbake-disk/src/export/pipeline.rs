@@ -5,7 +5,8 @@
 
 use std::{num::NonZero, sync::mpsc, thread};
 
-use crate::{DiskSource, Extent, Result, bytes::to_usize, source::blocks, zero::is_zero};
+use super::Progress;
+use crate::{DiskSource, Result, bytes::to_usize, source::blocks, zero::is_zero};
 
 /// Blocks in one batch.
 const BATCH: usize = 16;
@@ -13,33 +14,34 @@ const BATCH: usize = 16;
 const AHEAD: usize = 4;
 
 /// A block that is not all zero, encoded.
-pub(super) struct Block<T> {
+struct Block<T> {
     /// Its number: its offset over the block size.
-    pub(super) index: u64,
-    pub(super) data: T,
+    index: u64,
+    data: T,
 }
 
 /// How many threads `wanted` means; 0 asks the machine.
-pub(super) fn threads(wanted: usize) -> usize {
+fn threads(wanted: usize) -> usize {
     let machine = || thread::available_parallelism().map_or(1, NonZero::get).min(8);
     if wanted == 0 { machine() } else { wanted.min(64) }
 }
 
-/// Reads every `size`-byte block that `extents` touch, encodes those that are not zero with the
-/// function that `encoder` makes for each thread, and hands them to `write` in order, a batch at
-/// a time, with the number of the last block that is done.
+/// Reads every `size`-byte block that the source's extents touch, encodes those that are not zero
+/// with the function that `encoder` makes for each of `wanted` threads, and hands them to `write` in
+/// order, each with its number: its offset over the block size.
 pub(super) fn run<T, E>(
     source: &dyn DiskSource,
-    extents: &[Extent],
     size: u64,
-    threads: usize,
+    wanted: usize,
+    progress: &mut Progress<'_>,
     encoder: impl Fn() -> Result<E> + Sync,
-    mut write: impl FnMut(Vec<Block<T>>, u64) -> Result<()>,
+    mut write: impl FnMut(u64, T) -> Result<()>,
 ) -> Result<()>
 where
     T: Send,
     E: FnMut(&[u8]) -> Result<T>,
 {
+    let (extents, threads) = (&source.extents()?, threads(wanted));
     let encoder = &encoder;
     thread::scope(|scope| {
         let mut ready = Vec::new();
@@ -75,7 +77,10 @@ where
         let mut turns = ready.iter().cycle();
         while let Some(Ok(batch)) = turns.next().map(mpsc::Receiver::recv) {
             let (blocks, last) = batch?;
-            write(blocks, last)?;
+            for Block { index, data } in blocks {
+                write(index, data)?;
+            }
+            progress.reach((last + 1) * size);
         }
         Ok(())
     })

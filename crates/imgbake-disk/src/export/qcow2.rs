@@ -41,13 +41,8 @@ pub(super) fn write(
             Ok(if smaller { Cluster::Packed(packed) } else { Cluster::Plain(bytes.to_vec()) })
         })
     };
-    let threads = pipeline::threads(options.threads);
-    pipeline::run(source, &source.extents()?, CLUSTER, threads, encoder, |blocks, last| {
-        for block in blocks {
-            image.add(block.index, &block.data)?;
-        }
-        progress.reach((last + 1) * CLUSTER);
-        Ok(())
+    pipeline::run(source, CLUSTER, options.threads, progress, encoder, |index, cluster| {
+        image.add(index, &cluster)
     })?;
     image.finish()
 }

@@ -43,13 +43,8 @@ pub(super) fn write(
                 .map_err(|e| DiskError::io("cannot compress", e))
         })
     };
-    let threads = pipeline::threads(options.threads);
-    pipeline::run(source, &source.extents()?, GRAIN, threads, encoder, |blocks, last| {
-        for block in blocks {
-            stream.add(block.index, &block.data)?;
-        }
-        progress.reach((last + 1) * GRAIN);
-        Ok(())
+    pipeline::run(source, GRAIN, options.threads, progress, encoder, |index, grain| {
+        stream.add(index, &grain)
     })?;
     stream.finish()
 }

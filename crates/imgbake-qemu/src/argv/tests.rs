@@ -19,6 +19,7 @@ fn argv<'a>(uefi: Option<&'a UefiFiles>, kernel: Option<&'a KernelFiles>) -> Arg
         seed: Utf8Path::new("/w/build-seed.img"),
         qmp: "build.qmp",
         console: "build.console",
+        incoming: false,
         pvpanic: true,
         vmgenid: true,
         extra: &[],

@@ -10,5 +10,6 @@ mod kills;
 mod names;
 mod order;
 mod processes;
+mod shared;
 mod skopeo;
 mod versions;

@@ -10,7 +10,7 @@ use crate::common::{Fixture, disk, verified};
 
 const SKOPEO: Tool = Tool::new("skopeo", "skopeo");
 
-async fn skopeo(job: &Job, args: &[&str]) -> Vec<u8> {
+pub(crate) async fn skopeo(job: &Job, args: &[&str]) -> Vec<u8> {
     SKOPEO.command().unwrap().arg("--insecure-policy").args(args).run(job).await.unwrap()
 }
 

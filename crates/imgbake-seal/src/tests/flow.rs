@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
-use imgbake_build::{BuildError, BuildErrorKind, Machine, SealReport, Sealer, Seed};
+use imgbake_build::{
+    BuildError, BuildErrorKind, Machine, Planted, SaveRequest, Saved, SealContext, SealReport,
+    Sealer, Seed,
+};
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, Communicator, Exec, Exit};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
@@ -111,6 +114,9 @@ impl Machine for Guest {
     fn disk(&self) -> &Utf8Path {
         Utf8Path::new("/nowhere")
     }
+    async fn save(&mut self, _: &SaveRequest) -> Result<Saved, BuildError> {
+        Err(BuildError::failed("this machine is none"))
+    }
     async fn end(&mut self) {}
 }
 
@@ -128,9 +134,14 @@ async fn seal(
     let mut guest = Guest { login: Arc::new(login), console, panics, off_expected: false };
     let comm = guest.connect(Duration::ZERO).await.expect("connects");
     let seed = Seed::new("build-1", "build", "debian", true);
-    let report = GuestSealer::new()
-        .seal(&job, &spec(&[], &[]), &seed, &mut guest, &*comm, Duration::from_secs(1))
-        .await;
+    let context = SealContext {
+        job: &job,
+        spec: &spec(&[], &[]),
+        seed: &seed,
+        planted: &Planted::default(),
+        power_off_limit: Duration::from_secs(1),
+    };
+    let report = GuestSealer::new().seal(&context, &mut guest, &*comm).await;
     job.end().expect("ends");
     let mut kinds = Vec::new();
     while let Ok(event) = listener.try_recv() {

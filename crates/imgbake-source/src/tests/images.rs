@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, Registry};
+use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, Pin, Registry};
 use imgbake_types::plan::Source;
 use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VerifyStatus, VersionView};
 use imgbake_types::spec::{QemuSpec, VerifySpec};
@@ -14,7 +14,7 @@ use imgbake_types::{Digest, Reference};
 use serde_json::json;
 
 use super::{Bench, noise};
-use crate::RegistrySource;
+use crate::{RegistrySource, pinned};
 
 /// A registry with one version, which counts what is restored.
 struct OneVersion {
@@ -36,7 +36,8 @@ fn unused<T>() -> Result<T, BuildError> {
 #[async_trait]
 impl Registry for OneVersion {
     async fn resolve(&self, reference: &Reference) -> Result<VersionView, BuildError> {
-        assert_eq!(reference.to_string(), "web:prod");
+        let digest = format!("web@{}", Digest::sha256("manifest"));
+        assert!(["web:prod", &digest].contains(&reference.to_string().as_str()), "{reference}");
         let disk = noise(8);
         let config: ImageConfig = serde_json::from_value(json!({
             "name": "web", "version": "2026.11.23-1", "created": "2026-11-23T10:00:00Z",
@@ -138,6 +139,25 @@ async fn a_failed_version_is_refused_and_an_unproved_one_warned_of() {
         let told = std::iter::from_fn(|| events.try_recv().ok()).map(|event| format!("{event:?}"));
         let told: Vec<String> = told.collect();
         assert!(told.iter().any(|event| event.contains(words)), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_fetched_is_what_was_pinned() {
+    let bench = Bench::new();
+    let provider = RegistrySource::new(OneVersion::new(VerifyStatus::Passed, false));
+    let manifest = Digest::sha256("manifest");
+    let pin = bench.pin(&provider, &source()).await.0.unwrap();
+    assert_eq!(pin, Pin::Now(manifest.to_string()));
+    let source = pinned(&source(), &pin);
+    let named: Source = Source::Image { reference: format!("web@{manifest}").parse().unwrap() };
+    assert_eq!(source, named);
+    assert_eq!(bench.pin(&provider, &source).await.0.unwrap(), Pin::Fixed);
+    assert_eq!(bench.run(&provider, &source).await.0.unwrap().parent.digest, manifest);
+    // Nothing else is changed by a pin.
+    let other = super::url("https://h.example/d.raw", super::proved(b""));
+    for (source, pin) in [(&other, &pin), (&named, &Pin::Fixed), (&named, &Pin::Now("x".into()))] {
+        assert_eq!(pinned(source, pin), *source);
     }
 }
 

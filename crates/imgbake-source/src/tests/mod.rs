@@ -4,6 +4,7 @@ mod download;
 mod images;
 mod local;
 mod packed;
+mod pins;
 mod server;
 mod trust;
 
@@ -18,6 +19,7 @@ use imgbake_types::{Arch, Digest, Event, Stage};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::UrlSource;
+use crate::pin::Limits;
 use crate::retry::Patience;
 
 /// A home of its own, and jobs in it.
@@ -99,7 +101,9 @@ pub(super) fn url(location: &str, checksum: Checksum) -> Source {
 /// Gives up after three attempts that bring nothing.
 pub(super) fn impatient() -> UrlSource {
     let wait = Duration::from_millis(60);
-    UrlSource { patience: Patience { idle: 3, most: wait, ..Patience::default() } }
+    let patience = Patience { idle: 3, most: wait, ..Patience::default() };
+    let asking = Limits { patience, time: Duration::from_secs(2) };
+    UrlSource { patience, asking }
 }
 
 pub(super) fn proved(bytes: &[u8]) -> Checksum {

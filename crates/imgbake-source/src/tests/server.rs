@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(super) struct Request {
     /// How many came before it.
     pub(super) number: usize,
+    pub(super) method: String,
     pub(super) path: String,
     pub(super) headers: HashMap<String, String>,
 }
@@ -56,6 +57,18 @@ impl Reply {
         self.headers.retain(|(known, _)| known != name);
         self.headers.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Leaves a header out.
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// Sends nothing at all, not even a head.
+    pub(super) fn cut_head(mut self) -> Self {
+        self.status = 0;
+        self.cut(0)
     }
 
     /// Sends that many bytes of the body and no more.
@@ -118,12 +131,13 @@ async fn serve<F: Fn(&Request) -> Reply>(
         }
     }
     let head = String::from_utf8(head).unwrap();
-    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let mut words = head.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let pair = |line: &str| line.split_once(": ").map(|(k, v)| (k.to_lowercase(), v.to_owned()));
     let headers = head.lines().skip(1).filter_map(pair).collect();
     let request = {
         let mut log = log.lock().unwrap();
-        let request = Request { number: log.len(), path, headers };
+        let request = Request { number: log.len(), method, path, headers };
         log.push(request.clone());
         request
     };
@@ -135,7 +149,9 @@ async fn serve<F: Fn(&Request) -> Reply>(
     out.push_str("\r\n");
     let body = &reply.body[..reply.body.len().min(reply.sent)];
     let sent = async {
-        stream.write_all(out.as_bytes()).await?;
+        if reply.status != 0 {
+            stream.write_all(out.as_bytes()).await?;
+        }
         stream.write_all(body).await?;
         stream.flush().await?;
         if reply.hang {

@@ -79,7 +79,7 @@ async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
     for (name, value) in unit.secrets() {
         secrets.add(name, value);
     }
-    let (job, listener) = app.begin("plan", &EventArgs::default(), secrets)?;
+    let (job, listener) = app.begin_quiet("plan", &EventArgs::default(), secrets)?;
     let made = load::plan(&app.home, unit, &rooms, &job).await;
     let plan = conclude(job, listener, made).await?;
     let version = stage::unchanged(&*rooms.registry, &plan).await?;
@@ -252,13 +252,14 @@ fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
 
 fn source_words(source: &Source) -> String {
     match source {
-        Source::Bootstrap(spec) => format!(
-            "bootstrap {:?} {}, {} more packages",
-            spec.distribution,
-            spec.suite,
-            spec.packages.len()
-        )
-        .to_lowercase(),
+        Source::Bootstrap(spec) => {
+            let base = format!("bootstrap {:?} {}", spec.distribution, spec.suite).to_lowercase();
+            match spec.packages.len() {
+                0 => base,
+                1 => format!("{base}, 1 more package"),
+                more => format!("{base}, {more} more packages"),
+            }
+        }
         Source::Url(url) => format!("url {}", url.location),
         Source::Image { reference } => format!("image {reference}"),
     }

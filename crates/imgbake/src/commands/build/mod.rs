@@ -4,8 +4,6 @@ mod graph;
 mod one;
 mod rescue;
 
-use std::sync::Arc;
-
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use imgbake_build::Rooms;
@@ -57,7 +55,7 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     let graph = Graph::of(&units)?;
     app.home.ensure()?;
     let rooms = rooms::rooms(&app.home)?;
-    let listener = app.listen(&args.events)?;
+    let listener = app.listen(&args.events, app.config.progress)?;
     let result = batch(app, args, &units, &graph, &rooms, &listener).await;
     let shown = listener.end().await;
     result?;
@@ -163,14 +161,7 @@ fn layers(app: &App, args: &BuildArgs) -> Result<Option<Layers>, Failure> {
         CacheMode::Disk => imgbake_build::cache::CacheMode::Disk,
         CacheMode::Off => return Ok(None),
     };
-    let share =
-        |path: &camino::Utf8Path| -> Result<Arc<dyn imgbake_build::share::LayerShare>, Failure> {
-            rooms::share(path)
-        };
-    let (to, from) = (
-        args.cache_to.as_deref().map(share).transpose()?,
-        args.cache_from.as_deref().map(share).transpose()?,
-    );
+    let (to, from) = rooms::shares(args.cache_to.as_deref(), args.cache_from.as_deref())?;
     match LayerCache::open(&app.home, app.config.cache_size) {
         Ok(cache) => Ok(Some(Layers { cache, mode, to, from })),
         Err(error) => {

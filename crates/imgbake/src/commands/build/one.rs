@@ -53,11 +53,12 @@ impl Batch<'_> {
             Err(failure) => Ended::failed(failure),
         };
         tell_end(&job, &ended, started);
+        let result = ended.result.map_err(|failure| failure.redacted(job.secrets()));
         if ended.kept {
-            return ended.result;
+            return result;
         }
         let cleaned = job.end();
-        ended.result?;
+        result?;
         Ok(cleaned?)
     }
 

@@ -1,4 +1,7 @@
-//! Replays a build, to look at the display: `demo [bars|plain|quiet] [color] [fail]`.
+//! Replays builds, to look at the display:
+//! `demo [bars|plain|quiet] [color] [verbose] [fail|warm|same|many=BUILDS [parallel=N]]`.
+
+mod many;
 
 use std::io::Write;
 use std::time::Duration;
@@ -26,13 +29,25 @@ fn main() {
     };
     let out: Box<dyn Write + Send> = Box::new(std::io::stdout());
     let mut display = Display::new(options, out);
-    let mut events = until_provisioned();
-    events.extend(if has("fail") { failure() } else { until_published() });
-    for (wait, kind) in events {
+    let events: Vec<(u64, String, EventKind)> = match number("many=") {
+        Some(builds) => many::events(builds, number("parallel=").unwrap_or(4).into()),
+        None => one(&has).into_iter().map(|(wait, kind)| (wait, "build-1".into(), kind)).collect(),
+    };
+    for (wait, job, kind) in events {
         pause(if mode == Mode::Bars { wait } else { 0 });
-        display.handle(&Event { time: jiff::Timestamp::UNIX_EPOCH, job: "build-1".into(), kind });
+        display.handle(&Event { time: jiff::Timestamp::UNIX_EPOCH, job, kind });
     }
     display.finish();
+}
+
+fn one(has: &dyn Fn(&str) -> bool) -> Vec<(u64, EventKind)> {
+    let mut events = match () {
+        () if has("same") => return many::same("debian-12-web"),
+        () if has("warm") => many::warm("debian-12-web"),
+        () => until_provisioned(),
+    };
+    events.extend(if has("fail") { failure() } else { until_published() });
+    events
 }
 
 #[expect(clippy::disallowed_methods, reason = "a replay goes at a speed that can be watched")]

@@ -1,0 +1,82 @@
+//! What a bootstrap would install right now, as one digest: of the package indices of every suite in
+//! use, as the mirrors' Release files list them.
+//!
+//! A pin only names. Nothing here is proved: mmdebstrap checks every signature when it makes the disk,
+//! and so a mirror that lies can have a disk made anew, and no other disk. Between asking and making a
+//! mirror may move on: then the disk is newer than its pin, and the next build makes it once more.
+
+use std::collections::BTreeSet;
+
+use futures::future::try_join_all;
+use imgbake_build::{BuildError, BuildErrorKind, Pin, PinMemory};
+use imgbake_runtime::Job;
+use imgbake_types::Arch;
+use imgbake_types::spec::BootstrapSpec;
+
+use crate::address::Address;
+use crate::ask::{self, Limits};
+use crate::packages::components;
+use crate::sources::{Suite, suites};
+use crate::{release, root};
+
+/// Asks the mirrors that the build would use, all suites at the same time.
+pub(crate) async fn pin(
+    job: &Job,
+    spec: &BootstrapSpec,
+    arch: Arch,
+    limits: Limits,
+) -> Result<Pin, BuildError> {
+    let list = root::sources_in_use(job, spec, arch).await?;
+    let mut asked = Vec::new();
+    for suite in suites(&list, spec) {
+        let Some(mirror) = Address::parse(&suite.address) else {
+            return Ok(Pin::Unknown("the mirror's password cannot be handed to apt".to_owned()));
+        };
+        if job.secrets().found_in(&mirror.shown) {
+            let why = "the mirror's address holds a sensitive value outside its user and password";
+            return Ok(Pin::Unknown(why.to_owned()));
+        }
+        asked.push((suite, mirror));
+    }
+    if asked.is_empty() {
+        let why = format!("no mirror of {} is known: nobody can be asked for it", spec.suite);
+        return Err(BuildError::new(BuildErrorKind::Usage, why)
+            .help("name one by `mirror` in `[source] bootstrap`"));
+    }
+    let memory = PinMemory::new(job.home(), &identity(&asked, spec, arch));
+    let answers = try_join_all(
+        asked.iter().map(|(suite, mirror)| ask_suite(job, suite, mirror, (spec, arch), limits)),
+    );
+    let answer = answers.await.map(|suites| Pin::Now(release::state(suites).hex().to_owned()));
+    memory.settle(job, answer)
+}
+
+/// One suite's indices.
+async fn ask_suite<'a>(
+    job: &Job,
+    suite: &'a Suite,
+    mirror: &Address,
+    (spec, arch): (&BootstrapSpec, Arch),
+    limits: Limits,
+) -> Result<(&'a str, BTreeSet<String>), BuildError> {
+    let text = ask::release(job, mirror, &suite.name, limits).await?;
+    let components = components(spec);
+    let components: Vec<&str> = components.split(',').collect();
+    let indices = release::indices(&text, &components, arch.oci_name()).map_err(|why| {
+        let of = format!("{}/dists/{}", mirror.shown, suite.name);
+        BuildError::failed(format!("cannot read the Release file of {of}: it {why}"))
+    })?;
+    Ok((&suite.name, indices))
+}
+
+/// What an answer is remembered under: whom was asked for what.
+fn identity(asked: &[(Suite, Address)], spec: &BootstrapSpec, arch: Arch) -> String {
+    let suites: Vec<String> =
+        asked.iter().map(|(suite, mirror)| format!("{} {}", mirror.shown, suite.name)).collect();
+    format!("bootstrap\n{}\n{}\n{}", suites.join("\n"), components(spec), arch.oci_name())
+}
+
+#[cfg(test)]
+mod mirror;
+#[cfg(test)]
+mod tests;
