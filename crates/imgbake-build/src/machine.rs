@@ -89,7 +89,15 @@ pub trait Builder: Send + Sync {
         firmware: Firmware,
     ) -> Result<String, BuildError>;
 
+    /// Whether such machines can be saved, or why not: they write to more than their root disk, for
+    /// example. [`Machine::save`] refuses for the same reason.
+    fn saves(&self, spec: &QemuSpec) -> Result<(), String>;
+
     /// Starts a machine, or lets a saved one go on. It runs when this returns, but need not answer yet.
+    ///
+    /// # Errors
+    /// A saved one cannot go on here (kind `Machine`): nothing is left of it, and the same request
+    /// without `saved` boots one from the layer's disk.
     async fn boot(
         &self,
         job: &Job,

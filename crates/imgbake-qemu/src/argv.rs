@@ -6,7 +6,6 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::KernelFiles;
-use imgbake_disk::DiskFormat;
 use imgbake_types::Arch;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -21,6 +20,9 @@ const SLOT_RNG: u8 = 0x6;
 const SLOT_PVPANIC: u8 = 0x7;
 const SLOT_EXTRA: u8 = 0x8;
 const SLOT_SEED: u8 = 0x1e;
+
+/// The node name of the image that a machine starts with.
+pub(crate) const ROOT_NODE: &str = "root";
 
 /// Extra disks that there are slots for.
 pub const MOST_EXTRA_DISKS: usize = (SLOT_SEED - SLOT_EXTRA) as usize;
@@ -55,10 +57,8 @@ pub struct Argv<'a> {
     pub uefi: Option<&'a UefiFiles>,
     /// A kernel to load directly.
     pub kernel: Option<&'a KernelFiles>,
-    /// The root disk's overlay.
+    /// The root disk's overlay, a qcow2 whose header names what it stands on.
     pub root: &'a Utf8Path,
-    /// What the overlay stands on, and its format.
-    pub base: (&'a Utf8Path, DiskFormat),
     /// Empty raw disks.
     pub extra_disks: &'a [Utf8PathBuf],
     /// The seed volume.
@@ -72,6 +72,8 @@ pub struct Argv<'a> {
     pub pvpanic: bool,
     /// Whether this QEMU has the device `vmgenid`.
     pub vmgenid: bool,
+    /// Whether it waits for a saved machine's state.
+    pub incoming: bool,
     /// Appended as they are.
     pub extra: &'a [String],
 }
@@ -95,6 +97,14 @@ pub fn accel_option(engine: Engine) -> &'static str {
     match engine {
         Engine::Kvm => "kvm",
         Engine::Tcg => "tcg,thread=multi,tb-size=1024",
+    }
+}
+
+/// The machine type by its short name, which means the newest that a QEMU knows.
+pub(crate) const fn machine_type(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "q35",
+        Arch::Aarch64 => "virt",
     }
 }
 
@@ -165,22 +175,8 @@ impl Argv<'_> {
     }
 
     fn disks(&self, args: &mut Args) {
-        let (base, format) = self.base;
-        let file = |path: &Utf8Path, node: &str| {
-            json!({"driver": "file", "node-name": node, "filename": path, "discard": "unmap",
-                "cache": {"direct": false, "no-flush": true}})
-        };
-        // No flush reaches the host while the machine runs: the overlay is thrown away or captured
-        // after a clean power-off, when QEMU has written all of it; it need not survive a power cut.
-        args.json(
-            "-blockdev",
-            &json!({"driver": "qcow2", "node-name": "root", "discard": "unmap", "detect-zeroes": "unmap",
-                "cache": {"direct": false, "no-flush": true},
-                "file": file(self.root, "root-file"),
-                "backing": {"driver": format.to_string(), "node-name": "base", "read-only": true,
-                    "file": {"driver": "file", "node-name": "base-file", "filename": base, "read-only": true}}}),
-        );
-        args.block("root", SLOT_ROOT, Some("bootindex=1"));
+        args.json("-blockdev", &overlay_node(ROOT_NODE, self.root));
+        args.block(ROOT_NODE, SLOT_ROOT, Some("bootindex=1"));
         for (slot, (number, path)) in
             (SLOT_EXTRA..SLOT_SEED).zip(self.extra_disks.iter().enumerate())
         {
@@ -189,7 +185,7 @@ impl Argv<'_> {
                 "-blockdev",
                 &json!({"driver": "raw", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
                     "cache": {"direct": false, "no-flush": true},
-                    "file": file(path, &format!("{node}-file"))}),
+                    "file": file_node(&format!("{node}-file"), path)}),
             );
             args.block(&node, slot, None);
         }
@@ -225,7 +221,26 @@ impl Argv<'_> {
         }
         args.add("-serial", "chardev:console");
         args.add("-mon", "chardev=qmp,mode=control");
+        if self.incoming {
+            // The state's file is named over the control connection, where a failure has words.
+            args.add("-incoming", "defer");
+        }
     }
+}
+
+/// A disk's file that the machine writes to. No flush reaches the host while the machine runs: an
+/// overlay is thrown away, kept as a layer or captured once QEMU has written all of it; it need not
+/// survive a power cut.
+fn file_node(node: &str, path: &Utf8Path) -> Value {
+    json!({"driver": "file", "node-name": node, "filename": path, "discard": "unmap",
+        "cache": {"direct": false, "no-flush": true}})
+}
+
+/// The root disk's topmost image. What is below it is opened as the images' headers say.
+pub(crate) fn overlay_node(node: &str, path: &Utf8Path) -> Value {
+    json!({"driver": "qcow2", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
+        "cache": {"direct": false, "no-flush": true},
+        "file": file_node(&format!("{node}-file"), path)})
 }
 
 /// A MAC address of QEMU's own range, so that no two machines have the same.

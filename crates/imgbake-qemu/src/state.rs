@@ -1,10 +1,14 @@
 //! What a machine did so far, and whether anybody asked for it.
 //!
-//! Event names and reasons: QEMU, `qapi/run-state.json` and `qapi/block-core.json`.
+//! Event names and reasons: QEMU, `qapi/run-state.json`, `qapi/block-core.json` and
+//! `qapi/migration.json`.
 
 use serde_json::Value;
 
 use crate::qmp::QmpEvent;
+
+/// How a migration can end.
+const ENDS: [&str; 3] = ["completed", "failed", "cancelled"];
 
 /// What a machine did since it was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,6 +19,10 @@ pub struct State {
     pub off: Option<String>,
     /// The first thing that nobody can have asked for.
     pub fault: Option<Fault>,
+    /// Whether QEMU holds the guest: its processors stand still.
+    pub held: bool,
+    /// Migrations that ended, well or not.
+    pub migrations: u32,
     /// How QEMU ended, once it did.
     pub exit: Option<Exit>,
 }
@@ -33,8 +41,6 @@ pub enum Fault {
         /// Whether the host's file system is full.
         full: bool,
     },
-    /// QEMU stopped the guest, for a reason of its own.
-    Stopped,
 }
 
 impl Fault {
@@ -42,7 +48,6 @@ impl Fault {
         match self {
             Self::Panicked(words) => words.clone(),
             Self::Disk { device, reason, .. } => format!("its disk `{device}` failed: {reason}"),
-            Self::Stopped => "QEMU stopped it".to_owned(),
         }
     }
 }
@@ -65,6 +70,8 @@ pub struct Allowed {
     pub resets: u32,
     /// Powering off.
     pub power_off: bool,
+    /// Standing still, while it is saved.
+    pub hold: bool,
 }
 
 impl State {
@@ -84,7 +91,9 @@ impl State {
                 reason: text("reason"),
                 full: event.data["nospace"] == Value::Bool(true),
             }),
-            "STOP" if self.off.is_none() => self.fail(Fault::Stopped),
+            "STOP" if self.off.is_none() => self.held = true,
+            "RESUME" => self.held = false,
+            "MIGRATION" if ENDS.contains(&text("status").as_str()) => self.migrations += 1,
             _ => {}
         }
     }
@@ -123,6 +132,9 @@ impl State {
             let words = if words.is_empty() { String::new() } else { format!(":\n{words}") };
             return Some(format!("QEMU ended ({}){words}", exit.status));
         }
+        if self.held && !allowed.hold {
+            return Some("QEMU stopped it".to_owned());
+        }
         if allowed.power_off {
             return None;
         }
@@ -152,16 +164,19 @@ mod tests {
         QmpEvent { name: name.to_owned(), data }
     }
 
-    const RESTARTS: Allowed = Allowed { resets: 1, power_off: false };
-    const GOES_OFF: Allowed = Allowed { resets: 0, power_off: true };
+    const RESTARTS: Allowed = Allowed { resets: 1, power_off: false, hold: false };
+    const GOES_OFF: Allowed = Allowed { resets: 0, power_off: true, hold: false };
+    const IS_SAVED: Allowed = Allowed { resets: 0, power_off: false, hold: true };
 
     #[test]
     fn tells_the_asked_from_the_unasked() {
         let reset = || event("RESET", json!({"guest": true, "reason": "guest-reset"}));
         let off = || event("SHUTDOWN", json!({"guest": true, "reason": "guest-shutdown"}));
-        let full = json!({"device": "", "qom-path": "/machine/peripheral/disk-root/virtio-backend",
+        let full = || {
+            json!({"device": "", "qom-path": "/machine/peripheral/disk-root/virtio-backend",
             "node-name": "root", "operation": "write", "action": "stop", "nospace": true,
-            "reason": "No space left on device"});
+            "reason": "No space left on device"})
+        };
         let asked = Allowed::default();
         for (events, allowed, expected) in [
             (vec![], asked, None),
@@ -187,7 +202,7 @@ mod tests {
                 Some("the guest's kernel panicked"),
             ),
             (
-                vec![event("BLOCK_IO_ERROR", full), event("STOP", json!({}))],
+                vec![event("BLOCK_IO_ERROR", full()), event("STOP", json!({}))],
                 asked,
                 Some("its disk `root` failed: No space left on device"),
             ),
@@ -201,6 +216,15 @@ mod tests {
             ),
             (vec![event("BLOCK_IO_ERROR", json!({"action": "ignore"}))], asked, None),
             (vec![event("STOP", json!({}))], asked, Some("QEMU stopped it")),
+            (vec![event("STOP", json!({}))], GOES_OFF, Some("QEMU stopped it")),
+            (vec![event("STOP", json!({}))], IS_SAVED, None),
+            (vec![event("STOP", json!({})), event("RESUME", json!({}))], asked, None),
+            (vec![off(), event("STOP", json!({}))], GOES_OFF, None),
+            (
+                vec![event("BLOCK_IO_ERROR", full()), event("STOP", json!({}))],
+                IS_SAVED,
+                Some("its disk `root` failed: No space left on device"),
+            ),
         ] {
             let mut state = State::default();
             for event in &events {
@@ -208,6 +232,15 @@ mod tests {
             }
             assert_eq!(state.unasked(allowed).as_deref(), expected, "{events:?}");
         }
+    }
+
+    #[test]
+    fn counts_the_migrations_that_ended() {
+        let mut state = State::default();
+        for status in ["setup", "active", "completed", "setup", "failed", "setup", "cancelling"] {
+            state.apply(&event("MIGRATION", json!({"status": status})));
+        }
+        assert_eq!((state.migrations, state.unasked(Allowed::default())), (2, None));
     }
 
     #[test]
