@@ -26,6 +26,17 @@ impl Span {
     }
 }
 
+/// A number of seconds for people, in its largest unit: `42 s`, `12 min`, `3 h`, `5 days`.
+pub fn rough(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX).as_secs();
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min", whole / 60),
+        3600..172_800 => format!("{} h", whole / 3600),
+        _ => format!("{} days", whole / 86_400),
+    }
+}
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut secs, millis) = (self.0.as_secs(), self.0.subsec_millis());
