@@ -61,19 +61,6 @@ impl App {
         Ok(app)
     }
 
-    /// The same for a command that prints its result itself: of its events only warnings are shown.
-    pub fn quiet(&self) -> Self {
-        let mut config = self.config.clone();
-        config.progress = Progress::Quiet;
-        Self {
-            config,
-            home: self.home.clone(),
-            cancel: self.cancel.clone(),
-            verbose: self.verbose,
-            jobs: Arc::clone(&self.jobs),
-        }
-    }
-
     /// How text is coloured on standard output.
     pub fn paint(&self) -> Paint {
         Paint::new(self.config.color && io::stdout().is_terminal())
@@ -113,20 +100,35 @@ impl App {
         args: &EventArgs,
         secrets: Secrets,
     ) -> Result<(Job, Listener), Failure> {
+        self.begin_shown(word, args, secrets, self.config.progress)
+    }
+
+    /// Begins a job whose result the command prints: of its events only warnings are shown.
+    pub fn begin_quiet(&self, word: &str, args: &EventArgs) -> Result<(Job, Listener), Failure> {
+        self.begin_shown(word, args, Secrets::default(), Progress::Quiet)
+    }
+
+    fn begin_shown(
+        &self,
+        word: &str,
+        args: &EventArgs,
+        secrets: Secrets,
+        progress: Progress,
+    ) -> Result<(Job, Listener), Failure> {
         let id = imgbake_runtime::job::new_id(word);
         let (events, receiver) = Events::channel(&id, secrets.clone());
         let json = args.events.as_deref().map(open_events).transpose()?;
         let job = Job::begin(&self.home, &id, self.cancel.clone(), events, secrets)?;
         self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id);
         let (close, closed) = tokio::sync::oneshot::channel();
-        let listener =
-            Listener { task: tokio::spawn(listen(receiver, closed, self.display(), json)), close };
+        let task = tokio::spawn(listen(receiver, closed, self.display(progress), json));
+        let listener = Listener { task, close };
         self.catch_signals();
         Ok((job, listener))
     }
 
-    fn display(&self) -> Display {
-        let mode = match self.config.progress {
+    fn display(&self, progress: Progress) -> Display {
+        let mode = match progress {
             Progress::Auto if io::stderr().is_terminal() => Mode::Bars,
             Progress::Bars => Mode::Bars,
             Progress::Auto | Progress::Plain => Mode::Plain,

@@ -100,16 +100,6 @@ impl Failure {
         self.reports.extend(other.reports);
     }
 
-    /// The words of the first error, for the last event.
-    pub fn summary(&self) -> String {
-        self.reports.first().map(|report| report.message.clone()).unwrap_or_default()
-    }
-
-    /// The exit code.
-    pub const fn code(&self) -> Code {
-        self.code
-    }
-
     /// The same errors without a job's secrets, whoever wrote their words. A template's text stays: a
     /// sensitive value stands in none.
     #[must_use]
@@ -122,6 +112,16 @@ impl Failure {
             }
         }
         self
+    }
+
+    /// The words of the first error, for the last event.
+    pub fn summary(&self) -> String {
+        self.reports.first().map(|report| report.message.clone()).unwrap_or_default()
+    }
+
+    /// The exit code.
+    pub const fn code(&self) -> Code {
+        self.code
     }
 
     /// Prints every error to standard error and gives the exit code.

@@ -41,9 +41,10 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     tell_end(&job, &ended, started);
     let Ended { result, kept, .. } = ended;
     if kept {
+        let secrets = job.secrets().clone();
         drop(job);
         listener.end().await?;
-        return result;
+        return result.map_err(|failure| failure.redacted(&secrets));
     }
     conclude(job, listener, result).await
 }

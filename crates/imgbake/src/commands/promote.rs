@@ -1,7 +1,7 @@
 //! `imgbake promote`
 
 use imgbake_bless::Promotion;
-use imgbake_runtime::{Job, Secrets};
+use imgbake_runtime::Job;
 use imgbake_types::{EventKind, Reference};
 
 use super::export;
@@ -20,7 +20,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let registry = rooms::registry(&app.home)?;
     export::local(reference)?;
-    let (job, listener) = app.quiet().begin("promote", events, Secrets::default())?;
+    let (job, listener) = app.begin_quiet("promote", events)?;
     let gates = rooms::gates();
     let promoted = imgbake_bless::promote(
         &*registry,
