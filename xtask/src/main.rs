@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Floors => floors::check(),
         Chore::Generate { check } => generate::run(check),
-        Chore::Bench { bench } => bench::run(bench),
+        Chore::Bench { bench } => bench::run(&bench),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -79,9 +79,6 @@ pub trait Builder: Send + Sync {
         firmware: Firmware,
     ) -> Result<(), BuildError>;
 
-    /// Whether machines of a template can be saved; why not, where they cannot.
-    fn saves(&self, spec: &QemuSpec) -> Result<(), String>;
-
     /// What a saved machine's state depends on beside the template: a machine goes on only where this
     /// is what it was. For example `qemu 10.0.2, q35, tcg, max,la57=off`.
     async fn signature(
@@ -92,7 +89,15 @@ pub trait Builder: Send + Sync {
         firmware: Firmware,
     ) -> Result<String, BuildError>;
 
+    /// Whether such machines can be saved, or why not: they write to more than their root disk, for
+    /// example. [`Machine::save`] refuses for the same reason.
+    fn saves(&self, spec: &QemuSpec) -> Result<(), String>;
+
     /// Starts a machine, or lets a saved one go on. It runs when this returns, but need not answer yet.
+    ///
+    /// # Errors
+    /// A saved one cannot go on here (kind `Machine`): nothing is left of it, and the same request
+    /// without `saved` boots one from the layer's disk.
     async fn boot(
         &self,
         job: &Job,

@@ -224,17 +224,5 @@ impl Memory {
     }
 }
 
-/// The host's processor: what a machine under KVM with its model depends on.
-pub(crate) fn host_cpu() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let of = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    let flags =
-        imgbake_types::Digest::sha256(of("flags").or_else(|| of("Features")).unwrap_or_default());
-    format!("{} {}", of("model name").unwrap_or_else(|| "unknown".to_owned()), flags.short())
-}
-
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::KernelFiles;
-use imgbake_disk::DiskFormat;
 use imgbake_types::Arch;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -21,6 +20,9 @@ const SLOT_RNG: u8 = 0x6;
 const SLOT_PVPANIC: u8 = 0x7;
 const SLOT_EXTRA: u8 = 0x8;
 const SLOT_SEED: u8 = 0x1e;
+
+/// The node name of the image that a machine starts with.
+pub(crate) const ROOT_NODE: &str = "root";
 
 /// Extra disks that there are slots for.
 pub const MOST_EXTRA_DISKS: usize = (SLOT_SEED - SLOT_EXTRA) as usize;
@@ -55,10 +57,8 @@ pub struct Argv<'a> {
     pub uefi: Option<&'a UefiFiles>,
     /// A kernel to load directly.
     pub kernel: Option<&'a KernelFiles>,
-    /// The root disk's overlay.
+    /// The root disk's overlay, a qcow2 whose header names what it stands on.
     pub root: &'a Utf8Path,
-    /// What the overlay stands on, and its format.
-    pub base: (&'a Utf8Path, DiskFormat),
     /// Empty raw disks.
     pub extra_disks: &'a [Utf8PathBuf],
     /// The seed volume.
@@ -68,12 +68,12 @@ pub struct Argv<'a> {
     pub qmp: &'a str,
     /// The socket of the serial console, in the same folder.
     pub console: &'a str,
-    /// Whether a saved machine goes on, rather than one that starts.
-    pub incoming: bool,
     /// Whether this QEMU has the device `pvpanic-pci`.
     pub pvpanic: bool,
     /// Whether this QEMU has the device `vmgenid`.
     pub vmgenid: bool,
+    /// Whether it waits for a saved machine's state.
+    pub incoming: bool,
     /// Appended as they are.
     pub extra: &'a [String],
 }
@@ -100,34 +100,19 @@ pub fn accel_option(engine: Engine) -> &'static str {
     }
 }
 
+/// The machine type by its short name, which means the newest that a QEMU knows.
+pub(crate) const fn machine_type(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "q35",
+        Arch::Aarch64 => "virt",
+    }
+}
+
 /// What `-machine` takes for aarch64. KVM can only give the host's interrupt controller.
 pub(crate) const fn virt_machine(engine: Engine) -> &'static str {
     match engine {
         Engine::Kvm => "virt,gic-version=host",
         Engine::Tcg => "virt,gic-version=3",
-    }
-}
-
-/// A qcow2 overlay as `-blockdev` and `blockdev-add` take it, without what is below it.
-///
-/// No flush reaches the host while the machine runs: the overlay is thrown away, or read after a clean
-/// power-off or once it was frozen, when QEMU has written all of it; it need not survive a power cut.
-pub(crate) fn disk_node(node: &str, path: &Utf8Path) -> Value {
-    json!({"driver": "qcow2", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
-        "cache": {"direct": false, "no-flush": true}, "file": disk_file(node, path)})
-}
-
-fn disk_file(node: &str, path: &Utf8Path) -> Value {
-    json!({"driver": "file", "node-name": format!("{node}-file"), "filename": path, "discard": "unmap",
-        "cache": {"direct": false, "no-flush": true}})
-}
-
-/// What `-machine` takes.
-pub(crate) const fn machine_type(arch: Arch, engine: Engine) -> &'static str {
-    match arch {
-        // Without graphics SeaBIOS talks to the serial console.
-        Arch::X86_64 => "q35,graphics=off,vmport=off",
-        Arch::Aarch64 => virt_machine(engine),
     }
 }
 
@@ -145,7 +130,11 @@ impl Argv<'_> {
     }
 
     fn machine(&self, args: &mut Args) {
-        let mut machine = machine_type(self.arch, self.engine).to_owned();
+        let mut machine = match self.arch {
+            // Without graphics SeaBIOS talks to the serial console.
+            Arch::X86_64 => "q35,graphics=off,vmport=off".to_owned(),
+            Arch::Aarch64 => virt_machine(self.engine).to_owned(),
+        };
         if self.uefi.is_some() {
             machine.push_str(",pflash0=firmware,pflash1=variables");
         }
@@ -162,9 +151,6 @@ impl Argv<'_> {
         args.add("-rtc", "base=utc");
         // Stopped until somebody listens: no word of the console is missed.
         args.flag("-S");
-        if self.incoming {
-            args.add("-incoming", "defer");
-        }
     }
 
     fn firmware(&self, args: &mut Args) {
@@ -189,12 +175,8 @@ impl Argv<'_> {
     }
 
     fn disks(&self, args: &mut Args) {
-        let (base, format) = self.base;
-        let mut root = disk_node("root", self.root);
-        root["backing"] = json!({"driver": format.to_string(), "node-name": "base", "read-only": true,
-            "file": {"driver": "file", "node-name": "base-file", "filename": base, "read-only": true}});
-        args.json("-blockdev", &root);
-        args.block("root", SLOT_ROOT, Some("bootindex=1"));
+        args.json("-blockdev", &overlay_node(ROOT_NODE, self.root));
+        args.block(ROOT_NODE, SLOT_ROOT, Some("bootindex=1"));
         for (slot, (number, path)) in
             (SLOT_EXTRA..SLOT_SEED).zip(self.extra_disks.iter().enumerate())
         {
@@ -203,7 +185,7 @@ impl Argv<'_> {
                 "-blockdev",
                 &json!({"driver": "raw", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
                     "cache": {"direct": false, "no-flush": true},
-                    "file": disk_file(&node, path)}),
+                    "file": file_node(&format!("{node}-file"), path)}),
             );
             args.block(&node, slot, None);
         }
@@ -239,7 +221,26 @@ impl Argv<'_> {
         }
         args.add("-serial", "chardev:console");
         args.add("-mon", "chardev=qmp,mode=control");
+        if self.incoming {
+            // The state's file is named over the control connection, where a failure has words.
+            args.add("-incoming", "defer");
+        }
     }
+}
+
+/// A disk's file that the machine writes to. No flush reaches the host while the machine runs: an
+/// overlay is thrown away, kept as a layer or captured once QEMU has written all of it; it need not
+/// survive a power cut.
+fn file_node(node: &str, path: &Utf8Path) -> Value {
+    json!({"driver": "file", "node-name": node, "filename": path, "discard": "unmap",
+        "cache": {"direct": false, "no-flush": true}})
+}
+
+/// The root disk's topmost image. What is below it is opened as the images' headers say.
+pub(crate) fn overlay_node(node: &str, path: &Utf8Path) -> Value {
+    json!({"driver": "qcow2", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
+        "cache": {"direct": false, "no-flush": true},
+        "file": file_node(&format!("{node}-file"), path)})
 }
 
 /// A MAC address of QEMU's own range, so that no two machines have the same.

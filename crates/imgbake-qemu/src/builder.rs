@@ -9,39 +9,28 @@ use camino::Utf8PathBuf;
 use imgbake_build::{
     BuildError, BuildErrorKind, Builder, KernelFiles, Machine, MachineRequest, Seed,
 };
-use imgbake_disk::{DiskError, DiskErrorKind, DiskFormat, DiskImage, overlay, seed};
+use imgbake_disk::{DiskError, DiskErrorKind, DiskImage, overlay, seed};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Command, Job, space};
 use imgbake_types::Arch;
 use imgbake_types::spec::{Boot, Firmware, QemuSpec};
 use tokio::sync::OnceCell;
 
-use crate::argv::{Argv, Engine, MOST_EXTRA_DISKS, accel_option, cpu_model, machine_type};
+use crate::argv::{Argv, Engine, MOST_EXTRA_DISKS, ROOT_NODE, cpu_model};
 use crate::firmware::{self, UefiFiles};
-use crate::launch::{Files, launch};
+use crate::launch::{Files, Incoming, launch};
 use crate::machine::{QemuMachine, RESETS_OF_FIRMWARE};
 use crate::probe::{Qemu, tool};
+use crate::saves::saves;
+use crate::signature::{self, Signature};
 use crate::state::Allowed;
 use crate::{Verdict, accel, grub, kernel};
 
 /// Clusters of 4 KiB, a file system's block: what a guest discards leaves the overlay exactly.
 pub(crate) const CLUSTER_BITS: u32 = 12;
 
-/// Arguments that give a machine disks or files that a layer would not hold.
-const MORE_STORAGE: [&str; 12] = [
-    "-drive",
-    "-blockdev",
-    "-hda",
-    "-hdb",
-    "-hdc",
-    "-hdd",
-    "-cdrom",
-    "-fda",
-    "-fdb",
-    "-fsdev",
-    "-virtfs",
-    "-mtdblock",
-];
+/// A virtual disk's size is a whole number of these.
+const SECTOR: u64 = 512;
 
 /// Makes QEMU machines.
 #[derive(Debug, Default)]
@@ -55,9 +44,7 @@ pub struct QemuBuilder {
 struct Parts {
     files: Files,
     root: Utf8PathBuf,
-    /// The root disk's size in bytes.
-    size: u64,
-    format: DiskFormat,
+    virtual_size: u64,
     extra_disks: Vec<Utf8PathBuf>,
     kernel: Option<KernelFiles>,
     uefi: Option<UefiFiles>,
@@ -107,14 +94,13 @@ impl QemuBuilder {
             uefi: parts.uefi.as_ref(),
             kernel: parts.kernel.as_ref(),
             root: &parts.root,
-            base: (&request.disk.path, parts.format),
             extra_disks: &parts.extra_disks,
             seed: &parts.seed,
             qmp: &parts.files.name(Files::QMP),
             console: &parts.files.name(Files::CONSOLE),
-            incoming: request.saved.is_some(),
             pvpanic: qemu.pvpanic,
             vmgenid: qemu.vmgenid,
+            incoming: request.saved.is_some(),
             extra: &spec.args,
         };
         Ok(tool(request.arch).command()?.args(argv.build()))
@@ -154,22 +140,6 @@ impl Builder for QemuBuilder {
         accel::engine(job, arch, spec, qemu).await.map(drop)
     }
 
-    fn saves(&self, spec: &QemuSpec) -> Result<(), String> {
-        let more = spec.args.iter().find(|arg| {
-            let arg = arg.replacen("--", "-", 1);
-            MORE_STORAGE.iter().any(|known| arg == *known)
-        });
-        match more {
-            Some(arg) => {
-                Err(format!("a layer would not hold what `{arg}` in [builder.qemu] args gives"))
-            }
-            None if !spec.extra_disks.is_empty() => {
-                Err("a layer would not hold what is on the extra disks".to_owned())
-            }
-            None => Ok(()),
-        }
-    }
-
     async fn signature(
         &self,
         job: &Job,
@@ -179,18 +149,26 @@ impl Builder for QemuBuilder {
     ) -> Result<String, BuildError> {
         let qemu = self.qemu(job, arch).await?;
         let engine = accel::engine(job, arch, spec, qemu).await?;
-        let cpu = cpu_model(arch, engine, spec.cpu.as_deref());
-        let host = match engine {
-            Engine::Kvm => format!(" of {}", accel::host_cpu()),
-            Engine::Tcg => String::new(),
+        let file = match firmware {
+            Firmware::Bios => None,
+            Firmware::Uefi => Some(firmware::stamp(&firmware::uefi(arch)?.code)?),
         };
-        let machine = machine_type(arch, engine);
-        let firmware = match firmware {
-            Firmware::Bios => "bios".to_owned(),
-            Firmware::Uefi => format!("uefi {}", firmware::uefi(arch)?.code),
+        let read = |path| fs::read_to_string(path).unwrap_or_default();
+        let host = || signature::host(&read("/proc/cpuinfo"), &read("/proc/sys/kernel/osrelease"));
+        let signature = Signature {
+            qemu,
+            engine,
+            cpu: &cpu_model(arch, engine, spec.cpu.as_deref()),
+            host: (engine == Engine::Kvm).then(host),
+            firmware,
+            file,
+            argv: &signature::argv(qemu, arch, engine, spec, firmware),
         };
-        let accel = accel_option(engine);
-        Ok(format!("qemu {}, {machine}, {accel}, {cpu}{host}, {firmware}", qemu.version))
+        Ok(signature.line())
+    }
+
+    fn saves(&self, spec: &QemuSpec) -> Result<(), String> {
+        saves(spec)
     }
 
     async fn boot(
@@ -207,23 +185,31 @@ impl Builder for QemuBuilder {
             BuildError::failed("making the machine's files stopped").because(error)
         })??;
         let command = Self::command(&request, &parts, engine, qemu)?;
-        let state = request.saved.as_ref().map(|saved| saved.state.as_path());
-        let launched = launch(job, &parts.files, command, state).await?;
+        let saved = request.saved.as_ref().map(|saved| Incoming {
+            path: &saved.state,
+            memory: request.spec.memory().as_bytes(),
+            version: &qemu.version,
+        });
+        let launched = launch(job, &parts.files, command, saved).await?;
         let port = launched.port;
         // UEFI may restart once by itself, to settle its variables, before it starts the system.
-        let by_firmware = request.firmware == Firmware::Uefi && parts.kernel.is_none();
+        let by_firmware =
+            request.firmware == Firmware::Uefi && parts.kernel.is_none() && request.saved.is_none();
         let machine = QemuMachine {
             name: request.name,
             job: job.clone(),
             files: parts.files,
             seed: request.seed,
             disk: parts.root,
-            size: parts.size,
-            overlays: 0,
+            virtual_size: parts.virtual_size,
+            node: ROOT_NODE.to_owned(),
+            frozen: 0,
+            spec: request.spec,
+            version: qemu.version.clone(),
             launched,
             allowed: Allowed {
                 resets: if by_firmware { RESETS_OF_FIRMWARE } else { 0 },
-                power_off: false,
+                ..Allowed::default()
             },
         };
         let host_key = format!("[127.0.0.1]:{port} {}\n", machine.seed.host_key.public_openssh());
@@ -240,7 +226,8 @@ fn make_parts(job: &Job, request: &MachineRequest) -> Result<Parts, BuildError> 
         DiskImage::open(&base.path).map_err(|error| disk_error(error, &base.path))?.format();
     let root = files.path(".qcow2");
     let size = request.spec.disk.map_or(0, imgbake_types::Size::as_bytes).max(base.virtual_size);
-    overlay::create_overlay(&root, &base.path, format, size, CLUSTER_BITS)
+    let virtual_size = size.next_multiple_of(SECTOR);
+    overlay::create_overlay(&root, &base.path, format, virtual_size, CLUSTER_BITS)
         .map_err(|e| disk_error(e, &root))?;
     let seed = make_seed(&files, &request.seed)?;
     let mut extra_disks = Vec::new();
@@ -255,7 +242,7 @@ fn make_parts(job: &Job, request: &MachineRequest) -> Result<Parts, BuildError> 
         Firmware::Uefi => Some(own_variables(&files, firmware::uefi(request.arch)?)?),
     };
     let kernel = direct_kernel(job, request, &files);
-    Ok(Parts { files, root, size, format, extra_disks, kernel, uefi, seed })
+    Ok(Parts { files, root, virtual_size, extra_disks, kernel, uefi, seed })
 }
 
 fn make_seed(files: &Files, keys: &Seed) -> Result<Utf8PathBuf, BuildError> {
@@ -281,7 +268,7 @@ fn direct_kernel(job: &Job, request: &MachineRequest, files: &Files) -> Option<K
     if request.boot == Boot::Firmware {
         return None;
     }
-    // A saved machine's kernel is part of it.
+    // A saved machine has the kernel that it was booted with, whatever its disk has by now.
     let disk = request.saved.as_ref().map_or(&request.disk, |saved| &saved.booted_from);
     let found = match &disk.kernel {
         Some(kernel) => Ok(kernel.clone()),

@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_runtime::error::io_at;
 use imgbake_types::Arch;
 use serde::Deserialize;
 
@@ -58,6 +60,12 @@ pub fn uefi(arch: Arch) -> Result<UefiFiles, BuildError> {
             .help(format!("it is in the package `{package}` (apt-get install {package})"))
         },
     )
+}
+
+/// Which bytes a firmware's file holds, told by its path, size and time of change.
+pub(crate) fn stamp(file: &Utf8Path) -> Result<String, BuildError> {
+    let metadata = fs::metadata(file).map_err(io_at("read", file))?;
+    Ok(format!("{file} ({} bytes of {})", metadata.len(), metadata.mtime()))
 }
 
 /// The package that holds an architecture's UEFI firmware on Debian and Ubuntu.

@@ -1,5 +1,5 @@
-//! From a command line to a running machine: its process, its two sockets, and the task that watches
-//! them until the end.
+//! From a command line to a running machine: its process, its two sockets, and where it was saved, its
+//! state.
 
 use std::future::Future;
 use std::process::ExitStatus;
@@ -8,24 +8,25 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::error::io_at;
-use imgbake_runtime::process::{Tail, failed};
+use imgbake_runtime::process::failed;
+use imgbake_runtime::retry::Backoff;
 use imgbake_runtime::{Command, Job, Leash, LineRedactor, Running, RuntimeError, retry};
-use imgbake_types::EventKind;
 use rustix::fs::{Mode, OFlags};
 use serde_json::json;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::console::Console;
-use crate::qmp::{Qmp, QmpError, QmpEvent};
-use crate::saved;
-use crate::state::{Exit, Fault, State};
+use crate::migrate::Migration;
+use crate::qmp::{Qmp, QmpError};
+use crate::state::State;
+use crate::watch::{DRAIN_LIMIT, Watcher, wait_for, words};
 
 /// How long QEMU may take to listen and to answer; it needs a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// How long the sockets of a process that has ended may take to end as well.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+/// What QEMU says while a migration that has ended is not over (`cont`, `monitor/qmp-cmds.c`).
+const UNSETTLED: &str = "not finalized yet";
 
 /// The files of one machine, in the job's folder.
 #[derive(Debug, Clone)]
@@ -64,8 +65,6 @@ pub(crate) struct Launched {
     pub(crate) qmp: Qmp,
     pub(crate) console: Console,
     pub(crate) state: watch::Receiver<State>,
-    /// Changes the state where we are the reason.
-    pub(crate) hold: watch::Sender<State>,
     /// Sent to, it kills QEMU; dropped, it does so as well, unless the leash was let go.
     pub(crate) kill: mpsc::Sender<()>,
     pub(crate) leash: Leash,
@@ -73,13 +72,94 @@ pub(crate) struct Launched {
     pub(crate) port: u16,
 }
 
-/// Starts QEMU, connects to it and lets the guest run.
+impl Launched {
+    /// Lets the guest run, and waits until it does.
+    pub(crate) async fn go_on(&self) -> Result<(), BuildError> {
+        // A migration whose end was told is not over yet: QEMU refuses to go on for some milliseconds,
+        // and tells nobody when they are over.
+        let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100));
+        let work = async {
+            loop {
+                match self.qmp.execute("cont", json!({})).await {
+                    Err(QmpError::Refused { description, .. })
+                        if description.contains(UNSETTLED) =>
+                    {
+                        backoff.wait().await;
+                    }
+                    answer => break answer.map(drop)?,
+                }
+            }
+            let over = |state: &State| !state.held || state.exit.is_some() || state.off.is_some();
+            wait_for(&self.state, over).await;
+            Ok(())
+        };
+        answered(work).await
+    }
+
+    /// Ends QEMU at once, and waits for its end.
+    pub(crate) async fn kill(&self) {
+        let _ = self.kill.try_send(());
+        wait_for(&self.state, |state| state.exit.is_some()).await;
+    }
+
+    /// Loads a saved machine's state.
+    async fn load(&self, job: &Job, saved: &Incoming<'_>) -> Result<(), BuildError> {
+        let migration = Migration {
+            qmp: &self.qmp,
+            state: &self.state,
+            version: saved.version,
+            memory: saved.memory,
+        };
+        let Err(reason) = job.cancel().run(migration.load(saved.path)).await? else {
+            return Ok(());
+        };
+        // QEMU ends when it cannot load a state, and prints why.
+        let ended = wait_for(&self.state, |state| state.exit.is_some());
+        let words = match tokio::time::timeout(DRAIN_LIMIT, ended).await {
+            Ok(State { exit: Some(exit), .. }) => exit.words.trim().to_owned(),
+            _ => String::new(),
+        };
+        let why = if words.is_empty() { reason } else { words };
+        let path = saved.path;
+        let words = format!("the saved machine {path} cannot go on: {why}");
+        Err(BuildError::new(BuildErrorKind::Machine, words))
+    }
+}
+
+/// The state of a saved machine, to be loaded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Incoming<'a> {
+    pub(crate) path: &'a Utf8Path,
+    /// The machine's memory in bytes.
+    pub(crate) memory: u64,
+    /// The version of QEMU, for messages.
+    pub(crate) version: &'a str,
+}
+
+/// Starts QEMU, loads a saved machine's state where there is one, and lets the guest run. When that
+/// fails, QEMU has ended.
 pub(crate) async fn launch(
     job: &Job,
     files: &Files,
     command: Command,
-    saved: Option<&Utf8Path>,
+    saved: Option<Incoming<'_>>,
 ) -> Result<Launched, BuildError> {
+    let launched = start(job, files, command).await?;
+    let begun = async {
+        if let Some(saved) = &saved {
+            launched.load(job, saved).await?;
+        }
+        launched.go_on().await
+    };
+    let begun = begun.await;
+    if begun.is_err() {
+        launched.kill().await;
+    }
+    begun.map(|()| launched)
+}
+
+/// Starts QEMU, whose guest stands still, and connects to it.
+async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, BuildError> {
     let log = files.path(".qemu.log");
     // QEMU may outlive imgbake, so its words go into a file and not a pipe.
     let mut running = command.current_dir(files.dir()).log_to(&log).spawn(job)?;
@@ -107,18 +187,12 @@ pub(crate) async fn launch(
         open_log(&files.path(".console.log"))?,
     );
     let reading = console.clone().read(stream, job.clone(), files.name(""), panic_sender);
-    let (state_sender, state) = watch::channel(State::default());
-    let hold = state_sender.clone();
+    let (state_sender, state) = watch::channel(State { held: true, ..State::default() });
     let (kill, kills) = mpsc::channel(1);
     let leash = running.leash();
     let watcher = Watcher { job: job.clone(), machine: files.name(""), state: state_sender, log };
     tokio::spawn(watcher.watch(running, events, panics, kills, tokio::spawn(reading)));
-    let launched = Launched { qmp, console, state, hold, kill, leash, port };
-    if let Some(saved) = saved {
-        saved::load(job, &launched, saved).await?;
-    }
-    answered(launched.qmp.execute("cont", json!({}))).await?;
-    Ok(launched)
+    Ok(Launched { qmp, console, state, kill, leash, port })
 }
 
 /// An open folder: a short path to it, however deep it is. The address of a unix socket has 108 bytes.
@@ -168,18 +242,7 @@ fn ended_early(job: &Job, log: &Utf8Path, status: ExitStatus) -> BuildError {
         .help("an argument in [builder.qemu] may be wrong for this QEMU")
 }
 
-/// QEMU's last words, redacted.
-fn words(job: &Job, log: &Utf8Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
-    let mut tail = Tail::default();
-    let last = &text[text.len().saturating_sub(16 * 1024)..];
-    String::from_utf8_lossy(last).lines().for_each(|line| tail.push(line.to_owned()));
-    job.secrets().redact(&tail.text())
-}
-
-pub(crate) async fn answered<T>(
-    work: impl Future<Output = Result<T, QmpError>>,
-) -> Result<T, BuildError> {
+async fn answered<T>(work: impl Future<Output = Result<T, QmpError>>) -> Result<T, BuildError> {
     match tokio::time::timeout(START_LIMIT, work).await {
         Ok(result) => {
             result.map_err(|error| BuildError::new(BuildErrorKind::Machine, error.to_string()))
@@ -195,82 +258,6 @@ fn parse_port(text: &str) -> Option<u16> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let port = fields.get(3)?.parse().ok()?;
     (fields.get(5) == Some(&"22") && port != 0).then_some(port)
-}
-
-/// What keeps a machine's state up to date.
-struct Watcher {
-    job: Job,
-    machine: String,
-    state: watch::Sender<State>,
-    log: Utf8PathBuf,
-}
-
-impl Watcher {
-    async fn watch(
-        self,
-        mut running: Running,
-        mut events: mpsc::Receiver<QmpEvent>,
-        mut panics: mpsc::Receiver<String>,
-        mut kills: mpsc::Receiver<()>,
-        console: tokio::task::JoinHandle<()>,
-    ) {
-        let status = loop {
-            tokio::select! {
-                Some(event) = events.recv() => self.saw(&event),
-                Some(words) = panics.recv() => self.change(|state| state.fail(Fault::Panicked(words))),
-                kill = kills.recv() => match kill {
-                    Some(()) => running.end().await,
-                    // The machine was dropped: so is its process, unless its leash was let go.
-                    None => return,
-                },
-                status = running.ended() => break status,
-            }
-        };
-        // What it told before it ended comes first.
-        let drained = async {
-            while let Some(event) = events.recv().await {
-                self.saw(&event);
-            }
-            let _ = console.await;
-        };
-        let _ = tokio::time::timeout(DRAIN_LIMIT, drained).await;
-        while let Ok(words) = panics.try_recv() {
-            self.change(|state| state.fail(Fault::Panicked(words)));
-        }
-        let exit = Exit {
-            success: status.as_ref().is_ok_and(ExitStatus::success),
-            status: status.map_or_else(|error| error.to_string(), |status| status.to_string()),
-            words: words(&self.job, &self.log),
-        };
-        self.state.send_modify(|state| state.exit = Some(exit));
-    }
-
-    fn saw(&self, event: &QmpEvent) {
-        tracing::debug!(machine = self.machine, event = event.name, data = %event.data, "QEMU event");
-        self.change(|state| state.apply(event));
-    }
-
-    /// Changes the state and tells what is new in it.
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        let before = self.state.borrow().clone();
-        self.state.send_modify(change);
-        if let Some(what) = self.state.borrow().news(&before) {
-            self.job.events().tell(EventKind::Machine { machine: self.machine.clone(), what });
-        }
-    }
-}
-
-/// A machine's state that never changes again is as good as a wait without end.
-pub(crate) async fn wait_for(
-    state: &watch::Receiver<State>,
-    mut done: impl FnMut(&State) -> bool,
-) -> State {
-    let mut state = state.clone();
-    let found = state.wait_for(|state| done(state)).await.map(|state| state.clone());
-    match found {
-        Ok(state) => state,
-        Err(_) => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

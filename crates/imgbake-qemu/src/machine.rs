@@ -11,11 +11,12 @@ use imgbake_comm::shell::quote;
 use imgbake_comm::ssh::Ssh;
 use imgbake_comm::{CommError, CommErrorKind, Communicator};
 use imgbake_runtime::{Job, space};
+use imgbake_types::spec::QemuSpec;
 use serde_json::json;
 
-use crate::launch::{Files, Launched, wait_for};
-use crate::saved;
+use crate::launch::{Files, Launched};
 use crate::state::{Allowed, Fault, State};
+use crate::watch::wait_for;
 
 /// Lines of the console in an error.
 const TAIL: usize = 20;
@@ -34,11 +35,15 @@ pub(crate) struct QemuMachine {
     pub(crate) job: Job,
     pub(crate) files: Files,
     pub(crate) seed: Seed,
+    /// The topmost image of its root disk, that disk's size in bytes, and the image's node in QEMU.
     pub(crate) disk: Utf8PathBuf,
-    /// The disk's size in bytes.
-    pub(crate) size: u64,
-    /// Overlays that were put on the first one.
-    pub(crate) overlays: u32,
+    pub(crate) virtual_size: u64,
+    pub(crate) node: String,
+    /// How often the disk was frozen.
+    pub(crate) frozen: u32,
+    pub(crate) spec: QemuSpec,
+    /// The version of QEMU.
+    pub(crate) version: String,
     pub(crate) launched: Launched,
     pub(crate) allowed: Allowed,
 }
@@ -48,7 +53,7 @@ impl QemuMachine {
         (Ipv4Addr::LOCALHOST, self.launched.port).into()
     }
 
-    fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.launched.state.borrow().clone()
     }
 
@@ -61,7 +66,7 @@ impl QemuMachine {
         format!("\nits console's last lines:\n{tail}")
     }
 
-    fn error(&self, kind: BuildErrorKind, what: &str) -> BuildError {
+    pub(crate) fn error(&self, kind: BuildErrorKind, what: &str) -> BuildError {
         BuildError::new(kind, format!("machine `{}`: {what}{}", self.name, self.tail()))
     }
 
@@ -155,7 +160,7 @@ impl Machine for QemuMachine {
     }
 
     async fn save(&mut self, request: &SaveRequest) -> Result<Saved, BuildError> {
-        saved::save(self, request).await
+        self.save_to(request).await
     }
 
     fn console(&self) -> String {
@@ -188,8 +193,7 @@ impl Machine for QemuMachine {
             wait_for(&self.launched.state, |state| state.exit.is_some()).await;
         };
         if self.state().exit.is_none() && tokio::time::timeout(QUIT_LIMIT, ended).await.is_err() {
-            let _ = self.launched.kill.try_send(());
-            wait_for(&self.launched.state, |state| state.exit.is_some()).await;
+            self.launched.kill().await;
         }
     }
 }

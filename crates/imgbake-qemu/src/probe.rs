@@ -4,11 +4,17 @@ use imgbake_build::BuildError;
 use imgbake_runtime::{Job, Tool};
 use imgbake_types::Arch;
 
+use crate::argv::machine_type;
+
 /// The QEMU of this host for one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Qemu {
     /// Its version: `10.0.2`.
     pub(crate) version: String,
+    /// The same with its package's version: `10.0.2 (Debian 1:10.0.2+ds-2)`.
+    pub(crate) full_version: String,
+    /// The machine type that the short name means in it: `pc-q35-10.0`.
+    pub(crate) machine: Option<String>,
     /// Whether it has the device `pvpanic-pci`.
     pub(crate) pvpanic: bool,
     /// Whether it has the device `vmgenid`.
@@ -27,33 +33,59 @@ impl Qemu {
     /// Asks the program itself.
     pub(crate) async fn probe(job: &Job, arch: Arch) -> Result<Self, BuildError> {
         let tool = tool(arch);
-        let (version, devices) =
-            (tool.command()?.arg("--version"), tool.command()?.args(["-device", "help"]));
-        let (version, devices) = tokio::try_join!(version.run(job), devices.run(job))?;
-        let (version, devices) =
-            (String::from_utf8_lossy(&version), String::from_utf8_lossy(&devices));
+        let asked = |args: &[&str]| Ok::<_, BuildError>(tool.command()?.args(args));
+        let (version, devices, machines) =
+            (asked(&["--version"])?, asked(&["-device", "help"])?, asked(&["-machine", "help"])?);
+        let (version, devices, machines) =
+            tokio::try_join!(version.run(job), devices.run(job), machines.run(job))?;
+        let [version, devices, machines] =
+            [&version, &devices, &machines].map(|text| String::from_utf8_lossy(text));
         let has = |device: &str| devices.contains(&format!("name \"{device}\""));
-        let version = parse_version(&version).ok_or_else(|| {
+        let (full, number) = parse_version(&version).ok_or_else(|| {
             BuildError::failed(format!("`{}` does not tell its version", tool.program))
         })?;
-        Ok(Self { version, pvpanic: has("pvpanic-pci"), vmgenid: has("vmgenid") })
+        Ok(Self {
+            version: number,
+            full_version: full,
+            machine: parse_machine(&machines, machine_type(arch)),
+            pvpanic: has("pvpanic-pci"),
+            vmgenid: has("vmgenid"),
+        })
     }
 }
 
-/// The version out of `QEMU emulator version 10.0.2 (Debian …)`.
-fn parse_version(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("version ")?;
-    rest.split_whitespace().next().map(str::to_owned)
+/// The version out of `QEMU emulator version 10.0.2 (Debian …)`: with its package's, and its number.
+fn parse_version(text: &str) -> Option<(String, String)> {
+    let (_, rest) = text.lines().next()?.split_once("version ")?;
+    let number = rest.split_whitespace().next()?;
+    Some((rest.trim().to_owned(), number.to_owned()))
+}
+
+/// What a short name means, out of lines like `q35   Standard PC (…) (alias of pc-q35-10.0)`.
+fn parse_machine(text: &str, short: &str) -> Option<String> {
+    let line = text.lines().find(|line| line.split_whitespace().next() == Some(short))?;
+    let (_, rest) = line.split_once("(alias of ")?;
+    rest.split(')').next().map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::parse_version;
+    use super::*;
 
     #[test]
     fn reads_versions() {
         let text = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright";
-        assert_eq!(parse_version(text).as_deref(), Some("7.2.22"));
+        let (full, number) = parse_version(text).unwrap();
+        assert_eq!(number, "7.2.22");
+        assert_eq!(full, "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)");
         assert_eq!(parse_version("nonsense"), None);
+    }
+
+    #[test]
+    fn resolves_the_machine_type() {
+        let text = "Supported machines are:\npc-q35-9.2  Standard PC\n\
+                    q35                  Standard PC (Q35 + ICH9, 2009) (alias of pc-q35-10.0)\n";
+        assert_eq!(parse_machine(text, "q35").as_deref(), Some("pc-q35-10.0"));
+        assert_eq!(parse_machine(text, "virt"), None);
     }
 }

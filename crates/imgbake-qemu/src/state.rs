@@ -1,10 +1,14 @@
 //! What a machine did so far, and whether anybody asked for it.
 //!
-//! Event names and reasons: QEMU, `qapi/run-state.json` and `qapi/block-core.json`.
+//! Event names and reasons: QEMU, `qapi/run-state.json`, `qapi/block-core.json` and
+//! `qapi/migration.json`.
 
 use serde_json::Value;
 
 use crate::qmp::QmpEvent;
+
+/// How a migration can end.
+const ENDS: [&str; 3] = ["completed", "failed", "cancelled"];
 
 /// What a machine did since it was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,12 +19,12 @@ pub struct State {
     pub off: Option<String>,
     /// The first thing that nobody can have asked for.
     pub fault: Option<Fault>,
+    /// Whether QEMU holds the guest: its processors stand still.
+    pub held: bool,
+    /// Migrations that ended, well or not.
+    pub migrations: u32,
     /// How QEMU ended, once it did.
     pub exit: Option<Exit>,
-    /// Whether the machine stands still because we want it to.
-    pub held: bool,
-    /// What the last migration to or from a file has come to, in QEMU's word: `completed`.
-    pub migration: Option<String>,
 }
 
 /// Something that no machine is meant to do.
@@ -37,8 +41,6 @@ pub enum Fault {
         /// Whether the host's file system is full.
         full: bool,
     },
-    /// QEMU stopped the guest, for a reason of its own.
-    Stopped,
 }
 
 impl Fault {
@@ -46,7 +48,6 @@ impl Fault {
         match self {
             Self::Panicked(words) => words.clone(),
             Self::Disk { device, reason, .. } => format!("its disk `{device}` failed: {reason}"),
-            Self::Stopped => "QEMU stopped it".to_owned(),
         }
     }
 }
@@ -69,6 +70,8 @@ pub struct Allowed {
     pub resets: u32,
     /// Powering off.
     pub power_off: bool,
+    /// Standing still, while it is saved.
+    pub hold: bool,
 }
 
 impl State {
@@ -88,9 +91,9 @@ impl State {
                 reason: text("reason"),
                 full: event.data["nospace"] == Value::Bool(true),
             }),
-            "STOP" if self.off.is_none() && !self.held => self.fail(Fault::Stopped),
+            "STOP" if self.off.is_none() => self.held = true,
             "RESUME" => self.held = false,
-            "MIGRATION" => self.migration = Some(text("status")),
+            "MIGRATION" if ENDS.contains(&text("status").as_str()) => self.migrations += 1,
             _ => {}
         }
     }
@@ -107,11 +110,6 @@ impl State {
         }
         // That it went off is asked for, or an error of its own.
         (self.resets > before.resets).then(|| "it restarted".to_owned())
-    }
-
-    /// Whether a migration has ended, well or not.
-    pub fn has_migrated(&self) -> bool {
-        matches!(self.migration.as_deref(), Some("completed" | "failed" | "cancelled"))
     }
 
     /// Whether the machine went off as it should, its disk written.
@@ -133,6 +131,9 @@ impl State {
             let words = exit.words.trim();
             let words = if words.is_empty() { String::new() } else { format!(":\n{words}") };
             return Some(format!("QEMU ended ({}){words}", exit.status));
+        }
+        if self.held && !allowed.hold {
+            return Some("QEMU stopped it".to_owned());
         }
         if allowed.power_off {
             return None;
@@ -163,16 +164,19 @@ mod tests {
         QmpEvent { name: name.to_owned(), data }
     }
 
-    const RESTARTS: Allowed = Allowed { resets: 1, power_off: false };
-    const GOES_OFF: Allowed = Allowed { resets: 0, power_off: true };
+    const RESTARTS: Allowed = Allowed { resets: 1, power_off: false, hold: false };
+    const GOES_OFF: Allowed = Allowed { resets: 0, power_off: true, hold: false };
+    const IS_SAVED: Allowed = Allowed { resets: 0, power_off: false, hold: true };
 
     #[test]
     fn tells_the_asked_from_the_unasked() {
         let reset = || event("RESET", json!({"guest": true, "reason": "guest-reset"}));
         let off = || event("SHUTDOWN", json!({"guest": true, "reason": "guest-shutdown"}));
-        let full = json!({"device": "", "qom-path": "/machine/peripheral/disk-root/virtio-backend",
+        let full = || {
+            json!({"device": "", "qom-path": "/machine/peripheral/disk-root/virtio-backend",
             "node-name": "root", "operation": "write", "action": "stop", "nospace": true,
-            "reason": "No space left on device"});
+            "reason": "No space left on device"})
+        };
         let asked = Allowed::default();
         for (events, allowed, expected) in [
             (vec![], asked, None),
@@ -198,7 +202,7 @@ mod tests {
                 Some("the guest's kernel panicked"),
             ),
             (
-                vec![event("BLOCK_IO_ERROR", full), event("STOP", json!({}))],
+                vec![event("BLOCK_IO_ERROR", full()), event("STOP", json!({}))],
                 asked,
                 Some("its disk `root` failed: No space left on device"),
             ),
@@ -212,10 +216,14 @@ mod tests {
             ),
             (vec![event("BLOCK_IO_ERROR", json!({"action": "ignore"}))], asked, None),
             (vec![event("STOP", json!({}))], asked, Some("QEMU stopped it")),
+            (vec![event("STOP", json!({}))], GOES_OFF, Some("QEMU stopped it")),
+            (vec![event("STOP", json!({}))], IS_SAVED, None),
+            (vec![event("STOP", json!({})), event("RESUME", json!({}))], asked, None),
+            (vec![off(), event("STOP", json!({}))], GOES_OFF, None),
             (
-                vec![event("RESUME", json!({})), event("STOP", json!({}))],
-                asked,
-                Some("QEMU stopped it"),
+                vec![event("BLOCK_IO_ERROR", full()), event("STOP", json!({}))],
+                IS_SAVED,
+                Some("its disk `root` failed: No space left on device"),
             ),
         ] {
             let mut state = State::default();
@@ -227,21 +235,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_of_ours_is_no_fault_until_it_ends() {
-        let mut state = State { held: true, ..State::default() };
-        state.apply(&event("STOP", json!({})));
-        state.apply(&event("MIGRATION", json!({"status": "active"})));
-        assert!(!state.has_migrated());
-        state.apply(&event("MIGRATION", json!({"status": "completed"})));
-        assert!(state.has_migrated());
-        state.apply(&event("RESUME", json!({})));
-        assert_eq!(state.unasked(asked()), None);
-        state.apply(&event("STOP", json!({})));
-        assert_eq!(state.unasked(asked()).as_deref(), Some("QEMU stopped it"));
-    }
-
-    fn asked() -> Allowed {
-        Allowed::default()
+    fn counts_the_migrations_that_ended() {
+        let mut state = State::default();
+        for status in ["setup", "active", "completed", "setup", "failed", "setup", "cancelling"] {
+            state.apply(&event("MIGRATION", json!({"status": status})));
+        }
+        assert_eq!((state.migrations, state.unasked(Allowed::default())), (2, None));
     }
 
     #[test]

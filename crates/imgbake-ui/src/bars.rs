@@ -56,21 +56,29 @@ impl Bars {
         }
         let many = self.many.get_or_insert_with(|| {
             self.one.finish(board);
-            Many::new(&self.multi, self.view)
+            Many::new(self.multi.clone(), self.view)
         });
         many.show(board, event, stage);
     }
 
+    /// Takes away all that moves until the next event. What was done stays on the screen.
+    pub(crate) fn pause(&mut self, board: &Board) {
+        self.one.finish(board);
+        if let Some(many) = &mut self.many {
+            many.pause();
+        }
+        let _ = self.multi.clear();
+    }
+
     /// Leaves what was done on the screen and takes away the rest.
     pub(crate) fn finish(&mut self, board: &Board) {
-        self.one.finish(board);
-        if let Some(many) = self.many.take() {
-            many.finish();
+        self.pause(board);
+        if self.many.take().is_some() {
             let look = self.view.look;
             let table = summary::results(board, look.paint, Some(look.width));
             print(&self.multi, &[String::new(), table.trim_end().to_owned()]);
+            let _ = self.multi.clear();
         }
-        let _ = self.multi.clear();
     }
 }
 

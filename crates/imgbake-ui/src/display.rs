@@ -107,6 +107,14 @@ impl Display {
         }
     }
 
+    /// Takes away all that moves, because somebody else needs the terminal; the next event shows it
+    /// again. What was done stays.
+    pub fn pause(&mut self) {
+        if let Screen::Bars(bars) = &mut self.screen {
+            bars.pause(&self.board);
+        }
+    }
+
     /// Ends the display: the finished stages stay, all that moves goes. Of several builds it shows
     /// the results as a table; why one failed, the command tells after it.
     pub fn finish(&mut self) {

@@ -22,10 +22,12 @@ const REACHED: usize = 5;
 /// The lines of many builds. They are one bar of several lines, so that they are drawn at once.
 #[derive(Debug)]
 pub(crate) struct Many {
-    bar: ProgressBar,
-    lines: Arc<Mutex<Vec<Line>>>,
+    multi: MultiProgress,
     view: View,
     began: Instant,
+    /// None while the terminal is somebody else's.
+    bar: Option<ProgressBar>,
+    lines: Arc<Mutex<Vec<Line>>>,
     /// The jobs that have ended and still have a line below, the first to end first.
     ended: Vec<String>,
 }
@@ -41,21 +43,9 @@ enum Line {
 
 impl Many {
     /// A screen without lines yet.
-    pub(crate) fn new(multi: &MultiProgress, view: View) -> Self {
-        let lines: Arc<Mutex<Vec<Line>>> = Arc::default();
-        let drawn = Arc::clone(&lines);
-        let style = template("{builds}").with_key(
-            "builds",
-            move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                let turn = usize::try_from(state.elapsed().as_millis() / TICK.as_millis());
-                let _ = out.write_str(&picture(view, &lock(&drawn), turn.unwrap_or_default()));
-            },
-        );
-        let bar = multi.add(ProgressBar::new_spinner().with_style(style));
-        if view.tick {
-            bar.enable_steady_tick(TICK);
-        }
-        Self { bar, lines, view, began: Instant::now(), ended: Vec::new() }
+    pub(crate) fn new(multi: MultiProgress, view: View) -> Self {
+        let (lines, ended) = (Arc::default(), Vec::new());
+        Self { multi, view, began: Instant::now(), bar: None, lines, ended }
     }
 
     /// Shows an event.
@@ -71,16 +61,37 @@ impl Many {
         if !matches!(event.kind, EventKind::Output { .. }) {
             above.extend(self.draw(board));
         }
+        let bar = self.bar.take().unwrap_or_else(|| self.bar());
         if !above.is_empty() {
-            self.bar.println(above.join("\n"));
+            bar.println(above.join("\n"));
         } else if !self.view.tick {
-            self.bar.force_draw();
+            bar.force_draw();
+        }
+        self.bar = Some(bar);
+    }
+
+    /// Takes all lines away until the next event.
+    pub(crate) fn pause(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+            self.multi.remove(&bar);
         }
     }
 
-    /// Takes all lines away.
-    pub(crate) fn finish(&self) {
-        self.bar.finish_and_clear();
+    fn bar(&self) -> ProgressBar {
+        let (view, lines) = (self.view, Arc::clone(&self.lines));
+        let style = template("{builds}").with_key(
+            "builds",
+            move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                let turn = usize::try_from(state.elapsed().as_millis() / TICK.as_millis());
+                let _ = out.write_str(&picture(view, &lock(&lines), turn.unwrap_or_default()));
+            },
+        );
+        let bar = self.multi.add(ProgressBar::new_spinner().with_style(style));
+        if view.tick {
+            bar.enable_steady_tick(TICK);
+        }
+        bar
     }
 
     /// Makes the picture anew; gives the lines of ended builds for which there is no room any more.

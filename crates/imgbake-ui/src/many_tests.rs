@@ -160,3 +160,20 @@ fn long_names_keep_their_ends() {
     display.finish();
     insta::assert_snapshot!("long_names_finished", term.contents());
 }
+
+#[test]
+fn the_terminal_can_be_somebody_elses_for_a_while() {
+    let mut kinds = one_of_each();
+    let last = kinds.pop().expect("events");
+    let (mut display, term) = play(kinds, 24);
+    let before = term.contents();
+    display.pause();
+    display.pause();
+    let paused = term.contents();
+    assert!(before.contains("running") && !paused.contains("running"), "{paused}");
+    assert!(!paused.contains("image  result"), "no results yet:\n{paused}");
+    display.handle(&Event { time: jiff::Timestamp::UNIX_EPOCH, job: last.0.into(), kind: last.1 });
+    let after = term.contents();
+    assert!(after.contains("= ci ") && after.contains("3 running"), "{after}");
+    assert_eq!(after.matches("✓ last").count(), 1, "{after}");
+}

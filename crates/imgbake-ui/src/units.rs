@@ -23,22 +23,6 @@ pub fn human_seconds(seconds: f64) -> String {
     }
 }
 
-/// How old something is, from seconds: `40 s`, `12 min`, `3 h`, `5 d`.
-pub fn human_age(seconds: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a whole number of seconds, not negative; a cast of a float saturates"
-    )]
-    let whole = seconds.max(0.0) as u64;
-    match whole {
-        0..60 => format!("{whole} s"),
-        60..3600 => format!("{} min", whole / 60),
-        3600..172_800 => format!("{} h", whole / 3600),
-        _ => format!("{} d", whole / 86_400),
-    }
-}
-
 /// A number of bytes: `812.4 MiB`.
 pub fn human_bytes(bytes: u64) -> String {
     Size::bytes(bytes).human()
@@ -72,22 +56,6 @@ mod tests {
             (7500.0, "2h 05m"),
         ] {
             assert_eq!(human_seconds(seconds), text, "{seconds}");
-        }
-    }
-
-    #[test]
-    fn ages_have_one_unit() {
-        for (seconds, text) in [
-            (f64::NAN, "0 s"),
-            (-5.0, "0 s"),
-            (59.9, "59 s"),
-            (60.0, "1 min"),
-            (3599.0, "59 min"),
-            (3.5 * 3600.0, "3 h"),
-            (47.9 * 3600.0, "47 h"),
-            (48.0 * 3600.0, "2 d"),
-        ] {
-            assert_eq!(human_age(seconds), text, "{seconds}");
         }
     }
 }

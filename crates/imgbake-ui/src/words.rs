@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use imgbake_types::event::LayerAction;
+use imgbake_types::time::rough;
 use imgbake_types::{EventKind, Outcome};
 
 use crate::board::{JobState, StageEnd, StageState};
 use crate::text::clean;
-use crate::units::{count, human_age, human_bytes, human_seconds};
+use crate::units::{count, human_bytes, human_seconds};
 
 /// One seal operation, with a few of its paths.
 pub(crate) fn seal_operation(kind: &EventKind) -> String {
@@ -39,7 +40,7 @@ pub(crate) fn layer(kind: &EventKind, verbose: bool) -> Option<(Outcome, String)
         LayerAction::Saved if verbose => words.push_str("saved"),
         LayerAction::Used if verbose => {
             words.push_str("used");
-            facts.push(format!("{} old", human_age(*age)));
+            facts.push(format!("{} old", rough(*age)));
         }
         LayerAction::Saved | LayerAction::Used | LayerAction::Restored | LayerAction::Booted => {
             return None;

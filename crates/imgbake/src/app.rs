@@ -245,7 +245,7 @@ async fn listen(
             order = orders.recv(), if open => {
                 match order {
                     Some(Order::Pause(paused)) => {
-                        display.finish();
+                        display.pause();
                         shown = false;
                         // Whoever asked may have gone.
                         let _ = paused.send(());

@@ -218,7 +218,8 @@ impl Target {
     }
 }
 
-/// A dead machine is noticed after 15 s of silence; while a write is stuck, after 30 s.
+/// A dead machine is noticed after 45 s of silence; while a write is stuck, after 60 s. That its guest has
+/// ended is told by its builder, and sooner; an emulated guest on a busy host may stand still for a while.
 fn config(host_key: &PublicKey) -> client::Config {
     let mut preferred = Preferred::default();
     // A server with several host keys shall show the pinned one.
@@ -232,8 +233,8 @@ fn config(host_key: &PublicKey) -> client::Config {
         // Packets that wait for their reader: no more than the window.
         channel_buffer_size: 128,
         keepalive_interval: Some(Duration::from_secs(5)),
-        keepalive_max: 2,
-        inactivity_timeout: Some(Duration::from_secs(30)),
+        keepalive_max: 8,
+        inactivity_timeout: Some(Duration::from_secs(60)),
         nodelay: true,
         preferred,
         ..client::Config::default()

@@ -12,6 +12,16 @@ fn job() -> (tempfile::TempDir, Job) {
     (dir, job)
 }
 
+fn qemu() -> Qemu {
+    Qemu {
+        version: "10.0.2".into(),
+        full_version: "10.0.2".into(),
+        machine: None,
+        pvpanic: true,
+        vmgenid: true,
+    }
+}
+
 #[tokio::test]
 async fn the_stubs_get_through_where_guests_run() {
     let (_dir, job) = job();
@@ -34,7 +44,7 @@ async fn what_cannot_start_is_no_with_qemus_words() {
 #[tokio::test]
 async fn a_verdict_is_remembered_until_the_host_boots() {
     let (_dir, job) = job();
-    let qemu = Qemu { version: "10.0.2".into(), pvpanic: true, vmgenid: true };
+    let qemu = qemu();
     let first = kvm(&job, Arch::host(), None, &qemu).await.unwrap();
     assert_eq!(kvm(&job, Arch::host(), None, &qemu).await.unwrap(), first);
     let mut memory = Memory::load(&job);
@@ -51,7 +61,7 @@ async fn a_verdict_is_remembered_until_the_host_boots() {
 async fn the_other_architecture_has_no_kvm() {
     let (_dir, job) = job();
     let other = if Arch::host() == Arch::X86_64 { Arch::Aarch64 } else { Arch::X86_64 };
-    let qemu = Qemu { version: "10.0.2".into(), pvpanic: true, vmgenid: false };
+    let qemu = qemu();
     let spec = |accel| QemuSpec { accel, ..QemuSpec::default() };
     assert_eq!(engine(&job, other, &spec(Accel::Auto), &qemu).await.unwrap(), Engine::Tcg);
     let error = engine(&job, other, &spec(Accel::Kvm), &qemu).await.unwrap_err();

@@ -14,14 +14,13 @@ fn argv<'a>(uefi: Option<&'a UefiFiles>, kernel: Option<&'a KernelFiles>) -> Arg
         uefi,
         kernel,
         root: Utf8Path::new("/w/build.qcow2"),
-        base: (Utf8Path::new("/cache/base,1.qcow2"), DiskFormat::Qcow2),
         extra_disks: &[],
         seed: Utf8Path::new("/w/build-seed.img"),
         qmp: "build.qmp",
         console: "build.console",
-        incoming: false,
         pvpanic: true,
         vmgenid: true,
+        incoming: false,
         extra: &[],
     }
 }
@@ -64,9 +63,8 @@ fn x86_64_uefi_kvm_direct_kernel() {
 #[test]
 fn aarch64_uefi_emulated() {
     let uefi = UefiFiles { code: "/f/AAVMF_CODE.fd".into(), vars: "/w/build-vars.fd".into() };
-    let base = (Utf8Path::new("/cache/base.raw"), DiskFormat::Raw);
     insta::assert_snapshot!(lines(
-        &Argv { arch: Arch::Aarch64, base, ..argv(Some(&uefi), None) }.build()
+        &Argv { arch: Arch::Aarch64, ..argv(Some(&uefi), None) }.build()
     ));
 }
 
@@ -80,4 +78,13 @@ fn every_extra_disk_has_a_slot_of_its_own() {
     slots.dedup();
     assert_eq!(slots.len(), all);
     assert_eq!(args.iter().filter(|arg| arg.contains("serial=extra-")).count(), MOST_EXTRA_DISKS);
+}
+
+#[test]
+fn a_saved_machine_goes_on_in_one_that_differs_by_nothing_else() {
+    let (boots, goes_on) = (argv(None, None), Argv { incoming: true, ..argv(None, None) });
+    let (boots, goes_on) = (boots.build(), goes_on.build());
+    let more: Vec<&String> = goes_on.iter().filter(|arg| !boots.contains(arg)).collect();
+    assert_eq!(more, ["-incoming", "defer"]);
+    assert_eq!(goes_on.len(), boots.len() + 2);
 }

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use imgbake_build::Rooms;
 use imgbake_build::cache::LayerCache;
 use imgbake_build::stage::Layers;
-use imgbake_runtime::{Cancel, Secrets};
+use imgbake_runtime::{Cancel, Job, Secrets};
 use imgbake_types::EventKind;
 use tokio::sync::{Semaphore, watch};
 
@@ -83,13 +83,20 @@ async fn batch(
     };
     let ends: Vec<watch::Sender<End>> =
         units.iter().map(|_| watch::Sender::new(End::Running)).collect();
-    let mut running: FuturesUnordered<_> = units
+    // Every build is announced before the first begins.
+    let jobs = units
         .iter()
         .enumerate()
-        .map(|(index, unit)| {
+        .map(|(index, unit)| batch.announce(unit, !graph.needs(index).is_empty(), units.len() > 1))
+        .collect::<Result<Vec<Job>, _>>()?;
+    let mut running: FuturesUnordered<_> = units
+        .iter()
+        .zip(jobs)
+        .enumerate()
+        .map(|(index, (unit, job))| {
             let (batch, ends) = (&batch, &ends);
             async move {
-                let result = batch.after(unit, graph.needs(index), ends).await;
+                let result = batch.after(unit, job, graph.needs(index), ends).await;
                 ends[index].send_replace(if result.is_ok() { End::Good } else { End::Bad });
                 (index, result)
             }
@@ -117,25 +124,31 @@ async fn batch(
 }
 
 impl Batch<'_> {
-    /// Builds a unit once those whose images it stands on are done.
-    async fn after(
-        &self,
-        unit: &Unit,
-        needs: &[usize],
-        ends: &[watch::Sender<End>],
-    ) -> Result<(), Failure> {
+    /// Begins a unit's job, and tells that it will come, unless it is the only one.
+    fn announce(&self, unit: &Unit, waits: bool, tell: bool) -> Result<Job, Failure> {
         let secrets = Secrets::default();
         for (name, value) in unit.secrets() {
             secrets.add(name, value);
         }
         let job = self.app.job(self.listener, "build", self.cancel.child(), secrets)?;
-        if ends.len() > 1 {
+        if tell {
             job.events().tell(EventKind::BuildQueued {
                 template: unit.path().to_owned(),
                 image: unit.image().name.clone(),
-                after: unit.stands_on().filter(|_| !needs.is_empty()).into_iter().collect(),
+                after: unit.stands_on().filter(|_| waits).into_iter().collect(),
             });
         }
+        Ok(job)
+    }
+
+    /// Builds a unit once those whose images it stands on are done.
+    async fn after(
+        &self,
+        unit: &Unit,
+        job: Job,
+        needs: &[usize],
+        ends: &[watch::Sender<End>],
+    ) -> Result<(), Failure> {
         let mut stood_on = End::Good;
         for &need in needs {
             let mut end = ends[need].subscribe();

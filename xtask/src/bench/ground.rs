@@ -1,0 +1,101 @@
+//! What every bench stands on: imgbake, and a base disk made by its bootstrap.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::imgbake::Imgbake;
+use super::{Options, commands};
+use crate::Result;
+
+/// A bench's folder, with what is in it.
+pub(super) struct Ground {
+    /// The folder.
+    pub(super) dir: PathBuf,
+    /// The program under test.
+    pub(super) binary: PathBuf,
+    /// Debian 12 as qcow2, made by imgbake's bootstrap.
+    pub(super) base: Base,
+}
+
+/// A disk and its digest.
+pub(super) struct Base {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// `sha256:` and its digest in hex, as both programs write it.
+    pub(super) checksum: String,
+}
+
+impl Ground {
+    /// Makes ready what is missing.
+    pub(super) fn new(options: &Options) -> Result<Self> {
+        fs::create_dir_all(&options.dir)?;
+        let dir = options.dir.canonicalize()?;
+        let binary = match &options.binary {
+            Some(binary) => binary.canonicalize()?,
+            None => release_binary()?,
+        };
+        let base = base(&dir, &binary)?;
+        // Read once before the clock runs: all find the base disk in the page cache.
+        fs::read(&base.path)?;
+        Ok(Self { dir, binary, base })
+    }
+
+    /// imgbake with a home of its own in the bench's folder, empty if `fresh`.
+    pub(super) fn imgbake(&self, home: &str, fresh: bool) -> Result<Imgbake> {
+        let home = self.dir.join(home);
+        if fresh {
+            remove(&home)?;
+        }
+        Ok(Imgbake { binary: self.binary.clone(), home })
+    }
+
+    /// `[source]` and the head of `[builder.qemu]` of a template that starts from the base disk.
+    pub(super) fn template_head(&self, name: &str, memory: &str) -> String {
+        format!(
+            "[image]\nname = \"{name}\"\n[source]\nurl = \"{}\"\nchecksum = \"{}\"\n\
+             [builder.qemu]\naccel = \"tcg\"\nmemory = \"{memory}\"\ncpus = 2\n\
+             [verify]\nenabled = false\n",
+            self.base.path.display(),
+            self.base.checksum
+        )
+    }
+}
+
+/// Removes a folder and all in it, if it is there.
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", folder.display()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn release_binary() -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--locked", "--bin", "imgbake"]).current_dir(crate::root());
+    commands::output(&mut cargo)?;
+    Ok(crate::root().join("target/release/imgbake").canonicalize()?)
+}
+
+/// The base disk, exported once with its digest beside it.
+fn base(dir: &Path, binary: &Path) -> Result<Base> {
+    let (path, sums) = (dir.join("base.qcow2"), dir.join("base.qcow2.sha256"));
+    if !path.exists() || !sums.exists() {
+        let template = dir.join("base.toml");
+        fs::write(
+            &template,
+            "[image]\nname = \"bench-base\"\n[source]\nbootstrap = { distribution = \"debian\", suite = \"bookworm\" }\n\
+             [builder.qemu]\naccel = \"tcg\"\ndisk = \"2GiB\"\n[verify]\nenabled = false\n",
+        )?;
+        let imgbake = Imgbake { binary: binary.to_owned(), home: dir.join("home") };
+        commands::output(imgbake.command().arg("build").arg(&template).arg("--output").arg(&path))?;
+    }
+    let text = fs::read_to_string(&sums)?;
+    let digest = text
+        .split_whitespace()
+        .next()
+        .ok_or_else(|| format!("{} holds no digest: remove it", sums.display()))?;
+    Ok(Base { path, checksum: format!("sha256:{digest}") })
+}

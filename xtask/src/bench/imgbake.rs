@@ -1,0 +1,73 @@
+//! Running imgbake.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+use std::{fs, io};
+
+use serde::Deserialize;
+
+use super::commands;
+use super::timeline::Timeline;
+use crate::Result;
+
+/// An imgbake with a home.
+pub(super) struct Imgbake {
+    /// The program.
+    pub(super) binary: PathBuf,
+    /// Where its registry and its layers are.
+    pub(super) home: PathBuf,
+}
+
+/// One build.
+pub(super) struct Run {
+    /// Seconds from the process' start to its end.
+    pub(super) wall: f64,
+    /// What its events say.
+    pub(super) told: Timeline,
+}
+
+/// One layer, as `imgbake cache ls --json` lists it.
+#[derive(Deserialize)]
+pub(super) struct Layer {
+    /// The step's name.
+    pub(super) name: String,
+    /// When it was made: RFC 3339, in UTC.
+    pub(super) created: String,
+    /// Bytes that its disk takes.
+    pub(super) disk_bytes: u64,
+    /// Bytes that the machine's state takes.
+    pub(super) state_bytes: u64,
+}
+
+impl Imgbake {
+    /// The program with its home, without a command yet.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.arg("--home").arg(&self.home).args(["--progress", "plain"]);
+        command
+    }
+
+    /// Builds a template.
+    pub(super) fn build(&self, template: &Path, arguments: &[&str]) -> Result<Run> {
+        let events = template.with_extension("events.jsonl");
+        match fs::remove_file(&events) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let mut command = self.command();
+        command.arg("build").arg(template).args(arguments).arg("--events").arg(&events);
+        let started = Instant::now();
+        commands::output(&mut command)?;
+        let wall = started.elapsed().as_secs_f64();
+        Ok(Run { wall, told: Timeline::read(&fs::read_to_string(&events)?)? })
+    }
+
+    /// The layers in its home, the oldest first.
+    pub(super) fn layers(&self) -> Result<Vec<Layer>> {
+        let text = commands::output(self.command().args(["cache", "ls", "--json"]))?;
+        let mut layers: Vec<Layer> = serde_json::from_str(&text)?;
+        layers.sort_by(|a, b| a.created.cmp(&b.created));
+        Ok(layers)
+    }
+}
