@@ -115,11 +115,17 @@ impl Launched {
         };
         // QEMU ends when it cannot load a state, and prints why.
         let ended = wait_for(&self.state, |state| state.exit.is_some());
-        let words = match tokio::time::timeout(DRAIN_LIMIT, ended).await {
-            Ok(State { exit: Some(exit), .. }) => exit.words.trim().to_owned(),
-            _ => String::new(),
+        let why = match tokio::time::timeout(DRAIN_LIMIT, ended).await {
+            Ok(State { exit: Some(exit), .. }) => {
+                let words = exit.words.trim();
+                if words.is_empty() {
+                    format!("QEMU ended ({})", exit.status)
+                } else {
+                    words.to_owned()
+                }
+            }
+            _ => reason,
         };
-        let why = if words.is_empty() { reason } else { words };
         let path = saved.path;
         let words = format!("the saved machine {path} cannot go on: {why}");
         Err(BuildError::new(BuildErrorKind::Machine, words))

@@ -1,13 +1,12 @@
 //! A layer in the making: a folder under its final name that nobody else sees.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_disk::{DiskFormat, DiskImage, DiskSource};
 use imgbake_runtime::job::remove_path;
-use imgbake_runtime::journal::sync_dir;
 use imgbake_types::{Arch, Digest, Stage};
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -161,7 +160,7 @@ impl Draft {
         Hold { _folder: Arc::clone(&self.0) }
     }
 
-    /// Makes it a layer: digests and syncs its files and writes its record. The layer is in use from
+    /// Makes it a layer: digests its files and writes its record. The layer is in use from
     /// its first moment on. Drops what is over the cache's budget. It blocks for about a second a
     /// gigabyte.
     ///
@@ -178,7 +177,6 @@ impl Draft {
         let held = Lock::shared(&folder.cache.lock_path(&folder.key, "use"))?;
         proofs.save();
         layer::touch(dir)?;
-        sync_dir(&folder.cache.layers)?;
         record::write(dir, &record)?;
         let layer = Layer::new(dir.clone(), record, parent, held);
         drop(lock(&folder.claim).take());
@@ -212,8 +210,7 @@ impl Folder {
                 return Err(CacheError::new(CacheErrorKind::Invalid, words));
             }
             fs::set_permissions(path, Permissions::from_mode(0o600))
-                .and_then(|()| File::open(path)?.sync_all())
-                .map_err(io_at("make durable", path))?;
+                .map_err(io_at("make private", path))?;
         }
         Ok(())
     }

@@ -225,8 +225,8 @@ fn body(bytes: &[u8]) -> Option<(&str, &str)> {
     Some((digest, rest.strip_suffix("}\n")?))
 }
 
-/// Writes a record, durably and at once: the folder is a layer when this returns, and none where it
-/// fails. Only this user can read it.
+/// Writes a record, at once: the folder is a layer when this returns, and none where it fails. Only this
+/// user can read it. Nothing is synced: what a power cut takes of a layer, its proof misses.
 pub(super) fn write(dir: &Utf8Path, record: &LayerRecord) -> Result<(), CacheError> {
     let layer = serde_json::to_string(record).map_err(|error| {
         CacheError::new(CacheErrorKind::Invalid, format!("cannot write a layer.json: {error}"))
@@ -245,11 +245,7 @@ pub(super) fn write(dir: &Utf8Path, record: &LayerRecord) -> Result<(), CacheErr
         .open(&fresh)
         .map_err(io_at("make", &fresh))?;
     file.write_all(bytes.as_bytes())
-        .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&fresh, &path))
         .map_err(io_at("write", &path))?;
-    imgbake_runtime::journal::sync_dir(dir).inspect_err(|_| {
-        let _ = fs::remove_file(&path);
-    })?;
     Ok(())
 }

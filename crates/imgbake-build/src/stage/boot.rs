@@ -9,7 +9,6 @@ use imgbake_types::record::{Parent, StageRecord};
 use imgbake_types::{Digest, Stage};
 use uuid::Uuid;
 
-use super::save::Below;
 use super::{Build, Failure, Log};
 use crate::{
     BaseDisk, BuildError, Machine, MachineRequest, Pattern, Planted, SavedMachine, Seed,
@@ -28,8 +27,6 @@ pub struct Booted {
     pub(super) from: Option<Digest>,
     /// Whether somebody was in it.
     pub(super) by_hand: bool,
-    /// The layers that its disk stands on.
-    pub(super) below: Below,
     pub(super) log: Log,
 }
 
@@ -115,7 +112,6 @@ impl Booted {
             planted,
             from: None,
             by_hand: false,
-            below: Below::default(),
             log: Log::new(),
         })
     }

@@ -21,7 +21,7 @@ pub struct Captured {
 impl Sealed {
     /// Reads the machine's disk once.
     pub async fn capture(self, build: Build<'_>) -> Result<Captured, Failure> {
-        let Self { mut machine, parent, patterns, below, mut log } = self;
+        let Self { mut machine, parent, patterns, mut log } = self;
         let stage = Arc::new(build.job.events().stage(Stage::Capture, Stage::Capture.name()));
         let folder = build.job.work().join("capture");
         std::fs::create_dir(&folder)
@@ -57,7 +57,6 @@ impl Sealed {
             build.job.events().warn(format!("residue in the captured disk: {}", list(&hits)));
         }
         machine.end().await;
-        drop(below);
         let detail = format!(
             "{} disk, {} of data, sha256 {}",
             Size::bytes(captured.virtual_size).human(),

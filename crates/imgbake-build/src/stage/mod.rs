@@ -30,6 +30,7 @@ pub use captured::Captured;
 pub use provisioned::Provisioned;
 pub use published::{Published, Verified, refuse};
 pub use sealed::Sealed;
+use walk::Walked;
 
 /// What every stage is given.
 #[derive(Clone, Copy)]
@@ -131,11 +132,18 @@ pub async fn unchanged(
 /// Runs the whole flow up to the verified version.
 pub async fn run(build: Build<'_>) -> Result<Verified, Failure> {
     build.rooms.check(build.job, build.plan).await?;
-    let (provisioned, slot) = walk::walk(build).await?;
+    let Walked { provisioned, mut saver, slot } = walk::walk(build).await?;
+    let verified = prove(build, provisioned).await;
+    // The last layer is committed while the machine is sealed and its disk read.
+    saver.finish(build).await;
+    drop(slot);
+    verified
+}
+
+/// From a provisioned machine to the verified version.
+async fn prove(build: Build<'_>, provisioned: Provisioned) -> Result<Verified, Failure> {
     let sealed = provisioned.seal(build).await?;
     let captured = sealed.capture(build).await?;
     let published = captured.publish(build).await?;
-    let verified = published.verify(build).await;
-    drop(slot);
-    verified
+    published.verify(build).await
 }

@@ -19,7 +19,7 @@ const DEEPEST: usize = 60;
 
 /// What a machine's disk stands on: held against deletion for as long as the disk is read.
 #[derive(Debug, Default)]
-pub(super) struct Below {
+struct Below {
     layers: Vec<Layer>,
     /// Disks that are not layers yet, or could not become ones.
     holds: Vec<Hold>,
@@ -65,11 +65,6 @@ impl Saver {
     pub(super) fn stand_on_nothing(&mut self) {
         self.below_key = None;
         self.below = Below::default();
-    }
-
-    /// What the machine's disk stands on, once all is committed.
-    pub(super) fn below(self) -> Below {
-        self.below
     }
 
     /// Waits until what was saved is committed.

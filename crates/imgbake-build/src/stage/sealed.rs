@@ -2,7 +2,6 @@
 
 use imgbake_types::{Size, Stage};
 
-use super::save::Below;
 use super::{Build, Failure, Log, Provisioned};
 use crate::{Machine, Pattern, SealContext};
 use imgbake_types::record::Parent;
@@ -12,8 +11,6 @@ pub struct Sealed {
     pub(super) machine: Box<dyn Machine>,
     pub(super) parent: Parent,
     pub(super) patterns: Vec<Pattern>,
-    /// The layers that its disk stands on: held until it is captured.
-    pub(super) below: Below,
     pub(super) log: Log,
 }
 
@@ -53,12 +50,6 @@ impl Provisioned {
                 grave: true,
             });
         }
-        Ok(Sealed {
-            machine: booted.machine,
-            parent: booted.parent,
-            patterns,
-            below: booted.below,
-            log: booted.log,
-        })
+        Ok(Sealed { machine: booted.machine, parent: booted.parent, patterns, log: booted.log })
     }
 }

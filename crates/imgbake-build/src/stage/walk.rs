@@ -43,6 +43,15 @@ struct Walk<'a> {
     slot: Option<SemaphorePermit<'a>>,
 }
 
+/// The end of the way.
+pub(super) struct Walked<'a> {
+    pub(super) provisioned: Provisioned,
+    /// Holds the layers that the machine's disk stands on, and commits the last ones.
+    pub(super) saver: Saver,
+    /// The right to run a machine.
+    pub(super) slot: Option<SemaphorePermit<'a>>,
+}
+
 /// Who makes the next step's result.
 enum Turn {
     /// This build; with the claim under which it is saved.
@@ -52,9 +61,7 @@ enum Turn {
 }
 
 /// Walks a plan's steps up to the last provision.
-pub(super) async fn walk(
-    build: Build<'_>,
-) -> Result<(Provisioned, Option<SemaphorePermit<'_>>), Failure> {
+pub(super) async fn walk(build: Build<'_>) -> Result<Walked<'_>, Failure> {
     let steps = build.plan.layers();
     let cacheable = steps.iter().take_while(|step| step.cache).count();
     let mut walk = Walk {
@@ -71,10 +78,13 @@ pub(super) async fn walk(
     };
     super::shared::pull(build, &steps[..walk.cacheable]).await;
     let gone = walk.go().await;
-    // What was saved so far is there for the next build, also where this one failed.
-    walk.saver.finish(build).await;
+    let Walk { place, log, mut saver, slot, .. } = walk;
+    if gone.is_err() {
+        // What was saved so far is there for the next build.
+        saver.finish(build).await;
+    }
     gone?;
-    let Place::Machine(mut booted) = walk.place else {
+    let Place::Machine(mut booted) = place else {
         return Err(BuildError::failed("the plan has no machine").into());
     };
     if booted.by_hand {
@@ -83,9 +93,8 @@ pub(super) async fn walk(
             .help("nothing was published; build again: it goes on from the layer before that step");
         return Err(Failure::with(booted.machine)(error));
     }
-    booted.log = walk.log;
-    booted.below = walk.saver.below();
-    Ok((Provisioned(*booted), walk.slot))
+    booted.log = log;
+    Ok(Walked { provisioned: Provisioned(*booted), saver, slot })
 }
 
 impl Walk<'_> {

@@ -3,6 +3,8 @@
 
 #![cfg(test)]
 
+mod save;
+
 use std::fs;
 use std::time::{Duration, Instant};
 
