@@ -50,7 +50,7 @@ fn made(arch: Arch) -> Utf8PathBuf {
     fs::create_dir_all(&dir).unwrap();
     let lock = File::create(dir.join(".lock")).unwrap();
     lock.lock().unwrap();
-    let key = recipe_digest(&recipe);
+    let key = recipe_digest(&recipe, arch);
     let disk = dir.join(format!("{arch}-{}.raw", key.short()));
     if !disk.exists() {
         let work = TestHome::new();
@@ -64,12 +64,22 @@ fn made(arch: Arch) -> Utf8PathBuf {
     disk
 }
 
-/// The digest of every file of the recipe.
-fn recipe_digest(recipe: &Utf8Path) -> Digest {
+/// The digest of every file of the recipe, and of the command line.
+fn recipe_digest(recipe: &Utf8Path, arch: Arch) -> Digest {
     let list = run_tool("find", &[recipe.as_str(), "-type", "f"]).exits(0).stdout;
     let mut files: Vec<&str> = list.lines().collect();
     files.sort_unstable();
-    Digest::sha256(files.into_iter().flat_map(|file| fs::read(file).unwrap()).collect::<Vec<u8>>())
+    let files = files.into_iter().flat_map(|file| fs::read(file).unwrap());
+    Digest::sha256(files.chain(cmdline(arch).bytes()).collect::<Vec<u8>>())
+}
+
+/// The kernel's command line. On a busy host an emulated timer is late at boot, and the kernel that
+/// counts its ticks panics: `no_timer_check` (Linux, `admin-guide/kernel-parameters.txt`).
+fn cmdline(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86_64 => "console=ttyS0 no_timer_check",
+        Arch::Aarch64 => "console=ttyAMA0",
+    }
 }
 
 fn assembled(work: &TestHome, tree: &Utf8Path, arch: Arch, key: &Digest) -> Utf8PathBuf {
@@ -81,9 +91,8 @@ fn assembled(work: &TestHome, tree: &Utf8Path, arch: Arch, key: &Digest) -> Utf8
     // The recipe brings another architecture's GRUB along.
     let folder = work.dir().join("grub");
     let grub = (arch != Arch::host()).then_some(folder.as_path());
-    let console = if arch == Arch::X86_64 { "console=ttyS0" } else { "console=ttyAMA0" };
-    let request =
-        DiskRequest { arch, key, size: Some(Size::mib(192)), cmdline: console, out: &out, grub };
+    let cmdline = cmdline(arch);
+    let request = DiskRequest { arch, key, size: Some(Size::mib(192)), cmdline, out: &out, grub };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let disk = runtime.block_on(assemble(&job, tree, &request)).unwrap();
     job.end().unwrap();
