@@ -211,6 +211,7 @@ impl Builder for QemuBuilder {
                 resets: if by_firmware { RESETS_OF_FIRMWARE } else { 0 },
                 ..Allowed::default()
             },
+            expected: 0,
         };
         let host_key = format!("[127.0.0.1]:{port} {}\n", machine.seed.host_key.public_openssh());
         write_private(&machine.files.path("-known_hosts"), &host_key)?;

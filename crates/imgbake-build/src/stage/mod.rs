@@ -114,11 +114,14 @@ impl std::fmt::Debug for Failure {
 }
 
 /// The version that a plan made already and that was proved as the plan says, if there is one: building
-/// it again would change nothing.
+/// it again would change nothing. There is none where a step's key does not decide its result.
 pub async fn unchanged(
     registry: &dyn Registry,
     plan: &Plan,
 ) -> Result<Option<VersionView>, BuildError> {
+    if !plan.layers().iter().all(|step| step.cache) {
+        return Ok(None);
+    }
     let proved = |version: &VersionView| {
         version.verify.status == VerifyStatus::Passed || !plan.verify().0.enabled()
     };

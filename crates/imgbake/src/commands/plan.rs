@@ -82,10 +82,12 @@ async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
     let (job, listener) = app.begin_quiet("plan", &EventArgs::default(), secrets)?;
     let made = load::plan(&app.home, unit, &rooms, &job).await;
     let plan = conclude(job, listener, made).await?;
-    let version = stage::unchanged(&*rooms.registry, &plan).await?;
-    let cache = match app.config.cache {
-        CacheMode::Off => None,
-        _ => LayerCache::open(&app.home, app.config.cache_size).ok(),
+    let (version, cache) = match app.config.cache {
+        CacheMode::Off => (None, None),
+        _ => (
+            stage::unchanged(&*rooms.registry, &plan).await?,
+            LayerCache::open(&app.home, app.config.cache_size).ok(),
+        ),
     };
     let before = last(&app.home, &plan);
     let cache = plan
