@@ -42,7 +42,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=options.runs() {
         let peer = packer.build()?;
-        let run = imgbake.build(&template, &["--no-cache"])?;
+        let run = imgbake.build(&template, "cold", &["--no-cache"])?;
         options.say(&format!("run {round}: packer {peer:.1} s, imgbake {:.1} s", run.wall));
         theirs.push(peer);
         ours.push(run);

@@ -68,7 +68,7 @@ impl Curve<'_> {
     /// in common with a shorter one is cached.
     fn steps(&mut self, report: &mut Report, steps: usize) -> Result<()> {
         let imgbake = self.ground.imgbake("curve/steps", steps == COUNTS[0])?;
-        imgbake.build(&self.template("steps", SMALL, steps, None)?, &[])?;
+        imgbake.build(&self.template("steps", SMALL, steps, None)?, "first", &[])?;
         let runs = self.changed(&imgbake, "steps", SMALL, steps)?;
         let seconds = report
             .figure(by_steps(steps, "last_step_seconds"), median(runs.iter().map(|run| run.wall)));
@@ -84,7 +84,7 @@ impl Curve<'_> {
     /// Saves and restores of a guest with so much memory, in MiB.
     fn memory(&mut self, report: &mut Report, memory: usize) -> Result<()> {
         let imgbake = self.ground.imgbake("curve/memory", true)?;
-        imgbake.build(&self.template("memory", memory, 1, None)?, &[])?;
+        imgbake.build(&self.template("memory", memory, 1, None)?, "first", &[])?;
         let runs = self.changed(&imgbake, "memory", memory, 1)?;
         let save = median(runs.iter().flat_map(|run| run.told.saves()));
         let restore = median(runs.iter().map(|run| run.told.of(Stage::Restore)));
@@ -108,7 +108,7 @@ impl Curve<'_> {
             .map(|_| {
                 self.changes += 1;
                 let template = self.template(name, memory, steps, Some(self.changes))?;
-                let run = imgbake.build(&template, &[])?;
+                let run = imgbake.build(&template, "changed", &[])?;
                 run.told.expect_warm(1)?;
                 Ok(run)
             })

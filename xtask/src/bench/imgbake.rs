@@ -48,9 +48,9 @@ impl Imgbake {
         command
     }
 
-    /// Builds a template.
-    pub(super) fn build(&self, template: &Path, arguments: &[&str]) -> Result<Run> {
-        let events = template.with_extension("events.jsonl");
+    /// Builds a template. Its events stay beside it, under the name of the kind of run.
+    pub(super) fn build(&self, template: &Path, kind: &str, arguments: &[&str]) -> Result<Run> {
+        let events = template.with_extension(format!("{kind}.jsonl"));
         match fs::remove_file(&events) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

@@ -84,7 +84,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
 
 /// A build in an empty home.
 fn cold(imgbake: &Imgbake, template: &Path) -> Result<Run> {
-    let cold = imgbake.build(template, &[])?;
+    let cold = imgbake.build(template, "cold", &[])?;
     if cold.told.ran.len() != STEPS.len() {
         return Err(format!("a cold build ran {} steps", cold.told.ran.len()).into());
     }
@@ -94,12 +94,12 @@ fn cold(imgbake: &Imgbake, template: &Path) -> Result<Run> {
 /// What follows a cold build: two changes and none. Each must be what it is taken for.
 fn round(imgbake: &Imgbake, template: &Path, scripts: &mut Scripts, cold: Run) -> Result<Round> {
     scripts.change(LAST)?;
-    let last = imgbake.build(template, &[])?;
+    let last = imgbake.build(template, "last", &[])?;
     last.told.expect_warm(STEPS.len() - LAST)?;
     scripts.change(MIDDLE)?;
-    let middle = imgbake.build(template, &[])?;
+    let middle = imgbake.build(template, "middle", &[])?;
     middle.told.expect_warm(STEPS.len() - MIDDLE)?;
-    let unchanged = imgbake.build(template, &[])?;
+    let unchanged = imgbake.build(template, "unchanged", &[])?;
     if unchanged.told.outcome != Some(Outcome::Cached) {
         return Err("a build with nothing to do did something".into());
     }

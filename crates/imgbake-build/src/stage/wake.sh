@@ -37,7 +37,11 @@ with open("/dev/random", "rb+", buffering=0) as random:
         case $ours in *" $pid "*) ;; *) kill "$pid" 2>/dev/null || : ;; esac
     done
 
-    # The clock stood still while the machine was away.
+    # The clock stood still while the machine was away. What waits for its time must not start now, in
+    # the middle of a build: an image's own first boot starts its timers again.
+    if [ -d /run/systemd/system ]; then
+        systemctl stop '*.timer' || :
+    fi
     echo '@READY@'
     read -r exact rounded
     date -s "@$exact" >/dev/null 2>&1 || date -s "@$rounded" >/dev/null

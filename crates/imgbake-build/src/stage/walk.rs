@@ -257,6 +257,11 @@ impl Walk<'_> {
 
     async fn take_slot(&mut self) -> Result<(), BuildError> {
         if self.slot.is_none() {
+            self.slot = self.build.slots.try_acquire().ok();
+        }
+        if self.slot.is_none() {
+            let what = "its turn: other builds have the machines".to_owned();
+            self.build.job.events().tell(EventKind::Waiting { what });
             let free = self.build.job.cancel().run(self.build.slots.acquire()).await?;
             self.slot = free.ok();
         }

@@ -9,16 +9,16 @@ use imgbake_types::Size;
 use super::*;
 
 /// A boot sector's code: for ever, counts in memory, writes the count to the disk's second sector through
-/// the firmware, prints a dot and dawdles.
+/// the firmware, prints a sign and dawdles.
 ///
 /// `xor ax,ax; mov ds,ax; mov es,ax; mov ss,ax; mov sp,0x7c00; mov dword [0x7e00],0; next:
-/// inc dword [0x7e00]; mov ax,0x4300; mov dl,0x80; mov si,packet; int 0x13; mov dx,0x3f8; mov al,'.';
+/// inc dword [0x7e00]; mov ax,0x4300; mov dl,0x80; mov si,packet; int 0x13; mov dx,0x3f8; mov al,'@';
 /// out dx,al; mov al,10; out dx,al; mov bx,40; outer: xor cx,cx; loop $; dec bx; jnz outer; jmp next;
 /// packet: db 16,0; dw 1,0x7e00,0; dq 1`
 const COUNT: &[u8] = &[
     0x31, 0xc0, 0x8e, 0xd8, 0x8e, 0xc0, 0x8e, 0xd0, 0xbc, 0x00, 0x7c, 0x66, 0xc7, 0x06, 0x00, 0x7e,
     0x00, 0x00, 0x00, 0x00, 0x66, 0xff, 0x06, 0x00, 0x7e, 0xb8, 0x00, 0x43, 0xb2, 0x80, 0xbe, 0x38,
-    0x7c, 0xcd, 0x13, 0xba, 0xf8, 0x03, 0xb0, 0x2e, 0xee, 0xb0, 0x0a, 0xee, 0xbb, 0x28, 0x00, 0x31,
+    0x7c, 0xcd, 0x13, 0xba, 0xf8, 0x03, 0xb0, 0x40, 0xee, 0xb0, 0x0a, 0xee, 0xbb, 0x28, 0x00, 0x31,
     0xc9, 0xe2, 0xfe, 0x4b, 0x75, 0xf9, 0xeb, 0xdc, 0x10, 0x00, 0x01, 0x00, 0x00, 0x7e, 0x00, 0x00,
     0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
 ];
@@ -32,9 +32,10 @@ fn count(disk: &Utf8Path) -> u32 {
 
 /// Waits until a machine counted on.
 async fn counts_on(world: &World, machine: &dyn Machine) {
-    let dots = || machine.console().matches('.').count();
-    let before = dots();
-    let more = || async { (dots() > before + 2).then_some(()) };
+    // The firmware prints no such sign.
+    let signs = || machine.console().matches('@').count();
+    let before = signs();
+    let more = || async { (signs() > before + 2).then_some(()) };
     let counted = retry::poll(world.job.cancel(), LIMIT, "its count", more);
     tokio::select! {
         error = machine.failure() => panic!("{error}"),
@@ -43,7 +44,7 @@ async fn counts_on(world: &World, machine: &dyn Machine) {
 }
 
 /// A layer's folder.
-fn layer(world: &World, name: &str) -> SaveRequest {
+fn folder(world: &World, name: &str) -> SaveRequest {
     let dir = world.job.work().join(name);
     fs::create_dir(&dir).unwrap();
     SaveRequest { disk: dir.join("disk.qcow2"), state: Some(dir.join("state")) }
@@ -74,7 +75,7 @@ async fn two_machines_go_on_from_one_state_while_the_first_runs() {
     let request = world.request(COUNT);
     let mut first = world.builder.boot(&world.job, request.clone()).await.unwrap();
     counts_on(&world, &*first).await;
-    let layer = layer(&world, "layer");
+    let layer = folder(&world, "layer");
     assert_eq!(within(first.save(&layer)).await.unwrap(), SAVED);
     assert_eq!((mode(layer.state.as_ref().unwrap()), mode(&layer.disk)), (0o600, 0o600));
     let frozen = fs::read(&layer.disk).unwrap();
@@ -87,8 +88,8 @@ async fn two_machines_go_on_from_one_state_while_the_first_runs() {
     for machine in &mut machines {
         counts_on(&world, &**machine).await;
         machine.end().await;
-        let later = count(machine.disk());
-        assert!(later > counted, "{later}");
+        let now = count(machine.disk());
+        assert!(now > counted, "{now}");
     }
     let [_, second, third] = &machines;
     for machine in [second, third] {
@@ -108,7 +109,7 @@ async fn a_machine_is_saved_again_and_again() {
     let mut layers = Vec::new();
     for name in ["one", "two", "three"] {
         counts_on(&world, &*machine).await;
-        let layer = layer(&world, name);
+        let layer = folder(&world, name);
         assert_eq!(within(machine.save(&layer)).await.unwrap(), SAVED);
         counts.push(count(&layer.disk));
         layers.push(layer);
@@ -117,12 +118,12 @@ async fn a_machine_is_saved_again_and_again() {
     assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
     // A machine that goes on is saved as well, and so is one from that.
     for number in 0..2 {
-        let from = goes_on(&request, &layers[2 + number], &format!("later-{number}"));
-        let mut later = world.builder.boot(&world.job, from).await.unwrap();
-        counts_on(&world, &*later).await;
-        let layer = layer(&world, &format!("layer-{number}"));
-        assert_eq!(within(later.save(&layer)).await.unwrap(), SAVED);
-        later.end().await;
+        let from = goes_on(&request, &layers[2 + number], &format!("next-{number}"));
+        let mut next = world.builder.boot(&world.job, from).await.unwrap();
+        counts_on(&world, &*next).await;
+        let layer = folder(&world, &format!("layer-{number}"));
+        assert_eq!(within(next.save(&layer)).await.unwrap(), SAVED);
+        next.end().await;
         assert!(count(&layer.disk) > counts[2 + number]);
         counts.push(count(&layer.disk));
         layers.push(layer);
@@ -138,7 +139,7 @@ async fn what_cannot_be_saved_leaves_the_machine_as_it_was() {
     let request = world.request(COUNT);
     let mut machine = world.builder.boot(&world.job, request).await.unwrap();
     counts_on(&world, &*machine).await;
-    let good = layer(&world, "layer");
+    let good = folder(&world, "layer");
     let nowhere = world.job.work().join("nowhere");
 
     let no_disk = SaveRequest { disk: nowhere.join("disk"), ..good.clone() };
@@ -163,7 +164,7 @@ async fn a_state_that_cannot_be_loaded_is_told_and_the_disk_boots() {
     let request = world.request(COUNT);
     let mut machine = world.builder.boot(&world.job, request.clone()).await.unwrap();
     counts_on(&world, &*machine).await;
-    let layer = layer(&world, "layer");
+    let layer = folder(&world, "layer");
     within(machine.save(&layer)).await.unwrap();
     machine.end().await;
     let state = layer.state.clone().unwrap();
@@ -212,7 +213,7 @@ async fn storage_beside_the_root_disk_keeps_a_machine_from_being_saved() {
     request.spec.extra_disks = vec![Size::mib(1)];
     let reason = world.builder.saves(&request.spec).unwrap_err();
     let mut machine = world.builder.boot(&world.job, request).await.unwrap();
-    let error = within(machine.save(&layer(&world, "layer"))).await.unwrap_err();
+    let error = within(machine.save(&folder(&world, "layer"))).await.unwrap_err();
     assert!(error.to_string().contains(&reason), "{error}");
     counts_on(&world, &*machine).await;
     machine.end().await;
@@ -238,7 +239,7 @@ async fn a_machine_stands_on_fifty_layers() {
     request.disk.path = below;
     let mut machine = world.builder.boot(&world.job, request).await.unwrap();
     counts_on(&world, &*machine).await;
-    let layer = layer(&world, "top");
+    let layer = folder(&world, "top");
     assert_eq!(within(machine.save(&layer)).await.unwrap(), SAVED);
     machine.end().await;
     assert!(count(&layer.disk) > 2);
@@ -262,4 +263,25 @@ async fn the_signature_tells_what_a_state_depends_on() {
     assert_ne!(bios, sign(&more, Firmware::Bios).await);
     let uefi = sign(&spec, Firmware::Uefi).await;
     assert!(uefi.contains(", uefi, /") && uefi.contains(" bytes of "), "{uefi}");
+}
+
+#[tokio::test]
+async fn a_uefi_machine_goes_on_with_its_firmware() {
+    for arch in [Arch::X86_64, Arch::Aarch64] {
+        let world = World::new();
+        let mut request = world.request(b"");
+        (request.arch, request.firmware) = (arch, Firmware::Uefi);
+        let mut machine = world.builder.boot(&world.job, request.clone()).await.unwrap();
+        let console = || async { machine.console().contains("BdsDxe").then_some(()) };
+        retry::poll(world.job.cancel(), LIMIT * 2, "UEFI's words", console).await.unwrap();
+        let layer = folder(&world, "layer");
+        assert_eq!(within(machine.save(&layer)).await.unwrap(), SAVED);
+        machine.end().await;
+        let request = goes_on(&request, &layer, "next");
+        let mut next = within(world.builder.boot(&world.job, request)).await.unwrap();
+        // It answers, and is saved as any other.
+        let saved = SaveRequest { disk: layer.disk.with_file_name("next"), state: None };
+        assert_eq!(within(next.save(&saved)).await.unwrap(), SAVED);
+        next.end().await;
+    }
 }
