@@ -1,6 +1,7 @@
 //! A layer that was found: it stays while anybody holds it.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -153,6 +154,7 @@ pub(super) fn touch(dir: &Utf8Path) -> Result<(), CacheError> {
         .create(true)
         .truncate(false)
         .write(true)
+        .mode(0o600)
         .open(&path)
         .and_then(|file| file.set_modified(SystemTime::now()))
         .map_err(io_at("note the use in", &path))

@@ -9,9 +9,9 @@
 //! touched since and is trusted; any other is read again.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -198,7 +198,14 @@ impl Proofs {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let fresh = Utf8PathBuf::from(format!("{}.{}-{number}", self.path, std::process::id()));
         let bytes = serde_json::to_vec(&self.proved).unwrap_or_default();
-        if fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, &self.path)).is_err() {
+        let written = OpenOptions::new()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&fresh)
+            .and_then(|mut file| file.write_all(&bytes))
+            .and_then(|()| fs::rename(&fresh, &self.path));
+        if written.is_err() {
             let _ = fs::remove_file(&fresh);
         }
     }

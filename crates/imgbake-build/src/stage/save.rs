@@ -1,10 +1,11 @@
 //! From a step's result to a layer: the guest writes its disk, the machine is saved, and the layer is
 //! committed in the background while the next step runs.
 
-use imgbake_runtime::Events;
+use camino::Utf8Path;
+use imgbake_runtime::{Events, space};
 use imgbake_types::plan::{Step, StepKind};
 use imgbake_types::record::StageRecord;
-use imgbake_types::{Digest, LayerAction, Stage};
+use imgbake_types::{Digest, LayerAction, Size, Stage};
 use tokio::task::JoinHandle;
 
 use super::boot::Booted;
@@ -35,6 +36,8 @@ pub(super) struct Saver {
     below: Below,
     pending: Option<JoinHandle<Below>>,
     gave_up: bool,
+    /// Whether it was told that memory is not kept.
+    forgets: bool,
 }
 
 impl Saver {
@@ -47,6 +50,14 @@ impl Saver {
     pub(super) fn give_up(&mut self, build: Build<'_>, why: &dyn std::fmt::Display) {
         if !std::mem::replace(&mut self.gave_up, true) {
             build.job.events().warn(format!("no further layer of this build is saved: {why}"));
+        }
+    }
+
+    /// Says why a machine's memory is not kept: once.
+    fn forget(&mut self, build: Build<'_>, why: &str) {
+        if !std::mem::replace(&mut self.forgets, true) {
+            let words = "a machine's memory is not kept, and the next build boots";
+            build.job.events().warn(format!("{words}: {why}"));
         }
     }
 
@@ -163,14 +174,19 @@ impl Saver {
         let Some(layers) = build.layers else { return Ok(()) };
         let settled = guest::settle(&*booted.comm).await?;
         let draft = layers.cache.begin(claim, Some(parent))?;
-        let wanted = mode == CacheMode::Full && settled.is_ok() && !keeps_secrets(build, step);
+        let mut note = settled.err().unwrap_or_default();
+        let mut wanted = mode == CacheMode::Full && note.is_empty() && !keeps_secrets(build, step);
+        if wanted && let Err(why) = room_for_memory(build, draft.dir()) {
+            self.forget(build, &why);
+            note = why;
+            wanted = false;
+        }
         let state = wanted.then(|| draft.state());
         // The machine will stand on it, whatever becomes of the draft.
         self.below.holds.push(draft.hold());
         let saved = booted.machine.save(&SaveRequest { disk: draft.disk(), state }).await?;
         let mut new = new_layer(build, step, record);
         new.planted = booted.planted.clone();
-        let mut note = settled.err().unwrap_or_default();
         if wanted {
             match saved.state {
                 Ok(()) => {
@@ -181,7 +197,10 @@ impl Saver {
                         booted_from: booted.from.clone().unwrap_or_else(|| parent.clone()),
                     });
                 }
-                Err(why) => note = why,
+                Err(why) => {
+                    self.forget(build, &why);
+                    note = why;
+                }
             }
         }
         self.below_key = Some(step.key.clone());
@@ -222,6 +241,21 @@ impl Saver {
             }
             below
         }));
+    }
+}
+
+/// Whether a machine's memory can be written with room left for what the build itself writes: as much
+/// again.
+fn room_for_memory(build: Build<'_>, dir: &Utf8Path) -> Result<(), String> {
+    let memory = build.plan.machine.memory();
+    match space::free_bytes(dir) {
+        Some(free) if free / 2 < memory.as_bytes() => Err(format!(
+            "{} has {} free, and {} of memory would leave too little for the build",
+            space::mount_point(dir),
+            Size::bytes(free).human(),
+            memory.human(),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::SemaphorePermit;
 use super::restore::{self, Restored};
 use super::save::Saver;
 use super::{Booted, Build, Failure, Log, Provisioned};
-use crate::cache::{Claim, Found, Layer};
+use crate::cache::{Claim, Found, Layer, LayerCache};
 use crate::{BaseDisk, BuildError, BuildErrorKind};
 
 /// What a build holds on its way.
@@ -37,8 +37,8 @@ struct Walk<'a> {
     place: Place,
     log: Log,
     saver: Saver,
-    /// Layers that were of no use in this build.
-    refused: BTreeSet<Digest>,
+    /// Layers of which it was told that they are damaged.
+    damaged: BTreeSet<Digest>,
     /// The right to run a machine.
     slot: Option<SemaphorePermit<'a>>,
 }
@@ -73,7 +73,7 @@ pub(super) async fn walk(build: Build<'_>) -> Result<Walked<'_>, Failure> {
         place: Place::Start,
         log: Log::new(),
         saver: Saver::default(),
-        refused: BTreeSet::new(),
+        damaged: BTreeSet::new(),
         slot: None,
     };
     super::shared::pull(build, &steps[..walk.cacheable]).await;
@@ -115,22 +115,27 @@ impl Walk<'_> {
         let Some(layers) = self.build.layers else { return Ok(false) };
         for index in (self.done..self.cacheable).rev() {
             let step = &self.steps[index];
-            if self.refused.contains(&step.key) {
-                continue;
-            }
             match layers.cache.find(&step.key) {
-                Found::Layer(layer) => return self.go_to(index, layer).await.map(|()| true),
-                Found::Damaged(reason) => {
-                    self.refuse(step, None, &format!("{reason}; it is made again"));
+                Found::Layer(layer) => {
+                    return self.go_to(&layers.cache, index, layer).await.map(|()| true);
                 }
-                Found::None => {}
+                Found::Damaged(reason) if self.damaged.insert(step.key.clone()) => {
+                    let words = format!("{reason}; it is made again");
+                    tell(self.build, step, None, LayerAction::Refused, &words);
+                }
+                Found::Damaged(_) | Found::None => {}
             }
         }
         Ok(false)
     }
 
     /// Takes a layer as the result of the step at `index` and of those before it.
-    async fn go_to(&mut self, index: usize, layer: Layer) -> Result<(), Failure> {
+    async fn go_to(
+        &mut self,
+        cache: &LayerCache,
+        index: usize,
+        layer: Layer,
+    ) -> Result<(), Failure> {
         let step = &self.steps[index];
         // A layer whose use cannot be noted is only dropped sooner.
         let _ = layer.touch();
@@ -154,7 +159,12 @@ impl Walk<'_> {
                 self.saver.stand_on(layer);
             }
             Restored::Refused(reason) => {
-                self.refuse(step, Some(&layer), &reason);
+                tell(self.build, step, Some(&layer), LayerAction::Refused, &reason);
+                drop(layer);
+                // It is made anew. Where somebody else stands on it, nothing of this build can.
+                if !cache.remove(&step.key).unwrap_or(false) {
+                    self.cacheable = index;
+                }
                 // Its step runs after all.
                 self.told = index;
                 self.start_over();
@@ -204,18 +214,13 @@ impl Walk<'_> {
         self.done = index + 1;
     }
 
-    fn refuse(&mut self, step: &Step, layer: Option<&Layer>, reason: &str) {
-        tell(self.build, step, layer, LayerAction::Refused, reason);
-        self.refused.insert(step.key.clone());
-    }
-
     /// Whether this build makes the next step's result; waits while another does.
     async fn turn(&mut self) -> Result<Turn, Failure> {
         let step = &self.steps[self.done];
         let (Some(layers), true) = (self.build.layers, self.done < self.cacheable) else {
             return Ok(Turn::Ours(None));
         };
-        if self.refused.contains(&step.key) || self.saver.gave_up() {
+        if self.saver.gave_up() {
             return Ok(Turn::Ours(None));
         }
         match layers.cache.try_claim(&step.key) {
