@@ -168,7 +168,7 @@ fn settings_come_in_layers() {
     assert!(out.contains("\"flag\""), "{out}");
     home.write("imgbake.toml", "on_error = \"explode\"\n");
     let (code, _, err) = home.run(&["images"]);
-    assert!(code == 2 && err.contains("cleanup, keep, ask"), "{err}");
+    assert!(code == 2 && err.contains("cleanup, keep, shell, ask"), "{err}");
     home.write("imgbake.toml", "onerror = 1\n");
     assert_eq!(home.run(&["images"]).0, 2);
 }
