@@ -13,7 +13,7 @@ use imgbake_disk::{DiskError, DiskErrorKind, DiskImage, overlay, seed};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Command, Job, space};
 use imgbake_types::Arch;
-use imgbake_types::spec::{Boot, Firmware, QemuSpec};
+use imgbake_types::spec::{Firmware, QemuSpec};
 use tokio::sync::OnceCell;
 
 use crate::argv::{Argv, Engine, MOST_EXTRA_DISKS, ROOT_NODE, cpu_model};
@@ -24,7 +24,7 @@ use crate::probe::{Qemu, tool};
 use crate::saves::saves;
 use crate::signature::{self, Signature};
 use crate::state::Allowed;
-use crate::{Verdict, accel, grub, kernel};
+use crate::{Verdict, accel, kernel};
 
 /// Clusters of 4 KiB, a file system's block: what a guest discards leaves the overlay exactly.
 pub(crate) const CLUSTER_BITS: u32 = 12;
@@ -242,7 +242,7 @@ fn make_parts(job: &Job, request: &MachineRequest) -> Result<Parts, BuildError> 
         Firmware::Bios => None,
         Firmware::Uefi => Some(own_variables(&files, firmware::uefi(request.arch)?)?),
     };
-    let kernel = direct_kernel(job, request, &files);
+    let kernel = kernel::direct(job, request, &files.path(""));
     Ok(Parts { files, root, virtual_size, extra_disks, kernel, uefi, seed })
 }
 
@@ -262,31 +262,6 @@ fn own_variables(files: &Files, uefi: UefiFiles) -> Result<UefiFiles, BuildError
     std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
     fs::set_permissions(&vars, permissions).map_err(io_at("make the file", &vars))?;
     Ok(UefiFiles { vars, ..uefi })
-}
-
-/// The kernel to load directly, where the template lets us and the disk has one.
-fn direct_kernel(job: &Job, request: &MachineRequest, files: &Files) -> Option<KernelFiles> {
-    if request.boot == Boot::Firmware {
-        return None;
-    }
-    // A saved machine has the kernel that it was booted with, whatever its disk has by now.
-    let disk = request.saved.as_ref().map_or(&request.disk, |saved| &saved.booted_from);
-    let found = match &disk.kernel {
-        Some(kernel) => Ok(kernel.clone()),
-        None => kernel::take_out(&disk.path, &files.path("")),
-    };
-    match found {
-        Ok(mut kernel) => {
-            kernel.cmdline = grub::with_console(&kernel.cmdline, kernel::console(request.arch));
-            Some(kernel)
-        }
-        Err(reason) => {
-            let name = &request.name;
-            job.events()
-                .info(format!("machine `{name}` starts from its firmware, not directly: {reason}"));
-            None
-        }
-    }
 }
 
 /// Writes a file that only this user can read.

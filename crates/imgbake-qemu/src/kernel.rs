@@ -6,12 +6,15 @@ use std::io::Write;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use ext4_view::{Ext4, Ext4Read};
-use imgbake_build::KernelFiles;
+use imgbake_build::{KernelFiles, MachineRequest};
 use imgbake_disk::gpt::{Partition, TYPE_BIOS_BOOT, TYPE_ESP, read_partitions};
 use imgbake_disk::{DiskImage, DiskSource};
+use imgbake_runtime::Job;
 use imgbake_types::Arch;
+use imgbake_types::spec::Boot;
 
 use crate::grub::{self, Entry};
+use crate::saves::saves;
 
 /// A kernel or initial RAM disk larger than this is no such thing.
 const LARGEST: u64 = 1 << 30;
@@ -28,6 +31,38 @@ pub(crate) const fn console(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "ttyS0",
         Arch::Aarch64 => "ttyAMA0",
+    }
+}
+
+/// The kernel to load directly, where the template lets us and the disk has one.
+pub(crate) fn direct(
+    job: &Job,
+    request: &MachineRequest,
+    prefix: &Utf8Path,
+) -> Option<KernelFiles> {
+    if request.boot == Boot::Firmware {
+        return None;
+    }
+    // A saved machine has the kernel that it was booted with, whatever its disk has by now.
+    let disk = request.saved.as_ref().map_or(&request.disk, |saved| &saved.booted_from);
+    let found = match &disk.kernel {
+        Some(kernel) => Ok(kernel.clone()),
+        None => take_out(&disk.path, prefix),
+    };
+    match found {
+        Ok(mut kernel) => {
+            kernel.cmdline = grub::with_console(&kernel.cmdline, console(request.arch));
+            if saves(&request.spec).is_ok() {
+                kernel.cmdline = grub::with_zeroed_memory(&kernel.cmdline);
+            }
+            Some(kernel)
+        }
+        Err(reason) => {
+            let name = &request.name;
+            job.events()
+                .info(format!("machine `{name}` starts from its firmware, not directly: {reason}"));
+            None
+        }
     }
 }
 
