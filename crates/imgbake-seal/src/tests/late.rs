@@ -49,6 +49,7 @@ fn cleans_what_shutting_down_wrote_and_removes_itself() {
             [
                 "mount -o remount,rw /",
                 "mount -t vfat -o rw,umask=0077 /dev/vda2 /boot/efi",
+                "fallocate -l 1099511627776 //.imgbake-fill",
                 "fstrim -v /",
                 "fstrim -v /boot/efi",
                 "umount /boot/efi",

@@ -53,7 +53,7 @@ impl Machine {
         machine.write("sys/class/tty/console/active", "tty0 ttyS0\n");
         machine.write("dev/ttyS0", "");
         machine.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
-        for stub in ["mount", "umount", "swapoff", "mkswap", "logger"] {
+        for stub in ["mount", "umount", "swapoff", "mkswap", "logger", "fallocate"] {
             machine.stub(stub, "");
         }
         machine.stub("perl", "");
