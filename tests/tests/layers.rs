@@ -9,7 +9,7 @@ const UNVERIFIED: &str = "[verify]\nenabled = false\n";
 
 /// What `imgbake plan` says of a step's layer.
 fn planned(plan: &Value, step: &str) -> Value {
-    let cache = plan["cache"].as_array().unwrap();
+    let cache = plan["layers"].as_array().unwrap();
     cache.iter().find(|cached| cached["step"] == step).unwrap().clone()
 }
 

@@ -23,7 +23,7 @@ struct Shown {
     #[serde(flatten)]
     plan: Plan,
     /// In the order of the plan's steps.
-    cache: Vec<Looked>,
+    layers: Vec<Looked>,
     /// The version that was made of this very plan.
     version: Option<String>,
 }
@@ -90,7 +90,7 @@ async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
         ),
     };
     let before = last(&app.home, &plan);
-    let cache = plan
+    let layers = plan
         .layers()
         .iter()
         .map(|step| match cache.as_ref().map(|cache| cache.find(&step.key)) {
@@ -105,7 +105,7 @@ async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
         })
         .collect();
     let version = version.map(|version| format!("{}:{}", version.name, version.version));
-    Ok(Shown { plan, cache, version })
+    Ok(Shown { plan, layers, version })
 }
 
 fn there(step: &Step, layer: &Layer) -> Looked {
@@ -207,7 +207,7 @@ fn print(app: &App, shown: &Shown) -> Result<(), Failure> {
 }
 
 fn cached(shown: &Shown, number: usize) -> Cell {
-    match shown.cache.get(number) {
+    match shown.layers.get(number) {
         Some(Looked { cached: true, age, disk_bytes, state_bytes, .. }) => {
             let age = time::rough(age.unwrap_or_default());
             let bytes = human_bytes(disk_bytes + state_bytes);
