@@ -24,18 +24,25 @@ const MOST: usize = 16 << 10;
 /// What a guest says when it waits for the time.
 const READY: &str = "imgbake: what time is it?";
 
-/// Writes what the guest holds back to its disk and gives its page cache back, so that the saved memory
-/// is small. Without perl or python3 nothing in the guest can credit entropy later: then the memory
-/// must not be saved, and the words say so.
-const SETTLE: &str = "sync\necho 3 >/proc/sys/vm/drop_caches 2>/dev/null\n\
+/// Writes what the guest holds back to its disk. Without perl or python3 nothing in the guest can credit
+/// entropy later: then the memory must not be saved, and the words say so.
+const SETTLE: &str = "sync\n\
     command -v perl >/dev/null || command -v python3 >/dev/null || echo no-reseed\n";
 
-/// Makes a guest ready to be saved.
+/// Gives the page cache back, so that the saved memory is small.
+const DROP_CACHES: &str = "{ echo 3 >/proc/sys/vm/drop_caches; } 2>/dev/null || :\n";
+
+/// Makes a guest ready to be saved. With `small`, its page cache is dropped first: not where what
+/// follows at once would only read it again.
 ///
 /// # Errors
 /// The guest did not write its disk. `Ok(Err(reason))`: its memory must not be saved.
-pub(super) async fn settle(comm: &dyn Communicator) -> Result<Result<(), String>, BuildError> {
-    let exec = Exec::new(comm.as_root("sh -s")).stdin_bytes(SETTLE).timeout(SETTLE_LIMIT);
+pub(super) async fn settle(
+    comm: &dyn Communicator,
+    small: bool,
+) -> Result<Result<(), String>, BuildError> {
+    let script = format!("{SETTLE}{}", if small { DROP_CACHES } else { "" });
+    let exec = Exec::new(comm.as_root("sh -s")).stdin_bytes(script).timeout(SETTLE_LIMIT);
     let told = comm.check(exec).await?;
     Ok(if told.contains("no-reseed") {
         Err("the guest has neither perl nor python3 to take fresh entropy with".to_owned())

@@ -172,7 +172,9 @@ impl Saver {
         booted: &mut Booted,
     ) -> Result<(), BuildError> {
         let Some(layers) = build.layers else { return Ok(()) };
-        let settled = guest::settle(&*booted.comm).await?;
+        // After the last step the seal runs, with all that is in the page cache.
+        let last = build.plan.layers().last().is_some_and(|last| last.key == step.key);
+        let settled = guest::settle(&*booted.comm, !last).await?;
         let draft = layers.cache.begin(claim, Some(parent))?;
         let mut note = settled.err().unwrap_or_default();
         let mut wanted = mode == CacheMode::Full && note.is_empty() && !keeps_secrets(build, step);
