@@ -136,6 +136,10 @@ impl Machine for QemuMachine {
         Ok(Arc::new(ssh))
     }
 
+    fn crashed(&self) -> bool {
+        self.state().exit.is_some_and(|exit| exit.status.starts_with("signal"))
+    }
+
     async fn failure(&self) -> BuildError {
         let state =
             wait_for(&self.launched.state, |state| state.unasked(self.allowed).is_some()).await;

@@ -92,12 +92,12 @@ impl Booted {
             uuid,
             saved,
         };
-        let mut machine =
-            build.job.cancel().run(build.rooms.builder.boot(build.job, request)).await??;
-        let comm = match build.job.cancel().run(machine.connect(limit)).await {
-            Ok(Ok(comm)) => comm,
-            Ok(Err(error)) => return Err(Failure::with(machine)(error)),
-            Err(error) => return Err(Failure::with(machine)(error.into())),
+        let builder = &*build.rooms.builder;
+        let (machine, connected) =
+            crate::machine::start(builder, build.job, request, limit).await?;
+        let comm = match connected {
+            Ok(comm) => comm,
+            Err(error) => return Err(Failure::with(machine)(error)),
         };
         // The first session of a boot starts more than a shell: the machine is up when it has run.
         if let Err(error) = comm.check(Exec::new("true")).await {

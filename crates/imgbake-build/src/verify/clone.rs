@@ -62,11 +62,11 @@ impl<'a> Clone<'a> {
         };
         stage.status(format!("booting {} from {firmware:?}", self.name).to_lowercase());
         let started = Instant::now();
-        let mut machine = job.cancel().run(self.request.builder.boot(job, request)).await??;
-        let connected = job.cancel().run(machine.connect(limit)).await;
+        let (mut machine, connected) =
+            crate::machine::start(self.request.builder, job, request, limit).await?;
         let comm = match connected {
-            Ok(Ok(comm)) => comm,
-            Ok(Err(error))
+            Ok(comm) => comm,
+            Err(error)
                 if error.kind() == BuildErrorKind::Machine
                     || error.kind() == BuildErrorKind::Failed =>
             {
@@ -74,13 +74,9 @@ impl<'a> Clone<'a> {
                 // A version that does not come up is a failed version, not a failed command.
                 return Ok((vec![self.told("boots", started, Err(error.to_string()))], None));
             }
-            Ok(Err(error)) => {
-                machine.end().await;
-                return Err(error);
-            }
             Err(error) => {
                 machine.end().await;
-                return Err(error.into());
+                return Err(error);
             }
         };
         let words = format!("ssh answered after {:.1}s", started.elapsed().as_secs_f64());

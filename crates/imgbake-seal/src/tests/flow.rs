@@ -81,6 +81,10 @@ impl Machine for Guest {
     async fn connect(&mut self, _: Duration) -> Result<Arc<dyn Communicator>, BuildError> {
         Ok(Arc::clone(&self.login) as _)
     }
+    fn crashed(&self) -> bool {
+        false
+    }
+
     async fn failure(&self) -> BuildError {
         if !self.panics {
             std::future::pending::<()>().await;
