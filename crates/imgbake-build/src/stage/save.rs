@@ -174,10 +174,11 @@ impl Saver {
         let Some(layers) = build.layers else { return Ok(()) };
         // After the last step the seal runs, with all that is in the page cache.
         let last = build.plan.layers().last().is_some_and(|last| last.key == step.key);
-        let settled = guest::settle(&*booted.comm, !last).await?;
+        let keeps_memory = mode == CacheMode::Full && !keeps_secrets(build, step);
+        let settled = guest::settle(&*booted.comm, keeps_memory && !last).await?;
         let draft = layers.cache.begin(claim, Some(parent))?;
         let mut note = settled.err().unwrap_or_default();
-        let mut wanted = mode == CacheMode::Full && note.is_empty() && !keeps_secrets(build, step);
+        let mut wanted = keeps_memory && note.is_empty();
         if wanted && let Err(why) = room_for_memory(build, draft.dir()) {
             self.forget(build, &why);
             note = why;

@@ -153,8 +153,15 @@ impl Batch<'_> {
         for &need in needs {
             let mut end = ends[need].subscribe();
             let ended = end.wait_for(|end| *end != End::Running);
-            if !matches!(job.cancel().run(ended).await, Ok(Ok(end)) if *end == End::Good) {
-                stood_on = End::Bad;
+            match job.cancel().run(ended).await {
+                Ok(Ok(end)) if *end == End::Good => {}
+                Ok(_) => stood_on = End::Bad,
+                Err(interrupted) => {
+                    let ended = one::Ended::failed(interrupted.into());
+                    one::tell_end(&job, &ended, std::time::Instant::now());
+                    job.end()?;
+                    return ended.result;
+                }
             }
         }
         if stood_on == End::Bad {

@@ -26,7 +26,7 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    fn failed(failure: Failure) -> Self {
+    pub(super) fn failed(failure: Failure) -> Self {
         Self {
             result: Err(failure),
             outcome: Outcome::Failed,
