@@ -9,6 +9,7 @@ use crate::{
     file::HostFile,
     qcow2::{self, Header, Qcow2},
     raw::Raw,
+    source::ExtentList,
 };
 
 /// Longest backing chain that is followed: one layer a step, with room.
@@ -98,6 +99,44 @@ impl DiskImage {
             Layer::Qcow2(qcow2) => qcow2.backing.as_deref(),
         }
     }
+}
+
+impl DiskImage {
+    /// Where this disk may differ from the disk in the file `base`, on which it stands: what the images
+    /// above that file hold, clusters that are told to be zero among it. Sorted, apart, inside the
+    /// disk. `None` where `base` is not in the backing chain. Beyond the end of a shorter `base`, what
+    /// is in no extent is zero.
+    ///
+    /// # Errors
+    /// A table cannot be read, or `base` cannot be found.
+    pub fn extents_above(&self, base: &Utf8Path) -> Result<Option<Vec<Extent>>> {
+        let base = identity(base)?;
+        let mut held = Vec::new();
+        let mut image = self;
+        while identity(&image.path)? != base {
+            let (Layer::Qcow2(qcow2), Some(below)) = (&image.layer, image.backing()) else {
+                return Ok(None);
+            };
+            held.extend(qcow2.held()?);
+            // What a shorter image cuts off stays cut off, however long those above it are.
+            let (offset, end) = (qcow2.virtual_size(), below.virtual_size());
+            held.push(Extent { offset, len: end.saturating_sub(offset) });
+            image = below;
+        }
+        held.sort_unstable();
+        let mut list = ExtentList::new(self.virtual_size());
+        for extent in held {
+            list.push(extent.offset, extent.len);
+        }
+        Ok(Some(list.finish()))
+    }
+}
+
+/// What tells a file from every other on this host.
+fn identity(path: &Utf8Path) -> Result<(u64, u64)> {
+    let fail = |e| DiskError::io("cannot read the file's metadata", e).in_file(path);
+    let metadata = std::fs::metadata(path).map_err(fail)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 impl DiskSource for DiskImage {

@@ -11,6 +11,7 @@ mod file;
 mod guid;
 mod source;
 
+pub mod chunk;
 pub mod export;
 pub mod fat;
 pub mod gpt;

@@ -177,6 +177,42 @@ fn reads_its_own_export() {
     assert!(read_extents(&image) == disk);
 }
 
+/// What differs from a disk below lies in the extents above it, and these are not much longer.
+fn changes_are_told(image: &DiskImage, below: &Utf8Path, bits: u32) {
+    let (now, mut before) =
+        (read_all(image, 1 << 20), read_all(&DiskImage::open(below).unwrap(), 1 << 20));
+    before.resize(now.len(), 0);
+    let extents = image.extents_above(below).unwrap().unwrap();
+    let mut rebuilt = before;
+    for extent in &extents {
+        let range = usize::try_from(extent.offset).unwrap()..usize::try_from(extent.end()).unwrap();
+        rebuilt[range.clone()].copy_from_slice(&now[range]);
+    }
+    assert!(rebuilt == now, "2^{bits}: {extents:?}");
+    assert!(extents.windows(2).all(|pair| pair[0].end() < pair[1].offset), "{extents:?}");
+    let told: u64 = extents.iter().map(|extent| extent.len).sum();
+    let written = (100 << 10) + (256 << 10) + (12 << 10) + (2 << 20);
+    assert!(told <= written + (10 << bits), "2^{bits}: {told}");
+}
+
+#[test]
+fn a_shorter_overlay_hides_what_is_below_it() {
+    let dir = Dir::new();
+    let base = dir.path("base.raw");
+    sample(&base, 8 << 20);
+    let (one, two) = (dir.path("one.qcow2"), dir.path("two.qcow2"));
+    create_overlay(&one, &base, DiskFormat::Raw, 3 << 20, 16).unwrap();
+    create_overlay(&two, &one, DiskFormat::Qcow2, 8 << 20, 16).unwrap();
+    let image = DiskImage::open(&two).unwrap();
+    let extents = image.extents_above(&base).unwrap().unwrap();
+    assert_eq!(extents.iter().map(|e| (e.offset, e.len)).collect::<Vec<_>>(), [(3 << 20, 5 << 20)]);
+    assert_eq!(image.extents_above(&two).unwrap(), Some(Vec::new()));
+    let other = dir.path("other.raw");
+    sample(&other, 8 << 20);
+    assert_eq!(image.extents_above(&other).unwrap(), None);
+    assert!(image.extents_above(&dir.path("none")).is_err());
+}
+
 #[test]
 fn overlays_chain_and_grow() {
     for bits in [9, 12, 16, 21] {
@@ -215,6 +251,8 @@ fn overlays_chain_and_grow() {
         assert!(read_all(&image, 4099) == disk, "2^{bits}");
         assert!(read_extents(&image) == disk, "2^{bits}");
         assert_eq!(DiskImage::open_flat(&two).unwrap_err().kind(), DiskErrorKind::Unsupported);
+        changes_are_told(&image, &base, bits);
+        changes_are_told(&image, &one, bits);
 
         // The same chain, whose middle has moved.
         let moved = dir.path("moved.qcow2");

@@ -132,11 +132,31 @@ impl Qcow2 {
         let below = self.backing.as_ref().map(|b| b.extents()).transpose()?.unwrap_or_default();
         let mut below = Below { extents: &below, next: 0 };
         let mut list = ExtentList::new(self.header.size);
+        self.walk(|place, start, len| match place {
+            Place::Zero => {}
+            Place::Backing => below.push(&mut list, start, len),
+            Place::Data(_) | Place::Compressed { .. } => list.push(start, len),
+        })?;
+        Ok(list.finish())
+    }
+
+    /// The ranges that this image's own clusters cover, those that are told to be zero among them.
+    pub(crate) fn held(&self) -> Result<Vec<Extent>> {
+        let mut list = ExtentList::new(self.header.size);
+        self.walk(|place, start, len| match place {
+            Place::Backing => {}
+            Place::Zero | Place::Data(_) | Place::Compressed { .. } => list.push(start, len),
+        })?;
+        Ok(list.finish())
+    }
+
+    /// Tells of every range of the disk, from its start to its end, where its bytes are.
+    fn walk(&self, mut tell: impl FnMut(Place, u64, u64)) -> Result<()> {
         let (cluster, span) = (self.header.cluster_size(), self.header.l2_span());
         for index in 0..self.tables.len() {
             let base = to_u64(index) * span;
             let Some(table) = self.tables.l2(&self.file, &self.header, index)? else {
-                below.push(&mut list, base, span);
+                tell(Place::Backing, base, span);
                 continue;
             };
             let mut slot = 0;
@@ -147,16 +167,11 @@ impl Qcow2 {
                 }
                 let (place, count) =
                     run(&self.header, &table, slot, table.len()).map_err(|e| self.name(e))?;
-                let len = to_u64(count) * cluster;
-                match place {
-                    Place::Zero => {}
-                    Place::Backing => below.push(&mut list, start, len),
-                    Place::Data(_) | Place::Compressed { .. } => list.push(start, len),
-                }
+                tell(place, start, to_u64(count) * cluster);
                 slot += count;
             }
         }
-        Ok(list.finish())
+        Ok(())
     }
 
     fn name(&self, error: DiskError) -> DiskError {
