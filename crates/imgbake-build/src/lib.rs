@@ -20,12 +20,12 @@ pub mod stage;
 pub mod verify;
 
 pub use cache::{CacheMode, LayerCache};
-pub use capture::Tap;
+pub use capture::{Known, Tap};
 pub use error::{BuildError, BuildErrorKind};
 pub use machine::{Builder, Machine, MachineRequest, SaveRequest, Saved, SavedMachine};
 pub use pins::PinMemory;
 pub use provision::{Provisioner, StepContext, StepEnd};
-pub use registry::{Capture, Naming, Registry, SegmentBlob};
+pub use registry::{Capture, Naming, NewPack, Registry, Whole};
 pub use rooms::Rooms;
 pub use seal::{Hit, Operation, Pattern, Planted, SealContext, SealReport, Sealer};
 pub use seed::Seed;

@@ -1,37 +1,59 @@
 //! Where versions and channels are stored.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
-use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VersionView};
+use imgbake_disk::chunk::{CHUNKER, ChunkTable, PARAMS};
+use imgbake_types::record::{
+    ChannelMove, Chunker, DiskRecord, ImageConfig, VerifyRecord, VersionView,
+};
 use imgbake_types::{Digest, Reference, VersionName};
 
 use crate::BuildError;
+use crate::capture::Known;
 
-/// A captured disk, still in the job's folder: nothing of it is in a registry yet.
+/// A captured disk, still in the job's folder: nothing new of it is in a registry yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capture {
-    /// SHA-256 of the whole virtual disk.
-    pub sha256: Digest,
-    /// Its size in bytes.
-    pub virtual_size: u64,
-    /// Bytes of it that are not zero, rounded to blocks.
-    pub data_bytes: u64,
-    /// Its segments, in the disk's order.
-    pub segments: Vec<SegmentBlob>,
+    /// SHA-256 of the whole virtual disk, where all of it was read.
+    pub sha256: Option<Digest>,
+    /// Its chunks, and in which packs they are.
+    pub table: Arc<ChunkTable>,
+    /// Those of the table's packs that are new; the others are stored already.
+    pub packs: Vec<NewPack>,
+    /// Bytes of the disk that were read.
+    pub read_bytes: u64,
 }
 
 impl Capture {
-    /// Bytes that the segments take.
-    pub fn stored_bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.size).sum()
+    /// Bytes that the new packs take.
+    pub fn new_bytes(&self) -> u64 {
+        self.packs.iter().map(|pack| pack.size).sum()
+    }
+
+    /// What a version records of its disk; `table` is the chunk table's bytes.
+    pub fn disk_record(&self, table: &[u8]) -> DiskRecord {
+        DiskRecord {
+            sha256: self.sha256.clone(),
+            table: Digest::sha256(table),
+            virtual_size: self.table.virtual_size(),
+            stored_bytes: table.len() as u64 + self.table.stored_bytes(),
+            data_bytes: self.table.data_bytes(),
+            chunker: Chunker {
+                name: CHUNKER.to_owned(),
+                min: PARAMS.min,
+                average: PARAMS.average,
+                max: PARAMS.max,
+            },
+        }
     }
 }
 
-/// One compressed piece of a disk (see `imgbake_disk::segment`).
+/// A new pack: zstd frames, one after the other (see `imgbake_disk::chunk`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentBlob {
+pub struct NewPack {
     /// The file that holds it.
     pub path: Utf8PathBuf,
     /// The digest of its bytes.
@@ -52,11 +74,29 @@ pub enum Naming {
     Fixed(VersionName),
 }
 
+/// Whether a disk is hashed as a whole while it is written: that takes a second for each GiB or so, and
+/// tells nothing about the bytes that the chunks' digests do not tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whole {
+    /// The SHA-256 of the whole disk, holes as zeros.
+    Hash,
+    /// The chunks alone.
+    Skip,
+}
+
 /// A store of versions and channels. Every change is durable when its call returns.
 #[async_trait]
 pub trait Registry: Send + Sync {
-    /// Stores a captured disk as a new version of `config.name`: blobs, then manifest, then tag. The
-    /// version's name in `config` is replaced by the one that `naming` gives.
+    /// What is stored already that a new version of an image may refer to: the chunks of its parent, a
+    /// version's digest, and of the image's newest versions. A version that cannot be read is left out.
+    async fn known(&self, name: &str, parent: Option<&Digest>) -> Result<Known, BuildError>;
+
+    /// The chunk table of a version's disk.
+    async fn table(&self, digest: &Digest) -> Result<ChunkTable, BuildError>;
+
+    /// Stores a captured disk as a new version of `config.name`: blobs, then manifests, then tag. The
+    /// version's name and disk in `config` are replaced: by what `naming` gives, and by what was
+    /// captured.
     async fn publish(
         &self,
         capture: &Capture,
@@ -71,14 +111,19 @@ pub trait Registry: Send + Sync {
     /// newest version.
     async fn resolve(&self, reference: &Reference) -> Result<VersionView, BuildError>;
 
-    /// Writes a version's disk into an empty file at its full size, holes as holes, and checks it
-    /// against the version's digest while it goes. `progress` is given the bytes of the disk so far.
+    /// Writes a version's disk into an empty file at its full size, holes as holes; each chunk is
+    /// checked against the chunk table, which the version's digest covers. `progress` is given the
+    /// bytes of the disk so far.
+    ///
+    /// Gives the SHA-256 of the whole disk where it is asked for; one that the version states is then
+    /// compared.
     async fn restore(
         &self,
         digest: &Digest,
         into: File,
+        whole: Whole,
         progress: Box<dyn FnMut(u64) + Send>,
-    ) -> Result<(), BuildError>;
+    ) -> Result<Option<Digest>, BuildError>;
 
     /// Keeps what verifying a version showed; the newest record counts.
     async fn record_verify(&self, name: &str, record: &VerifyRecord) -> Result<(), BuildError>;

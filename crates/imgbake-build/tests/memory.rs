@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use camino::Utf8Path;
-use imgbake_build::capture::{CaptureRequest, NoTap, capture};
+use imgbake_build::capture::{CaptureRequest, Known, NoTap, capture};
 use imgbake_disk::DiskImage;
 use imgbake_runtime::Cancel;
 
@@ -35,17 +35,19 @@ fn a_disk_of_20_gib_with_3_in_use_takes_less_than_200_mib() {
     }
     drop(file);
     let disk = DiskImage::open(&path).unwrap();
-    let folder = dir.join("segments");
+    let folder = dir.join("packs");
     std::fs::create_dir(&folder).unwrap();
     let request = CaptureRequest {
         disk: &disk,
         folder: &folder,
+        known: Known::default(),
+        changed: None,
         tap: Box::new(NoTap),
         cancel: &Cancel::new(),
         progress: &|_| {},
     };
     let (captured, _) = capture(request).unwrap();
-    assert_eq!(captured.data_bytes, 3 * GIB);
+    assert_eq!(captured.table.data_bytes(), 3 * GIB);
     let peak = peak_mib();
     println!("peak memory: {peak} MiB");
     assert!(peak < 200, "{peak} MiB");

@@ -43,17 +43,37 @@ pub struct ImageConfig {
     pub imgbake: String,
 }
 
-/// A disk's digest and sizes.
+/// A disk's digests and sizes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskRecord {
-    /// SHA-256 of the whole virtual disk, holes as zeros.
-    pub sha256: Digest,
+    /// SHA-256 of the whole virtual disk, holes as zeros. A version that was published by what it
+    /// changed has none in its config: the first who restores all of it learns it.
+    #[serde(default)]
+    pub sha256: Option<Digest>,
+    /// SHA-256 of its chunk table: the disk's identity.
+    pub table: Digest,
     /// Its size in bytes.
     pub virtual_size: u64,
-    /// Bytes that its blobs take in the registry.
+    /// Bytes that its blobs take in a registry: chunk table and packs, those that it shares with other
+    /// versions among them.
     pub stored_bytes: u64,
-    /// Bytes of it that are not zero, rounded to blocks.
+    /// Bytes of it that chunks cover: all that are not zero, rounded to blocks.
     pub data_bytes: u64,
+    /// How it was cut into chunks.
+    pub chunker: Chunker,
+}
+
+/// How a disk was cut into chunks. Readers need none of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunker {
+    /// The method.
+    pub name: String,
+    /// The shortest chunk, unless data ends; in bytes.
+    pub min: u32,
+    /// The average.
+    pub average: u32,
+    /// The longest.
+    pub max: u32,
 }
 
 /// What a version was built on.
@@ -62,7 +82,7 @@ pub struct Parent {
     /// The version, where it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
-    /// The version's manifest digest, the bootstrap's key, or the downloaded file's digest.
+    /// The version's digest, the bootstrap's key, or the downloaded file's digest.
     pub digest: Digest,
     /// `image`, `bootstrap` or `url`.
     pub kind: String,
@@ -129,7 +149,7 @@ pub enum VerifyStatus {
 /// What verifying a version showed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VerifyRecord {
-    /// The version's manifest digest.
+    /// The version's digest: that of its index.
     pub subject: Digest,
     /// When it ended.
     pub time: Timestamp,
@@ -139,6 +159,9 @@ pub struct VerifyRecord {
     pub tests: Vec<TestOutcome>,
     /// Wall time.
     pub seconds: f64,
+    /// SHA-256 of the whole disk, as it was restored for the test.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_sha256: Option<Digest>,
 }
 
 /// One check's or test's result.
@@ -186,7 +209,7 @@ pub struct ChannelMove {
 pub struct VersionRef {
     /// Its name.
     pub version: VersionName,
-    /// Its manifest's digest.
+    /// Its index's digest.
     pub digest: Digest,
 }
 
@@ -197,7 +220,7 @@ pub struct VersionView {
     pub name: String,
     /// The version's name.
     pub version: VersionName,
-    /// The manifest's digest.
+    /// Its index's digest.
     pub digest: Digest,
     /// The channels that point at it.
     pub channels: Vec<String>,
@@ -246,8 +269,9 @@ impl VersionView {
         channels: Vec<String>,
         verify: Option<VerifyRecord>,
     ) -> Self {
-        let mut stages = config.stages;
+        let (mut stages, mut disk) = (config.stages, config.disk);
         if let Some(record) = &verify {
+            disk.sha256 = disk.sha256.or_else(|| record.disk_sha256.clone());
             stages.push(StageRecord {
                 stage: Stage::Verify,
                 name: Stage::Verify.name().to_owned(),
@@ -271,7 +295,7 @@ impl VersionView {
             digest,
             channels,
             created: config.created,
-            disk: config.disk,
+            disk,
             verify,
             parent: config.parent,
             plan: config.plan,

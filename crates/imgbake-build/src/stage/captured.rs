@@ -1,14 +1,16 @@
-//! Capture: the sealed disk, read once, digested, compressed and searched for residues.
+//! Capture: the sealed disk, read once, digested, compressed and searched for residues. Of a disk that
+//! stands on a version, what it changed is read alone.
 
 use std::sync::Arc;
 
-use imgbake_disk::DiskImage;
-use imgbake_types::record::{DiskRecord, Parent};
+use imgbake_disk::chunk::ChunkTable;
+use imgbake_disk::{DiskError, DiskFormat, DiskImage, DiskSource as _};
+use imgbake_types::record::Parent;
 use imgbake_types::spec::Residue;
 use imgbake_types::{Outcome, Size, Stage};
 
 use super::{Build, Failure, Log, Sealed};
-use crate::capture::{CaptureRequest, capture, disk_error};
+use crate::capture::{CaptureRequest, Changed, Known, capture, disk_error};
 use crate::{BuildError, Capture, Hit};
 
 /// A captured disk in the job's folder.
@@ -30,13 +32,20 @@ impl Sealed {
         let tap = build.rooms.sealer.scanner(patterns);
         let cancel = build.job.cancel().clone();
         let seen = Arc::clone(&stage);
+        let (known, table) = stored(build, &parent).await;
         let work = tokio::task::spawn_blocking(move || {
             let disk = DiskImage::open(&path).map_err(disk_error)?;
-            let size = imgbake_disk::DiskSource::virtual_size(&disk);
+            let changed = match table {
+                Some(table) => changed(&disk, table).map_err(disk_error)?,
+                None => None,
+            };
+            let size = disk.virtual_size();
             let progress = |done| seen.progress(done, Some(size));
             capture(CaptureRequest {
                 disk: &disk,
                 folder: &folder,
+                known,
+                changed,
                 tap,
                 cancel: &cancel,
                 progress: &progress,
@@ -58,28 +67,51 @@ impl Sealed {
         }
         machine.end().await;
         let detail = format!(
-            "{} disk, {} of data, sha256 {}",
-            Size::bytes(captured.virtual_size).human(),
-            Size::bytes(captured.data_bytes).human(),
-            captured.sha256.short()
+            "{} disk, {} of data, {} read, {}",
+            Size::bytes(captured.table.virtual_size()).human(),
+            Size::bytes(captured.table.data_bytes()).human(),
+            Size::bytes(captured.read_bytes).human(),
+            captured.sha256.as_ref().map_or_else(
+                || "what its parent has is not read".to_owned(),
+                |sha256| format!("sha256 {}", sha256.short())
+            )
         );
         if let Some(stage) = Arc::into_inner(stage) {
-            log.push(stage.end(outcome, captured.stored_bytes(), detail));
+            log.push(stage.end(outcome, captured.new_bytes(), detail));
         }
         Ok(Captured { capture: captured, parent, log })
     }
 }
 
-impl Captured {
-    /// What a version records of its disk.
-    pub(super) fn disk_record(&self) -> DiskRecord {
-        DiskRecord {
-            sha256: self.capture.sha256.clone(),
-            virtual_size: self.capture.virtual_size,
-            stored_bytes: self.capture.stored_bytes(),
-            data_bytes: self.capture.data_bytes,
+/// What the registry has that the new version may refer to, and the parent's table where the parent is
+/// a version. Without it the disk is stored whole: that it cannot be had is told, and no error.
+async fn stored(build: Build<'_>, parent: &Parent) -> (Known, Option<ChunkTable>) {
+    let registry = &*build.rooms.registry;
+    let version = (parent.kind == "image").then_some(&parent.digest);
+    let known = match registry.known(&build.plan.image.name, version).await {
+        Ok(known) => known,
+        Err(error) => {
+            let words = "what is stored already is not used";
+            build.job.events().warn(format!("{words}: {error}"));
+            return (Known::default(), None);
         }
+    };
+    let table = match version {
+        // A version of another registry is none of this one's.
+        Some(version) => registry.table(version).await.ok(),
+        None => None,
+    };
+    (known, table)
+}
+
+/// Where alone a disk differs from its parent's, if it stands on the parent's restored file.
+fn changed(disk: &DiskImage, table: ChunkTable) -> Result<Option<Changed>, DiskError> {
+    let bottom = std::iter::successors(Some(disk), |image| image.backing()).last().unwrap_or(disk);
+    if bottom.format() != DiskFormat::Raw || bottom.virtual_size() != table.virtual_size() {
+        return Ok(None);
     }
+    let extents = disk.extents_above(bottom.path())?;
+    Ok(extents.map(|extents| Changed { table: Arc::new(table), extents }))
 }
 
 /// Whether a residue check's hits end the build.

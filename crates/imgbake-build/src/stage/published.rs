@@ -41,7 +41,8 @@ impl Captured {
             created: now,
             arch: image.arch,
             firmware: build.plan.machine.firmware(image.arch),
-            disk: self.disk_record(),
+            // And the same of the disk.
+            disk: self.capture.disk_record(&[]),
             parent: Some(self.parent.clone()),
             plan: PlanRecord { digest: build.plan.digest.clone() },
             proof: Proof { machine: build.plan.machine.clone(), verify, tests },
@@ -50,7 +51,7 @@ impl Captured {
             imgbake: build.tool.to_owned(),
         };
         let version = build.rooms.registry.publish(&self.capture, config, &naming).await?;
-        stage.finish(version.disk.stored_bytes, format!("{}:{}", version.name, version.version));
+        stage.finish(self.capture.new_bytes(), format!("{}:{}", version.name, version.version));
         Ok(Published { version: Box::new(version) })
     }
 }
@@ -85,6 +86,7 @@ impl Published {
         version.verify.status = record.status;
         version.verify.time = Some(record.time);
         version.verify.tests = record.tests;
+        version.disk.sha256 = version.disk.sha256.take().or(record.disk_sha256);
         version.stages.push(StageRecord {
             stage: Stage::Verify,
             name: Stage::Verify.name().to_owned(),

@@ -17,10 +17,10 @@ use camino::Utf8PathBuf;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Job, StageGuard};
 use imgbake_types::record::{Parent, TestOutcome, VerifyRecord, VerifyStatus, VersionView};
-use imgbake_types::{EventKind, Outcome, Stage};
+use imgbake_types::{Digest, EventKind, Outcome, Stage};
 use jiff::Timestamp;
 
-use crate::{BaseDisk, BuildError, Builder, Registry};
+use crate::{BaseDisk, BuildError, Builder, Registry, Whole};
 
 /// What a verify works on.
 #[derive(Clone, Copy)]
@@ -40,7 +40,7 @@ pub struct VerifyRequest<'a> {
 pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildError> {
     let stage = Arc::new(request.job.events().stage(Stage::Verify, Stage::Verify.name()));
     let started = Instant::now();
-    let disk = restore(request, &stage).await?;
+    let (disk, disk_sha256) = restore(request, &stage).await?;
     let clones = request.version.proof.verify.clones();
     let results = if clones == 1 {
         let first = clone::Clone::new(request, 0, disk);
@@ -55,6 +55,7 @@ pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildErr
         status: if passed { VerifyStatus::Passed } else { VerifyStatus::Failed },
         tests: results,
         seconds: started.elapsed().as_secs_f64(),
+        disk_sha256,
     };
     request.registry.record_verify(&request.version.name, &record).await?;
     let failed = record.tests.iter().filter(|test| !test.passed).count();
@@ -85,19 +86,21 @@ async fn pair(
     Ok(results)
 }
 
-/// The version's bytes as a disk in the job's folder, proved against its digest.
+/// The version's bytes as a disk in the job's folder, proved against its digest, and the whole disk's
+/// SHA-256.
 async fn restore(
     request: VerifyRequest<'_>,
     stage: &Arc<StageGuard>,
-) -> Result<BaseDisk, BuildError> {
+) -> Result<(BaseDisk, Option<Digest>), BuildError> {
     stage.status("reading the published bytes");
     let path: Utf8PathBuf = request.job.work().join("verify.raw");
     let file = File::create_new(&path).map_err(io_at("make", &path))?;
     let (seen, total) = (Arc::clone(stage), request.version.disk.virtual_size);
     let progress = Box::new(move |done| seen.progress(done, Some(total)));
-    let restoring = request.registry.restore(&request.version.digest, file, progress);
-    request.job.cancel().run(restoring).await??;
-    Ok(BaseDisk {
+    let version = &request.version.digest;
+    let restoring = request.registry.restore(version, file, Whole::Hash, progress);
+    let sha256 = request.job.cancel().run(restoring).await??;
+    let disk = BaseDisk {
         path,
         virtual_size: total,
         parent: Parent {
@@ -108,7 +111,8 @@ async fn restore(
         kernel: None,
         bytes: total,
         cached: false,
-    })
+    };
+    Ok((disk, sha256))
 }
 
 /// Tells a result as an event.
