@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod capture;
 pub mod error;
+mod keepsake;
 pub mod machine;
 pub mod pins;
 pub mod provision;

@@ -3,16 +3,13 @@
 //! A build goes on while a mirror is down: what the source was the last time still names the layers
 //! that were made of it.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-
 use camino::Utf8PathBuf;
 use imgbake_runtime::{Home, Job};
 use imgbake_types::Digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::keepsake;
 use crate::{BuildError, BuildErrorKind, Pin};
 
 /// The longest file that is read, in bytes: a pin is a digest.
@@ -66,36 +63,19 @@ impl PinMemory {
         Ok(Pin::Now(answer.pin))
     }
 
-    /// A file that is missing, or that does not read, is no answer.
     fn recall(&self) -> Option<Answer> {
-        let mut bytes = Vec::new();
-        File::open(&self.path).ok()?.take(MAX_BYTES).read_to_end(&mut bytes).ok()?;
-        serde_json::from_slice(&bytes).ok()
+        keepsake::recall(&self.path, MAX_BYTES)
     }
 
-    /// An answer that cannot be kept is no failure of the build: it is asked for the next time.
     fn keep(&self, job: &Job, pin: &str) {
         let answer = Answer { pin: pin.to_owned(), asked: Timestamp::now() };
-        let new = job.work().join(format!("pin-{}", uuid::Uuid::new_v4().simple()));
-        let write = || {
-            let mut private = OpenOptions::new();
-            let mut file = private.write(true).create_new(true).mode(0o600).open(&new)?;
-            file.write_all(&serde_json::to_vec(&answer).unwrap_or_default())?;
-            file.sync_all()?;
-            if let Some(folder) = self.path.parent() {
-                fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-            }
-            fs::rename(&new, &self.path)
-        };
-        if write().is_err() {
-            // Only a cache folder that cannot be written to leaves it; it goes with the job at the latest.
-            let _ = fs::remove_file(&new);
-        }
+        keepsake::keep(job, &self.path, &answer);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use camino::Utf8Path;

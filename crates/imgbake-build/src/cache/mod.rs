@@ -45,6 +45,7 @@ pub use error::{CacheError, CacheErrorKind};
 pub use find::Found;
 pub use layer::Layer;
 pub use mode::CacheMode;
+pub(crate) use proof::Stamp;
 pub use prune::{Pruned, Swept};
 pub use record::{
     BaseRecord, DiskFile, KernelRecord, LayerFile, LayerRecord, ParentLayer, StateRecord,

@@ -59,7 +59,7 @@ pub(super) fn digest(path: &Utf8Path) -> Result<Digest, DiskError> {
 
 /// What tells that a file was not touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+pub(crate) struct Stamp {
     boot: String,
     dev: u64,
     ino: u64,
@@ -69,6 +69,12 @@ struct Stamp {
 }
 
 impl Stamp {
+    /// The stamp of a file that is there and was not changed a moment ago.
+    pub(crate) fn settled(path: &Utf8Path) -> Option<Self> {
+        let stamp = Self::of(&fs::metadata(path).ok()?);
+        stamp.is_settled().then_some(stamp)
+    }
+
     fn of(metadata: &fs::Metadata) -> Self {
         Self {
             boot: boot_id().to_owned(),

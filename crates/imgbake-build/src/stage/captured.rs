@@ -7,8 +7,9 @@ use imgbake_disk::chunk::ChunkTable;
 use imgbake_disk::{DiskError, DiskFormat, DiskImage, DiskSource as _};
 use imgbake_types::record::Parent;
 use imgbake_types::spec::Residue;
-use imgbake_types::{Outcome, Size, Stage};
+use imgbake_types::{Digest, Outcome, Size, Stage};
 
+use super::basis::{self, Basis};
 use super::{Build, Failure, Log, Sealed};
 use crate::capture::{CaptureRequest, Changed, Known, capture, disk_error};
 use crate::{BuildError, Capture, Hit};
@@ -17,6 +18,8 @@ use crate::{BuildError, Capture, Hit};
 pub struct Captured {
     pub(super) capture: Capture,
     pub(super) parent: Parent,
+    /// What the disk stood on.
+    pub(super) files: Vec<basis::File>,
     pub(super) log: Log,
 }
 
@@ -32,28 +35,26 @@ impl Sealed {
         let tap = build.rooms.sealer.scanner(patterns);
         let cancel = build.job.cancel().clone();
         let seen = Arc::clone(&stage);
-        let (known, table) = stored(build, &parent).await;
+        let stored = Stored::find(build, &parent).await;
         let work = tokio::task::spawn_blocking(move || {
             let disk = DiskImage::open(&path).map_err(disk_error)?;
-            let changed = match table {
-                Some(table) => changed(&disk, table).map_err(disk_error)?,
-                None => None,
-            };
+            let changed = stored.changed(&disk).map_err(disk_error)?;
             let size = disk.virtual_size();
             let progress = |done| seen.progress(done, Some(size));
-            capture(CaptureRequest {
+            let captured = capture(CaptureRequest {
                 disk: &disk,
                 folder: &folder,
-                known,
+                known: stored.known,
                 changed,
                 tap,
                 cancel: &cancel,
                 progress: &progress,
-            })
+            })?;
+            Ok((captured, basis::look(&disk).map_err(disk_error)?))
         });
         let done =
             work.await.map_err(|error| BuildError::failed(format!("capture did not end: {error}")));
-        let (captured, hits) = match done {
+        let ((captured, hits), files) = match done {
             Ok(Ok(done)) => done,
             Ok(Err(error)) | Err(error) => return Err(Failure::with(machine)(error)),
         };
@@ -72,46 +73,73 @@ impl Sealed {
             Size::bytes(captured.table.data_bytes()).human(),
             Size::bytes(captured.read_bytes).human(),
             captured.sha256.as_ref().map_or_else(
-                || "what its parent has is not read".to_owned(),
+                || "what is stored already is not read".to_owned(),
                 |sha256| format!("sha256 {}", sha256.short())
             )
         );
         if let Some(stage) = Arc::into_inner(stage) {
             log.push(stage.end(outcome, captured.new_bytes(), detail));
         }
-        Ok(Captured { capture: captured, parent, log })
+        Ok(Captured { capture: captured, parent, files, log })
     }
 }
 
-/// What the registry has that the new version may refer to, and the parent's table where the parent is
-/// a version. Without it the disk is stored whole: that it cannot be had is told, and no error.
-async fn stored(build: Build<'_>, parent: &Parent) -> (Known, Option<ChunkTable>) {
-    let registry = &*build.rooms.registry;
-    let version = (parent.kind == "image").then_some(&parent.digest);
-    let known = match registry.known(&build.plan.image.name, version).await {
-        Ok(known) => known,
-        Err(error) => {
-            let words = "what is stored already is not used";
-            build.job.events().warn(format!("{words}: {error}"));
-            return (Known::default(), None);
-        }
-    };
-    let table = match version {
+/// What the registry has that the new version may refer to.
+#[derive(Default)]
+struct Stored {
+    known: Known,
+    /// The parent's table, where the parent is a version.
+    parent: Option<Arc<ChunkTable>>,
+    /// The image's capture before this one, and its table.
+    before: Option<(Basis, Arc<ChunkTable>)>,
+}
+
+impl Stored {
+    /// Asks the registry. Without it the disk is stored whole: that it cannot be had is told, and no
+    /// error.
+    async fn find(build: Build<'_>, parent: &Parent) -> Self {
+        let registry = &*build.rooms.registry;
+        // Every byte is searched for a sensitive value that this build knows.
+        let version =
+            (parent.kind == "image" && !basis::sensitive(build)).then_some(&parent.digest);
+        let known = match registry.known(&build.plan.image.name, version).await {
+            Ok(known) => known,
+            Err(error) => {
+                let words = "what is stored already is not used";
+                build.job.events().warn(format!("{words}: {error}"));
+                return Self::default();
+            }
+        };
+        let table = async |version: &Digest| registry.table(version).await.ok().map(Arc::new);
         // A version of another registry is none of this one's.
-        Some(version) => registry.table(version).await.ok(),
-        None => None,
-    };
-    (known, table)
-}
-
-/// Where alone a disk differs from its parent's, if it stands on the parent's restored file.
-fn changed(disk: &DiskImage, table: ChunkTable) -> Result<Option<Changed>, DiskError> {
-    let bottom = std::iter::successors(Some(disk), |image| image.backing()).last().unwrap_or(disk);
-    if bottom.format() != DiskFormat::Raw || bottom.virtual_size() != table.virtual_size() {
-        return Ok(None);
+        let parent = match version {
+            Some(version) => table(version).await,
+            None => None,
+        };
+        let before = match Basis::recall(build) {
+            Some(basis) => table(&basis.version).await.map(|table| (basis, table)),
+            None => None,
+        };
+        Self { known, parent, before }
     }
-    let extents = disk.extents_above(bottom.path())?;
-    Ok(extents.map(|extents| Changed { table: Arc::new(table), extents }))
+
+    /// Where alone a disk differs from one that is stored already: from the image's last one, where both
+    /// stand on the same layers, else from its parent's, where it stands on the parent's restored file.
+    fn changed(&self, disk: &DiskImage) -> Result<Option<Changed>, DiskError> {
+        if let Some((basis, table)) = &self.before
+            && let Some(changed) = basis.changed(disk, table)?
+        {
+            return Ok(Some(changed));
+        }
+        let Some(table) = &self.parent else { return Ok(None) };
+        let bottom =
+            std::iter::successors(Some(disk), |image| image.backing()).last().unwrap_or(disk);
+        if bottom.format() != DiskFormat::Raw || bottom.virtual_size() != table.virtual_size() {
+            return Ok(None);
+        }
+        let extents = disk.extents_above(bottom.path())?;
+        Ok(extents.map(|extents| Changed { table: Arc::clone(table), extents }))
+    }
 }
 
 /// Whether a residue check's hits end the build.

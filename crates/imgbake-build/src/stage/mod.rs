@@ -1,5 +1,6 @@
 //! The stages of a build: each a value that the next one consumes, so that none can be left out.
 
+mod basis;
 mod boot;
 mod captured;
 mod guest;

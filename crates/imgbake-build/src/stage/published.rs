@@ -6,7 +6,7 @@ use imgbake_types::record::{
 use imgbake_types::{Outcome, Stage, VersionName};
 use jiff::Timestamp;
 
-use super::{Build, Captured, Failure};
+use super::{Build, Captured, Failure, basis};
 use crate::verify::{VerifyRequest, verify};
 use crate::{BuildError, BuildErrorKind, Naming};
 
@@ -51,6 +51,7 @@ impl Captured {
             imgbake: build.tool.to_owned(),
         };
         let version = build.rooms.registry.publish(&self.capture, config, &naming).await?;
+        basis::keep(build, &version.digest, self.files);
         stage.finish(self.capture.new_bytes(), format!("{}:{}", version.name, version.version));
         Ok(Published { version: Box::new(version) })
     }
