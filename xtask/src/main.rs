@@ -36,6 +36,9 @@ enum Chore {
         #[command(subcommand)]
         bench: bench::Bench,
     },
+    /// Publishes a disk, for a bench
+    #[command(hide = true)]
+    Store(bench::registry::worker::StoreArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Floors => floors::check(),
         Chore::Generate { check } => generate::run(check),
         Chore::Bench { bench } => bench::run(&bench),
+        Chore::Store(args) => bench::registry::worker::store(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

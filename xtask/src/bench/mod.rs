@@ -9,6 +9,7 @@ mod imgbake;
 mod layers;
 mod mirror;
 mod packer;
+pub(crate) mod registry;
 mod report;
 mod timeline;
 
@@ -25,6 +26,8 @@ pub(crate) enum Bench {
     Build(Options),
     /// A change to one of five steps, against Packer's QEMU builder
     Layers(Options),
+    /// Storing and fetching images, against zstd, qemu-img, casync and skopeo
+    Registry(Options),
     /// What layers cost: by the number of steps, and by the guest's memory
     LayersCurve(Options),
 }
@@ -51,6 +54,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     match bench {
         Bench::Build(options) => build::run(options),
         Bench::Layers(options) => layers::run(options),
+        Bench::Registry(options) => registry::run(options),
         Bench::LayersCurve(options) => curve::run(options),
     }
 }
