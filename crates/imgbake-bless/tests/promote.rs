@@ -1,13 +1,15 @@
 //! Promotion over a real layout.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
+use std::sync::Arc;
+
 use camino::Utf8Path;
 use imgbake_bless::{Gate, Promotion, Refusal, Verified, promote};
 use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, Registry};
+use imgbake_disk::chunk::ChunkTable;
 use imgbake_registry::Layout;
 use imgbake_types::record::{
-    DiskRecord, ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord, VerifyStatus,
-    VersionView,
+    ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord, VerifyStatus, VersionView,
 };
 use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
 use imgbake_types::{Arch, Digest};
@@ -26,9 +28,12 @@ impl Fixture {
 
     /// Publishes an empty disk, verified or not.
     async fn publish(&self, status: VerifyStatus) -> VersionView {
-        let sha256 = Digest::sha256("");
-        let disk =
-            DiskRecord { sha256: sha256.clone(), virtual_size: 0, stored_bytes: 0, data_bytes: 0 };
+        let capture = Capture {
+            sha256: Some(Digest::sha256("")),
+            table: Arc::new(ChunkTable::new(0, &[], Vec::new()).unwrap()),
+            packs: Vec::new(),
+            read_bytes: 0,
+        };
         let config = ImageConfig {
             name: "web".to_owned(),
             version: "unnamed".parse().unwrap(),
@@ -36,7 +41,7 @@ impl Fixture {
             created: "2026-11-23T10:00:00Z".parse().unwrap(),
             arch: Arch::X86_64,
             firmware: Firmware::Bios,
-            disk,
+            disk: capture.disk_record(&[]),
             parent: None,
             plan: PlanRecord { digest: Digest::sha256("plan") },
             proof: Proof {
@@ -48,7 +53,6 @@ impl Fixture {
             labels: std::collections::BTreeMap::new(),
             imgbake: "0.1.0".to_owned(),
         };
-        let capture = Capture { sha256, virtual_size: 0, data_bytes: 0, segments: Vec::new() };
         let naming = Naming::Dated { day: "2026.11.23".to_owned() };
         let version = self.layout.publish(&capture, config, &naming).await.unwrap();
         if status != VerifyStatus::Unverified {
@@ -71,6 +75,7 @@ impl Fixture {
             status,
             tests: vec![test("boots", true), test("serves", status == VerifyStatus::Passed)],
             seconds: 2.0,
+            disk_sha256: None,
         };
         self.layout.record_verify("web", &record).await.unwrap();
     }

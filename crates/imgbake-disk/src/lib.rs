@@ -1,7 +1,7 @@
 //! Disk formats and media: raw, qcow2, vmdk, vhd, vhdx, GPT, seed volumes, holes.
 //!
 //! Everything here is synchronous and positional: a disk is never held in memory, and a
-//! [`DiskImage`] can be read by many threads at once. Foreign bytes (headers, tables, segments)
+//! [`DiskImage`] can be read by many threads at once. Foreign bytes (headers, tables, frames)
 //! are trusted for nothing: what does not add up is a [`DiskError`], with bounded memory.
 
 mod bytes;
@@ -21,7 +21,6 @@ pub mod overlay;
 mod qcow2;
 mod raw;
 pub mod seed;
-pub mod segment;
 pub mod zero;
 
 pub use error::{DiskError, DiskErrorKind, Result};

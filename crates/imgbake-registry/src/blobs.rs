@@ -5,7 +5,7 @@ use imgbake_types::{Algorithm, Digest};
 use serde::de::DeserializeOwned;
 
 use crate::Result;
-use crate::files::{damaged, parse, read_small};
+use crate::files::{MAX_JSON, damaged, parse, read_bounded};
 use crate::oci::Descriptor;
 
 /// The blobs of a layout.
@@ -27,14 +27,29 @@ impl Blobs {
         self.0.join(digest.algorithm().name()).join(digest.hex())
     }
 
+    /// Whether there is a blob of this name and size. Its bytes are not read.
+    pub(crate) fn has(&self, digest: &Digest, size: u64) -> bool {
+        self.path(digest).metadata().is_ok_and(|file| file.is_file() && file.len() == size)
+    }
+
     /// Reads a small blob and proves its bytes. `owner` is what needs it, for the error.
     pub(crate) fn read(&self, descriptor: &Descriptor, owner: &str) -> Result<Vec<u8>> {
+        self.read_bounded(descriptor, MAX_JSON, owner)
+    }
+
+    /// Reads a blob of at most `most` bytes in the same way.
+    pub(crate) fn read_bounded(
+        &self,
+        descriptor: &Descriptor,
+        most: u64,
+        owner: &str,
+    ) -> Result<Vec<u8>> {
         let digest = &descriptor.digest;
         if digest.algorithm() != Algorithm::Sha256 {
             return Err(damaged(format!("{owner} needs the blob {digest}: only sha256 is read")));
         }
         let path = self.path(digest);
-        let bytes = read_small(&path)?.ok_or_else(|| missing(owner, digest, &path))?;
+        let bytes = read_bounded(&path, most)?.ok_or_else(|| missing(owner, digest, &path))?;
         if bytes.len() as u64 != descriptor.size || Digest::sha256(&bytes) != *digest {
             return Err(broken(owner, digest, &path, "its bytes are not those of its name"));
         }

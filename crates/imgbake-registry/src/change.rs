@@ -1,4 +1,4 @@
-//! One change of a layout: new blobs, new manifests, new names, in this order.
+//! One change of a layout: new blobs, new manifests, new indexes, new names, in this order.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildErrorKind, SegmentBlob};
+use imgbake_build::{BuildErrorKind, NewPack};
 use imgbake_runtime::space;
 use imgbake_types::Digest;
 use serde::Serialize;
@@ -15,9 +15,11 @@ use crate::Result;
 use crate::files::{self, damaged, io_at, sync_dir};
 use crate::index::Index;
 use crate::intent;
-use crate::oci::{Descriptor, EMPTY, INDEX, MANIFEST, Manifest, SEGMENT};
+use crate::oci::{Descriptor, EMPTY, INDEX, MANIFEST, Manifest};
 use crate::store::{Lock, Store, json};
 
+/// The longest manifest or index that is written: registries take 4 MiB at least.
+const MAX_MANIFEST: usize = 3 << 20;
 /// Room for what is written beside the blobs: `index.json`, the intent, folders.
 const MARGIN: u64 = 256 << 10;
 
@@ -28,7 +30,10 @@ pub(crate) struct Change<'a> {
     lock: Lock,
     pub(crate) index: Index,
     blobs: Vec<NewBlob>,
+    /// What names blobs.
     manifests: Vec<NewBlob>,
+    /// What names manifests.
+    indexes: Vec<NewBlob>,
 }
 
 #[derive(Debug)]
@@ -52,15 +57,23 @@ impl<'a> Change<'a> {
         store.ensure_folders()?;
         intent::sweep(store, &lock)?;
         let index = store.index()?;
-        Ok(Self { store, lock, index, blobs: Vec::new(), manifests: Vec::new() })
+        let [blobs, manifests, indexes] = std::array::from_fn(|_| Vec::new());
+        Ok(Self { store, lock, index, blobs, manifests, indexes })
     }
 
-    /// Adds a captured piece of a disk. Its file is taken away.
-    pub(crate) fn segment(&mut self, segment: &SegmentBlob) -> Descriptor {
-        let (digest, size) = (segment.digest.clone(), segment.size);
-        let content = Content::File(segment.path.clone());
-        self.blobs.push(NewBlob { digest: digest.clone(), size, content });
-        Descriptor::new(SEGMENT, digest, size)
+    /// Adds a captured pack. Its file is taken away.
+    pub(crate) fn pack(&mut self, pack: &NewPack) {
+        let (digest, size) = (pack.digest.clone(), pack.size);
+        let content = Content::File(pack.path.clone());
+        self.blobs.push(NewBlob { digest, size, content });
+    }
+
+    /// Adds some bytes.
+    pub(crate) fn bytes(&mut self, media_type: &str, bytes: Vec<u8>) -> Descriptor {
+        let blob = NewBlob::bytes(bytes);
+        let descriptor = blob.descriptor(media_type);
+        self.blobs.push(blob);
+        descriptor
     }
 
     /// Adds a JSON document.
@@ -69,23 +82,17 @@ impl<'a> Change<'a> {
         media_type: &str,
         value: &impl Serialize,
     ) -> Result<Descriptor> {
-        let blob = NewBlob::bytes(json(value)?);
-        let descriptor = blob.descriptor(media_type);
-        self.blobs.push(blob);
-        Ok(descriptor)
+        Ok(self.bytes(media_type, json(value)?))
     }
 
     /// Adds the empty config.
     pub(crate) fn empty_config(&mut self) -> Descriptor {
-        let blob = NewBlob::bytes(b"{}".to_vec());
-        let descriptor = blob.descriptor(EMPTY);
-        self.blobs.push(blob);
-        descriptor
+        self.bytes(EMPTY, b"{}".to_vec())
     }
 
     /// Adds a manifest.
     pub(crate) fn manifest(&mut self, manifest: &Manifest) -> Result<Descriptor> {
-        let blob = NewBlob::bytes(json(manifest)?);
+        let blob = NewBlob::bytes(manifest_bytes(manifest)?);
         let mut descriptor = blob.descriptor(MANIFEST);
         descriptor.artifact_type.clone_from(&manifest.artifact_type);
         self.manifests.push(blob);
@@ -94,16 +101,17 @@ impl<'a> Change<'a> {
 
     /// Adds an index that is a blob.
     pub(crate) fn nested_index(&mut self, index: &Index) -> Result<Descriptor> {
-        let blob = NewBlob::bytes(json(index)?);
-        let descriptor = blob.descriptor(INDEX);
-        self.manifests.push(blob);
+        let blob = NewBlob::bytes(manifest_bytes(index)?);
+        let mut descriptor = blob.descriptor(INDEX);
+        descriptor.artifact_type.clone_from(&index.artifact_type);
+        self.indexes.push(blob);
         Ok(descriptor)
     }
 
     /// Bytes that the layout grows by: blobs that it has already do not count.
     pub(crate) fn growth(&self) -> u64 {
-        let all = self.blobs.iter().chain(&self.manifests);
-        let sizes: BTreeMap<&Digest, u64> = all.map(|blob| (&blob.digest, blob.size)).collect();
+        let sizes: BTreeMap<&Digest, u64> =
+            self.all().map(|blob| (&blob.digest, blob.size)).collect();
         let new = |digest: &Digest| !self.store.blobs.path(digest).exists();
         sizes.into_iter().filter(|(digest, _)| new(digest)).map(|(_, size)| size).sum()
     }
@@ -125,10 +133,12 @@ impl<'a> Change<'a> {
     }
 
     fn apply(&self) -> Result<()> {
-        let digests =
-            self.blobs.iter().chain(&self.manifests).map(|blob| blob.digest.clone()).collect();
+        let digests = self.all().map(|blob| blob.digest.clone()).collect();
         let intent = intent::write(self.store, digests)?;
-        for blobs in [&self.blobs, &self.manifests] {
+        for blobs in [&self.blobs, &self.manifests, &self.indexes] {
+            if blobs.is_empty() {
+                continue;
+            }
             for blob in blobs {
                 blob.bring(self.store)?;
             }
@@ -146,7 +156,11 @@ impl<'a> Change<'a> {
             Content::File(path) if device(path) == here => 0,
             _ => blob.size,
         };
-        self.blobs.iter().chain(&self.manifests).map(size).sum()
+        self.all().map(size).sum()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &NewBlob> {
+        self.blobs.iter().chain(&self.manifests).chain(&self.indexes)
     }
 }
 
@@ -179,17 +193,29 @@ impl NewBlob {
     }
 }
 
-/// Makes captured pieces durable where they are, before anybody waits for the lock, and checks that
+/// A manifest's bytes; one that a registry would not take is refused.
+fn manifest_bytes(manifest: &impl Serialize) -> Result<Vec<u8>> {
+    let bytes = json(manifest)?;
+    if bytes.len() > MAX_MANIFEST {
+        let (len, most) = (bytes.len() >> 10, MAX_MANIFEST >> 20);
+        return Err(damaged(format!(
+            "a manifest would be {len} KiB long, and registries take {most} MiB: it names too many blobs"
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Makes captured packs durable where they are, before anybody waits for the lock, and checks that
 /// they are what they are said to be.
-pub(crate) fn settle(segments: &[SegmentBlob]) -> Result<()> {
-    for segment in segments {
-        let path = &segment.path;
+pub(crate) fn settle(packs: &[NewPack]) -> Result<()> {
+    for pack in packs {
+        let path = &pack.path;
         let file = File::open(path).map_err(io_at("open", path))?;
         let size = file.metadata().map_err(io_at("read", path))?.len();
-        if size != segment.size {
+        if size != pack.size {
             return Err(damaged(format!(
                 "{path} has {size} bytes, not the {} that were captured",
-                segment.size
+                pack.size
             )));
         }
         file.sync_all().map_err(io_at("write", path))?;

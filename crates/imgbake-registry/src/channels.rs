@@ -11,10 +11,10 @@ use crate::change::Change;
 use crate::files::damaged;
 use crate::index::Index;
 use crate::missing;
-use crate::oci::{CREATED, Config, MOVE, Manifest, PREVIOUS};
+use crate::oci::{CREATED, MOVE, Manifest, PREVIOUS};
 use crate::store::Store;
 use crate::tags::{self, check_channel};
-use crate::versions::{is_version, manifest};
+use crate::versions::{config, is_version, version_index};
 
 /// The longest history that is read.
 const LONGEST: usize = 100_000;
@@ -83,11 +83,11 @@ fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Op
         return Err(BuildError::new(BuildErrorKind::Usage, text)
             .help("choose a name such as dev, staging or prod"));
     }
-    let Some(manifest) = manifest(store, entry)? else {
+    let Some(version) = version_index(store, entry)? else {
         let text = format!("`{channel}` cannot be a channel: {} is not imgbake's", entry.label());
         return Err(BuildError::new(BuildErrorKind::Usage, text));
     };
-    let config: Config = store.blobs.json(&manifest.config, &entry.label())?;
+    let config = config(store, &version, &entry.label())?;
     Ok(Some(VersionRef { version: config.image.version, digest: entry.descriptor.digest.clone() }))
 }
 

@@ -26,14 +26,19 @@ pub(crate) fn io_at<'a>(
 
 /// Reads a whole file of at most [`MAX_JSON`] bytes; `None` where there is none.
 pub(crate) fn read_small(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
+    read_bounded(path, MAX_JSON)
+}
+
+/// Reads a whole file of at most `most` bytes; `None` where there is none.
+pub(crate) fn read_bounded(path: &Utf8Path, most: u64) -> Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(io_at("open", path))?,
     };
     let mut bytes = Vec::new();
-    file.take(MAX_JSON + 1).read_to_end(&mut bytes).map_err(io_at("read", path))?;
-    if bytes.len() as u64 > MAX_JSON {
-        return Err(damaged(format!("{path} is longer than {} MiB", MAX_JSON >> 20)));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(io_at("read", path))?;
+    if bytes.len() as u64 > most {
+        return Err(damaged(format!("{path} is longer than {} MiB", most >> 20)));
     }
     Ok(Some(bytes))
 }

@@ -1,4 +1,4 @@
-//! `index.json`: the names of everything in the layout.
+//! `index.json`, the names of everything in the layout, and the other indexes.
 
 use imgbake_types::reference::is_name;
 use imgbake_types::version::is_tag;
@@ -13,6 +13,8 @@ pub(crate) struct Index {
     pub(crate) schema_version: u32,
     #[serde(default = "index_type")]
     pub(crate) media_type: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) artifact_type: Option<String>,
     pub(crate) manifests: Vec<Descriptor>,
     #[serde(default, skip_serializing_if = "Annotations::is_empty")]
     pub(crate) annotations: Annotations,
@@ -42,6 +44,7 @@ impl Default for Index {
         Self {
             schema_version: 2,
             media_type: index_type(),
+            artifact_type: None,
             manifests: Vec::new(),
             annotations: Annotations::new(),
         }

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{Capture, Naming, Registry};
+use imgbake_build::{Capture, Known, Naming, Registry, Whole};
+use imgbake_disk::chunk::ChunkTable;
 use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VersionView};
 use imgbake_types::{Digest, Reference};
 
 use crate::files::damaged;
 use crate::store::Store;
-use crate::{Result, channels, intent, publish, restore, verify, versions};
+use crate::{Result, channels, intent, known, publish, restore, verify, versions};
 
 /// An OCI image layout on disk. Clones are the same layout; any number of processes may use one.
 #[derive(Debug, Clone)]
@@ -62,6 +63,16 @@ impl Drop for StopOnDrop {
 
 #[async_trait]
 impl Registry for Layout {
+    async fn known(&self, name: &str, parent: Option<&Digest>) -> Result<Known> {
+        let (name, parent) = (name.to_owned(), parent.cloned());
+        self.run(move |store| known::known(store, &name, parent.as_ref())).await
+    }
+
+    async fn table(&self, digest: &Digest) -> Result<ChunkTable> {
+        let digest = digest.clone();
+        self.run(move |store| known::table(store, &digest)).await
+    }
+
     async fn publish(
         &self,
         capture: &Capture,
@@ -86,12 +97,14 @@ impl Registry for Layout {
         &self,
         digest: &Digest,
         into: File,
+        whole: Whole,
         progress: Box<dyn FnMut(u64) + Send>,
-    ) -> Result<()> {
+    ) -> Result<Option<Digest>> {
         let digest = digest.clone();
         let stop = StopOnDrop::default();
         let stopped = Arc::clone(&stop.0);
-        self.run(move |store| restore::restore(store, &digest, &into, progress, &stopped)).await
+        self.run(move |store| restore::restore(store, &digest, &into, whole, progress, &stopped))
+            .await
     }
 
     async fn record_verify(&self, name: &str, record: &VerifyRecord) -> Result<()> {

@@ -2,16 +2,19 @@
 //!
 //! One folder (image-spec v1.1, image-layout.md) holds every image. In `index.json` each descriptor
 //! carries the annotation `org.opencontainers.image.ref.name` = `NAME:TAG`; a tag is
-//! - a version: an image manifest whose annotation `org.opencontainers.image.version` is the tag;
-//! - a channel: another name of a version's manifest;
+//! - a version: an image index whose annotation `org.opencontainers.image.version` is the tag;
+//! - a channel: another name of a version's index;
 //! - hidden: `sha256-<hex>` lists what refers to a version (distribution-spec v1.1, "Referrers Tag
 //!   Schema"), `CHANNEL.history` is the newest of a channel's moves.
 //!
 //! A layout can hold layers as well ([`LayoutShare`]): their labels are bare, `layer-<hex>`, and so no
 //! image's.
 //!
+//! A version's index names a manifest of its disk in chunks: a config, a chunk table, and every pack
+//! that the table names (`docs/reference/registry-format.md`).
+//!
 //! Changes are made under the lock `.lock` and in one order: what `publishing/` says shall come,
-//! blobs, manifests, `index.json`; each is durable before the next. Readers take no lock: they read
+//! blobs, manifests, indexes, `index.json`; each is durable before the next. Readers take no lock: they read
 //! `index.json` once, and what it names is all there.
 
 mod blobs;
@@ -20,6 +23,7 @@ mod channels;
 mod files;
 mod index;
 mod intent;
+mod known;
 mod layout;
 mod missing;
 mod oci;

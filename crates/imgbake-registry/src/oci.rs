@@ -16,8 +16,12 @@ pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub(crate) const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// image-spec, manifest.md, "Guidance for an Empty Descriptor".
 pub(crate) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-/// A piece of a disk: see `imgbake_disk::segment`.
-pub(crate) const SEGMENT: &str = "application/vnd.imgbake.disk.segment.v1+zstd";
+/// A chunk table: see `imgbake_disk::chunk`.
+pub(crate) const TABLE: &str = "application/vnd.imgbake.disk.chunks.v1";
+/// A pack of chunks: zstd frames, one after the other.
+pub(crate) const PACK: &str = "application/vnd.imgbake.disk.pack.v1+zstd";
+/// A version's disk in chunks.
+pub(crate) const CHUNKED: &str = "application/vnd.imgbake.disk.chunked.v1";
 /// A version.
 pub(crate) const IMAGE: &str = "application/vnd.imgbake.image.v1";
 /// What verifying a version showed.
@@ -39,6 +43,11 @@ pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 pub(crate) const DESCRIPTION: &str = "org.opencontainers.image.description";
 /// The digest of the record of a channel's move before this one.
 pub(crate) const PREVIOUS: &str = "io.imgbake.previous";
+/// In which form a manifest that a version's index names has the disk: [`CHUNKED_FORM`], or else a file
+/// format.
+pub(crate) const FORM: &str = "io.imgbake.disk";
+/// The form that imgbake itself reads.
+pub(crate) const CHUNKED_FORM: &str = "chunked";
 /// The key of a shared layer's step.
 pub(crate) const KEY: &str = "io.imgbake.layer.key";
 /// The key of the layer that a shared layer's disk stands on.
@@ -139,7 +148,7 @@ pub(crate) struct Execution {
     pub(crate) labels: Annotations,
 }
 
-/// The layers' digests as a root file system's parts. A segment is opaque to OCI's tools, so that its
+/// The layers' digests as a root file system's parts. A pack is opaque to OCI's tools, so that its
 /// plain content is the blob as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct RootFs {

@@ -1,21 +1,26 @@
 //! A captured disk becomes a version.
 
 use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming};
-use imgbake_types::record::{DiskRecord, ImageConfig, VersionView};
+use imgbake_types::record::{ImageConfig, VersionView};
 use imgbake_types::reference::is_name;
-use imgbake_types::{VersionName, version::is_tag};
+use imgbake_types::{Digest, VersionName, version::is_tag};
+use serde_json::{Value, json};
 
 use crate::Result;
 use crate::change::{self, Change};
+use crate::files::damaged;
 use crate::index::Index;
 use crate::oci::{
-    Annotations, CONFIG, CREATED, Config, DESCRIPTION, Execution, IMAGE, Manifest, RootFs, TITLE,
-    VERSION,
+    Annotations, CHUNKED, CHUNKED_FORM, CONFIG, CREATED, Config, DESCRIPTION, Descriptor,
+    Execution, FORM, IMAGE, Manifest, PACK, RootFs, TABLE, TITLE, VERSION,
 };
 use crate::store::Store;
 use crate::tags::{is_hidden, number_of_day};
 
-/// Stores a version: blobs, manifest, tag.
+/// What is in an image, in image-spec's words.
+const OS: &str = "linux";
+
+/// Stores a version: blobs, manifest, index, tag.
 pub(crate) fn publish(
     store: &Store,
     capture: &Capture,
@@ -25,23 +30,61 @@ pub(crate) fn publish(
     if !is_name(&config.name) {
         return Err(usage(format!("`{}` is no image name", config.name)));
     }
-    change::settle(&capture.segments)?;
+    change::settle(&capture.packs)?;
+    let table = capture.table.encode();
+    config.disk = capture.disk_record(&table);
     let mut change = Change::begin(store)?;
     config.version = pick(&change.index, &config.name, naming)?;
-    config.disk = DiskRecord {
-        sha256: capture.sha256.clone(),
-        virtual_size: capture.virtual_size,
-        stored_bytes: capture.stored_bytes(),
-        data_bytes: capture.data_bytes,
+    let layers = disk(store, &mut change, capture, table)?;
+    let document = change.document(CONFIG, &oci_config(&layers, &config))?;
+    let mut chunked = change.manifest(&Manifest::new(CHUNKED, document, layers))?;
+    // skopeo 1.9 leaves this key out when it copies an index, which would then have another digest.
+    chunked.artifact_type = None;
+    chunked.annotations.insert(FORM.to_owned(), CHUNKED_FORM.to_owned());
+    chunked.rest.insert("platform".to_owned(), platform(&config));
+    let version = Index {
+        artifact_type: Some(IMAGE.to_owned()),
+        manifests: vec![chunked],
+        annotations: annotations(&config),
+        ..Index::default()
     };
-    let layers = capture.segments.iter().map(|segment| change.segment(segment)).collect();
-    let document = change.document(CONFIG, &oci_config(capture, &config))?;
-    let mut manifest = Manifest::new(IMAGE, document, layers);
-    manifest.annotations = annotations(&config);
-    let descriptor = change.manifest(&manifest)?;
+    let descriptor = change.nested_index(&version)?;
     change.index.set(&config.name, config.version.as_str(), descriptor.clone());
     change.commit()?;
     Ok(VersionView::new(config, descriptor.digest, Vec::new(), None))
+}
+
+/// Adds a captured disk: gives its chunk table and every pack that the table names, in its order.
+///
+/// # Errors
+/// A pack of an older version, to which the capture refers, is not there any more.
+pub(crate) fn disk(
+    store: &Store,
+    change: &mut Change<'_>,
+    capture: &Capture,
+    table: Vec<u8>,
+) -> Result<Vec<Descriptor>> {
+    let mut layers = vec![change.bytes(TABLE, table)];
+    for pack in capture.table.packs() {
+        let digest = Digest::from_sha256(&pack.sha256);
+        match capture.packs.iter().find(|new| new.digest == digest) {
+            Some(new) => change.pack(new),
+            None if store.blobs.has(&digest, pack.size) => {}
+            None => {
+                let words = format!(
+                    "the pack {digest} of an older version went while a new one was made of it"
+                );
+                return Err(damaged(words).help("build again: it is stored anew"));
+            }
+        }
+        layers.push(Descriptor::new(PACK, digest, pack.size));
+    }
+    Ok(layers)
+}
+
+/// image-spec, image-index.md, "platform": without it, tools find nothing in an index for this host.
+fn platform(config: &ImageConfig) -> Value {
+    json!({ "architecture": config.arch.oci_name(), "os": OS })
 }
 
 /// The new version's name. It was never used: tags of versions do not go.
@@ -76,15 +119,15 @@ fn usage(text: String) -> BuildError {
     BuildError::new(BuildErrorKind::Usage, text)
 }
 
-fn oci_config(capture: &Capture, config: &ImageConfig) -> Config {
+fn oci_config(layers: &[Descriptor], config: &ImageConfig) -> Config {
     Config {
         created: config.created.to_string(),
         architecture: config.arch.oci_name().to_owned(),
-        os: "linux".to_owned(),
+        os: OS.to_owned(),
         execution: Execution { labels: config.labels.clone() },
         rootfs: RootFs {
             kind: "layers".to_owned(),
-            diff_ids: capture.segments.iter().map(|segment| segment.digest.clone()).collect(),
+            diff_ids: layers.iter().map(|layer| layer.digest.clone()).collect(),
         },
         image: config.clone(),
     }

@@ -2,8 +2,8 @@
 //!
 //! One manifest a layer, artifact type `application/vnd.imgbake.layer.v1+json`, named
 //! `layer-<the first 40 digits of its key>`; the whole key is in the annotation `io.imgbake.layer.key`.
-//! Its config says which files there are; its layers are the files' segments, one file after the other
-//! (see `imgbake_disk::segment`: what is zero is in none).
+//! Its config says which files there are; its layers are the files' chunk tables and packs, one file
+//! after the other (see `imgbake_disk::chunk`: what is zero is in none).
 
 mod pull;
 mod push;
@@ -62,8 +62,8 @@ struct FileEntry {
     size: u64,
     /// The file as a disk: its size rounded up to whole sectors, with zeros at the end.
     disk: DiskRecord,
-    /// How many of the manifest's layers are this file's.
-    segments: usize,
+    /// How many of the manifest's layers are this file's: a chunk table, and its packs.
+    layers: usize,
 }
 
 impl LayoutShare {

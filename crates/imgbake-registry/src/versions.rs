@@ -8,7 +8,9 @@ use crate::Result;
 use crate::files::damaged;
 use crate::index::{Index, Tagged};
 use crate::missing;
-use crate::oci::{Config, IMAGE, MANIFEST, Manifest, VERSION};
+use crate::oci::{
+    CHUNKED, CHUNKED_FORM, Config, Descriptor, FORM, IMAGE, INDEX, MANIFEST, Manifest, VERSION,
+};
 use crate::store::Store;
 use crate::tags::is_hidden;
 use crate::verify;
@@ -16,22 +18,52 @@ use crate::verify;
 /// The fewest digits of a digest that a tag may stand for.
 const SHORTEST_PREFIX: usize = 6;
 
-/// The manifest that a tag points at; `None` where it is no image of imgbake's.
-pub(crate) fn manifest(store: &Store, entry: Tagged<'_>) -> Result<Option<Manifest>> {
-    if is_hidden(entry.tag) || entry.descriptor.media_type != MANIFEST {
+/// The version's index that a tag points at; `None` where it is no image of imgbake's.
+pub(crate) fn version_index(store: &Store, entry: Tagged<'_>) -> Result<Option<Index>> {
+    if is_hidden(entry.tag) || entry.descriptor.media_type != INDEX {
         return Ok(None);
     }
-    let manifest: Manifest = store.blobs.json(entry.descriptor, &entry.label())?;
-    Ok(manifest.is(IMAGE).then_some(manifest))
+    let index: Index = store.blobs.json(entry.descriptor, &entry.label())?;
+    Ok((index.artifact_type.as_deref() == Some(IMAGE)).then_some(index))
+}
+
+/// The manifest of a version's disk in chunks.
+pub(crate) fn chunked(store: &Store, version: &Index, label: &str) -> Result<Manifest> {
+    let form = |entry: &Descriptor| entry.annotations.get(FORM).cloned();
+    let found = version.manifests.iter().find(|entry| {
+        entry.media_type == MANIFEST && form(entry).is_some_and(|form| form == CHUNKED_FORM)
+    });
+    let unreadable = |has: &str| {
+        damaged(format!("{label} has no disk in chunks that imgbake reads, but {has}"))
+            .help("it was made by a newer imgbake, or by another tool")
+    };
+    let Some(descriptor) = found else {
+        let forms: Vec<String> = version
+            .manifests
+            .iter()
+            .map(|entry| form(entry).unwrap_or_else(|| entry.media_type.clone()))
+            .collect();
+        return Err(unreadable(&format!("[{}]", forms.join(", "))));
+    };
+    let manifest: Manifest = store.blobs.json(descriptor, label)?;
+    if !manifest.is(CHUNKED) {
+        return Err(unreadable(manifest.artifact_type.as_deref().unwrap_or("one of no type")));
+    }
+    Ok(manifest)
+}
+
+/// A version's config.
+pub(crate) fn config(store: &Store, version: &Index, label: &str) -> Result<Config> {
+    store.blobs.json(&chunked(store, version, label)?.config, label)
 }
 
 /// Whether a tag names a version; else it is a channel, or none of imgbake's.
 pub(crate) fn is_version(store: &Store, entry: Tagged<'_>) -> Result<bool> {
-    Ok(manifest(store, entry)?.is_some_and(|manifest| names_itself(&manifest, entry.tag)))
+    Ok(version_index(store, entry)?.is_some_and(|version| names_itself(&version, entry.tag)))
 }
 
-fn names_itself(manifest: &Manifest, tag: &str) -> bool {
-    manifest.annotations.get(VERSION).is_some_and(|version| version == tag)
+fn names_itself(version: &Index, tag: &str) -> bool {
+    version.annotations.get(VERSION).is_some_and(|version| version == tag)
 }
 
 /// All versions, or those of one image, in the order in which they were published.
@@ -39,10 +71,10 @@ pub(crate) fn list(store: &Store, name: Option<&str>) -> Result<Vec<VersionView>
     let index = store.index()?;
     let mut views = Vec::new();
     for entry in index.tagged().filter(|entry| name.is_none_or(|name| name == entry.name)) {
-        if let Some(manifest) = manifest(store, entry)?
-            && names_itself(&manifest, entry.tag)
+        if let Some(version) = version_index(store, entry)?
+            && names_itself(&version, entry.tag)
         {
-            views.push(view(store, &index, entry, &manifest)?);
+            views.push(view(store, &index, entry, &version)?);
         }
     }
     Ok(views)
@@ -68,24 +100,20 @@ pub(crate) fn resolve(store: &Store, reference: &Reference) -> Result<VersionVie
         }
     };
     let entry = found.ok_or_else(|| missing::version(store, &index, reference))?;
-    let manifest = manifest(store, entry)?
+    let version = version_index(store, entry)?
         .ok_or_else(|| damaged(format!("{} is no image that imgbake made", entry.label())))?;
-    view(store, &index, entry, &manifest)
+    view(store, &index, entry, &version)
 }
 
-/// A digest's tag and manifest, under whichever name it has.
-pub(crate) fn by_digest(
-    store: &Store,
-    index: &Index,
-    digest: &Digest,
-) -> Result<(String, Manifest)> {
+/// A version's tag and index by its digest, under whichever name it has.
+pub(crate) fn by_digest(store: &Store, index: &Index, digest: &Digest) -> Result<(String, Index)> {
     let entry =
         index.tagged().find(|entry| entry.descriptor.digest == *digest && !is_hidden(entry.tag));
     let lost = || {
         BuildError::new(BuildErrorKind::NotFound, format!("the registry has no version {digest}"))
     };
     let entry = entry.ok_or_else(lost)?;
-    Ok((entry.label(), manifest(store, entry)?.ok_or_else(lost)?))
+    Ok((entry.label(), version_index(store, entry)?.ok_or_else(lost)?))
 }
 
 /// An image's tags, without the hidden ones.
@@ -125,14 +153,8 @@ fn by_prefix<'a>(index: &'a Index, name: &str, digits: &str) -> Result<Option<Ta
     Ok(Some(first))
 }
 
-fn view(
-    store: &Store,
-    index: &Index,
-    entry: Tagged<'_>,
-    manifest: &Manifest,
-) -> Result<VersionView> {
-    let config: Config = store.blobs.json(&manifest.config, &entry.label())?;
-    let mut image = config.image;
+fn view(store: &Store, index: &Index, entry: Tagged<'_>, version: &Index) -> Result<VersionView> {
+    let mut image = config(store, version, &entry.label())?.image;
     entry.name.clone_into(&mut image.name);
     let digest = &entry.descriptor.digest;
     let channels = of_name(index, entry.name)

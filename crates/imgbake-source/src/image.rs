@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use camino::Utf8Path;
 use imgbake_build::{
-    BaseDisk, BuildError, BuildErrorKind, Pin, Registry, SourceContext, SourceProvider,
+    BaseDisk, BuildError, BuildErrorKind, Pin, Registry, SourceContext, SourceProvider, Whole,
 };
 use imgbake_runtime::Job;
 use imgbake_runtime::error::io_at;
@@ -50,11 +50,11 @@ impl RegistrySource {
         let progress = Box::new(move |done| {
             sender.send_replace(done);
         });
-        let mut restoring = self.0.restore(&view.digest, into, progress);
+        let mut restoring = self.0.restore(&view.digest, into, Whole::Skip, progress);
         let shown = async {
             loop {
                 tokio::select! {
-                    end = &mut restoring => return end,
+                    end = &mut restoring => return end.map(drop),
                     Ok(()) = receiver.changed() => {
                         context.stage.progress(*receiver.borrow_and_update(), Some(view.disk.virtual_size));
                     }
@@ -131,7 +131,7 @@ impl SourceProvider for RegistrySource {
         Ok(())
     }
 
-    /// The manifest digest, `sha256:…`, of the version that the reference names now: [`pinned`] puts it
+    /// The digest, `sha256:…`, of the version that the reference names now: [`pinned`] puts it
     /// into the source.
     async fn pin(&self, _: &Job, source: &Source, _: Arch) -> Result<Pin, BuildError> {
         let reference = reference_of(source)?;
@@ -151,7 +151,7 @@ impl SourceProvider for RegistrySource {
         judge(context, &view)?;
         let dir = context.job.home().cache().join("images");
         files::make_dir(&dir)?;
-        let name = view.disk.sha256.hex();
+        let name = view.disk.table.hex();
         let path = dir.join(format!("{name}.raw"));
         let waiting = "waiting for another build that restores the same disk";
         let _lock = files::lock(&dir, name, context.job.cancel(), context.stage, waiting).await?;

@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_build::{BuildError, BuildErrorKind, Whole};
 use imgbake_types::Digest;
 
 use super::{FileEntry, LayerConfig, find, is_file_name, label, unusable};
@@ -52,7 +52,7 @@ fn write_all(
     let manifest = find(store, &store.index()?, key)?.ok_or_else(missing)?;
     let owner = format!("the shared layer {}", label(key));
     let config: LayerConfig = store.blobs.json(&manifest.config, &owner)?;
-    let files = segments_of(&config, &manifest).ok_or_else(|| {
+    let files = layers_of(&config, &manifest).ok_or_else(|| {
         damaged(format!("{owner} has a file whose name, size or parts cannot be"))
     })?;
     for (file, layers) in files {
@@ -66,7 +66,7 @@ fn write_all(
             disk: file.disk.clone(),
             layers: layers.to_vec(),
         };
-        restore::unpack(store, packed, &out, Box::new(|_| {}), stop)?;
+        restore::unpack(store, packed, &out, Whole::Skip, Box::new(|_| {}), stop)?;
         out.set_len(file.size).map_err(io_at("size", &path))?;
         out.sync_all().map_err(io_at("write", &path))?;
     }
@@ -74,8 +74,8 @@ fn write_all(
     json(&config.record)
 }
 
-/// Each file with its segments; `None` where names, sizes or numbers cannot be.
-fn segments_of<'a>(
+/// Each file with its layers; `None` where names, sizes or numbers cannot be.
+fn layers_of<'a>(
     config: &'a LayerConfig,
     manifest: &'a Manifest,
 ) -> Option<Vec<(&'a FileEntry, &'a [Descriptor])>> {
@@ -87,7 +87,7 @@ fn segments_of<'a>(
         if !whole || !is_file_name(&file.name) || !seen.insert(&file.name) {
             return None;
         }
-        let (own, others) = rest.split_at_checked(file.segments)?;
+        let (own, others) = rest.split_at_checked(file.layers)?;
         files.push((file, own));
         rest = others;
     }

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use camino::Utf8Path;
-use imgbake_build::capture::{CaptureRequest, NoTap, capture, disk_error};
+use imgbake_build::capture::{CaptureRequest, Known, NoTap, capture, disk_error};
 use imgbake_build::{BuildError, BuildErrorKind, Capture, SharedLayer};
 use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_runtime::Job;
-use imgbake_types::record::DiskRecord;
 use serde_json::Value;
 
 use super::{FileEntry, LayerConfig, is_file_name, label};
@@ -16,6 +15,7 @@ use crate::Result;
 use crate::change::{self, Change};
 use crate::files::{damaged, io_at};
 use crate::oci::{CONFIG, KEY, LAYER, Manifest, PARENT, RootFs, TITLE};
+use crate::publish;
 use crate::store::Store;
 
 /// Stores a layer: blobs, manifest, label. Gives the bytes that the layout grew by.
@@ -34,7 +34,7 @@ pub(super) fn push(store: &Store, job: &Job, layer: &SharedLayer) -> Result<u64>
         packed.push((name.as_str(), pack(job, path, &folder)?));
     }
     for (_, (_, capture)) in &packed {
-        change::settle(&capture.segments)?;
+        change::settle(&capture.packs)?;
     }
     bring(store, layer, record, &packed)
 }
@@ -50,7 +50,7 @@ fn check_names(layer: &SharedLayer) -> Result<()> {
     }
 }
 
-/// A file's size in bytes and its segments.
+/// A file's size in bytes and its chunks.
 fn pack(job: &Job, path: &Utf8Path, folder: &Utf8Path) -> Result<(u64, Capture)> {
     let size = path.metadata().map_err(io_at("read", path))?.len();
     // Whatever it holds, it is taken as it is.
@@ -58,12 +58,14 @@ fn pack(job: &Job, path: &Utf8Path, folder: &Utf8Path) -> Result<(u64, Capture)>
     let request = CaptureRequest {
         disk: &disk,
         folder,
+        known: Known::default(),
+        changed: None,
         tap: Box::new(NoTap),
         cancel: job.cancel(),
         progress: &|_| {},
     };
     let (capture, _) = capture(request)?;
-    if capture.virtual_size != size.next_multiple_of(512) {
+    if capture.table.virtual_size() != size.next_multiple_of(512) {
         return Err(damaged(format!("{path} was changed while it was read")));
     }
     Ok((size, capture))
@@ -79,18 +81,14 @@ fn bring(
     let (mut files, mut layers) = (Vec::new(), Vec::new());
     for (name, (size, capture)) in packed {
         let name = (*name).to_owned();
-        for segment in &capture.segments {
-            let mut descriptor = change.segment(segment);
+        let table = capture.table.encode();
+        let disk = capture.disk_record(&table);
+        let own = publish::disk(store, &mut change, capture, table)?;
+        files.push(FileEntry { name: name.clone(), size: *size, disk, layers: own.len() });
+        layers.extend(own.into_iter().map(|mut descriptor| {
             descriptor.annotations.insert(TITLE.to_owned(), name.clone());
-            layers.push(descriptor);
-        }
-        let disk = DiskRecord {
-            sha256: capture.sha256.clone(),
-            virtual_size: capture.virtual_size,
-            stored_bytes: capture.stored_bytes(),
-            data_bytes: capture.data_bytes,
-        };
-        files.push(FileEntry { name, size: *size, disk, segments: capture.segments.len() });
+            descriptor
+        }));
     }
     let diff_ids = layers.iter().map(|layer| layer.digest.clone()).collect();
     let config = LayerConfig {

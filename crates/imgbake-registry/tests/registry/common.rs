@@ -4,17 +4,19 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, Capture, Naming, Registry, SegmentBlob};
-use imgbake_disk::{segment::SegmentWriter, zero::zero_runs};
+use imgbake_build::capture::{CaptureRequest, NoTap};
+use imgbake_build::{BuildError, Capture, Known, Naming, Registry, Whole};
+use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_registry::Layout;
 use imgbake_runtime::job::new_id;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::record::{
-    ChannelMove, DiskRecord, ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord,
+    ChannelMove, Chunker, DiskRecord, ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord,
     VerifyStatus, VersionRef, VersionView,
 };
 use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
 use imgbake_types::{Arch, Digest, Reference};
+use serde_json::Value;
 
 pub(crate) const DAY: &str = "2026.11.23";
 pub(crate) const MIB: usize = 1 << 20;
@@ -65,7 +67,7 @@ impl Fixture {
         let path = self.dir.join("restored.raw");
         // For writing only: more is not asked of a caller.
         let file = File::create(&path).unwrap();
-        self.layout.restore(digest, file, Box::new(|_| {})).await?;
+        self.layout.restore(digest, file, Whole::Hash, Box::new(|_| {})).await?;
         Ok(fs::read(&path).unwrap())
     }
 
@@ -107,24 +109,51 @@ pub(crate) fn disk(seed: u64) -> Vec<u8> {
     bytes
 }
 
-/// Captures a disk into segments of 1 MiB, in new files below `dir`.
+/// Captures a disk into a pack, in a new folder below `dir`.
 pub(crate) fn capture(dir: &Utf8Path, disk: &[u8]) -> Capture {
+    capture_knowing(dir, disk, Known::default())
+}
+
+/// Captures a disk of which something may be stored already.
+pub(crate) fn capture_knowing(dir: &Utf8Path, disk: &[u8], known: Known) -> Capture {
     let work = tempfile::Builder::new().prefix("capture-").tempdir_in(dir).unwrap().keep();
-    let work = Utf8PathBuf::from_path_buf(work).unwrap();
-    let mut data_bytes = 0;
-    let mut segments = Vec::new();
-    for (number, part) in disk.chunks(MIB).enumerate() {
-        let mut writer = SegmentWriter::new(Vec::new(), disk.len() as u64, 3).unwrap();
-        for run in zero_runs(part) {
-            writer.record((number * MIB + run.start) as u64, &part[run]).unwrap();
-        }
-        let (blob, stats) = writer.finish().unwrap();
-        data_bytes += stats.data_bytes;
-        let path = work.join(number.to_string());
-        fs::write(&path, &blob).unwrap();
-        segments.push(SegmentBlob { path, digest: Digest::sha256(&blob), size: blob.len() as u64 });
-    }
-    Capture { sha256: Digest::sha256(disk), virtual_size: disk.len() as u64, data_bytes, segments }
+    let folder = Utf8PathBuf::from_path_buf(work).unwrap();
+    let path = folder.join("disk");
+    fs::write(&path, disk).unwrap();
+    let image = DiskImage::open_as(&path, DiskFormat::Raw).unwrap();
+    let request = CaptureRequest {
+        disk: &image,
+        folder: &folder,
+        known,
+        changed: None,
+        tap: Box::new(NoTap),
+        cancel: &Cancel::new(),
+        progress: &|_| {},
+    };
+    let (capture, _) = imgbake_build::capture::capture(request).unwrap();
+    fs::remove_file(path).unwrap();
+    capture
+}
+
+/// The only pack of a version.
+pub(crate) fn pack_of(fixture: &Fixture, version: &VersionView) -> (Digest, u64) {
+    let manifest = manifest_of(fixture, &version.digest);
+    let layers = manifest["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 2, "{manifest}");
+    let digest = layers[1]["digest"].as_str().unwrap().parse().unwrap();
+    (digest, layers[1]["size"].as_u64().unwrap())
+}
+
+/// A blob's JSON.
+pub(crate) fn json_of(fixture: &Fixture, digest: &Value) -> Value {
+    let digest = digest.as_str().unwrap().parse().unwrap();
+    serde_json::from_slice(&fs::read(fixture.blob(&digest)).unwrap()).unwrap()
+}
+
+/// The manifest of a version's disk in chunks.
+pub(crate) fn manifest_of(fixture: &Fixture, version: &Digest) -> Value {
+    let index = json_of(fixture, &version.to_string().into());
+    json_of(fixture, &index["manifests"][0]["digest"])
 }
 
 pub(crate) fn config(name: &str) -> ImageConfig {
@@ -136,10 +165,12 @@ pub(crate) fn config(name: &str) -> ImageConfig {
         arch: Arch::X86_64,
         firmware: Firmware::Bios,
         disk: DiskRecord {
-            sha256: Digest::sha256(""),
+            sha256: None,
+            table: Digest::sha256(""),
             virtual_size: 0,
             stored_bytes: 0,
             data_bytes: 0,
+            chunker: Chunker { name: String::new(), min: 0, average: 0, max: 0 },
         },
         parent: None,
         plan: PlanRecord { digest: Digest::sha256("plan") },
@@ -180,6 +211,7 @@ pub(crate) fn verified(subject: &VersionView, status: VerifyStatus) -> VerifyRec
             detail: String::new(),
         }],
         seconds: 20.0,
+        disk_sha256: None,
     }
 }
 

@@ -6,31 +6,27 @@ use imgbake_build::{BuildErrorKind, Registry};
 use imgbake_registry::Layout;
 use serde_json::{Value, json};
 
-use crate::common::{Fixture, capture, disk, scribble};
+use crate::common::{Fixture, capture, disk, json_of, manifest_of, pack_of, scribble};
 
 #[tokio::test]
 async fn a_damaged_blob_is_named_with_its_version() {
     for (damage, said) in [
-        ("flip", "is damaged: its bytes are"),
+        ("flip", "is damaged: from byte "),
         ("cut", "is damaged: it has"),
         ("remove", "is missing"),
     ] {
         let fixture = Fixture::new();
         let version = fixture.publish("web", 1).await;
-        // The fourth MiB is all data.
-        let segment = capture(&fixture.dir, &disk(1)).segments[3].clone();
-        let path = fixture.blob(&segment.digest);
+        let (pack, size) = pack_of(&fixture, &version);
+        let path = fixture.blob(&pack);
         match damage {
-            "flip" => scribble(&path, segment.size / 2, b"damaged"),
+            "flip" => scribble(&path, size / 2, b"damaged"),
             "cut" => fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap(),
             _ => fs::remove_file(&path).unwrap(),
         }
         let error = fixture.restore(&version.digest).await.unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains(&segment.digest.to_string()) && text.contains("web:2026.11.23-1"),
-            "{text}"
-        );
+        assert!(text.contains(&pack.to_string()) && text.contains("web:2026.11.23-1"), "{text}");
         assert!(text.contains(said), "{damage}: {text}");
         // What is published again with the same bytes mends it.
         fixture.publish("web", 1).await;
@@ -42,32 +38,20 @@ async fn a_damaged_blob_is_named_with_its_version() {
 async fn a_disk_that_is_not_the_captured_one_is_told() {
     let fixture = Fixture::new();
     let mut capture = capture(&fixture.dir, &disk(1));
-    capture.segments.remove(3);
+    capture.sha256 = Some(imgbake_types::Digest::sha256("another"));
     let naming = imgbake_build::Naming::Fixed("cut".parse().unwrap());
     let version =
         fixture.layout.publish(&capture, crate::common::config("web"), &naming).await.unwrap();
     let error = fixture.restore(&version.digest).await.unwrap_err().to_string();
     assert!(error.contains("the disk of web:cut is not what was captured"), "{error}");
-    assert!(error.contains(&version.disk.sha256.to_string()), "{error}");
+    assert!(error.contains(&version.disk.sha256.unwrap().to_string()), "{error}");
 }
 
 #[tokio::test]
-async fn segments_that_reach_back_are_told() {
-    let fixture = Fixture::new();
-    let mut capture = capture(&fixture.dir, &disk(1));
-    capture.segments.swap(0, 3);
-    let naming = imgbake_build::Naming::Fixed("swapped".parse().unwrap());
-    let version =
-        fixture.layout.publish(&capture, crate::common::config("web"), &naming).await.unwrap();
-    let error = fixture.restore(&version.digest).await.unwrap_err().to_string();
-    assert!(error.contains("not in the disk's order"), "{error}");
-}
-
-#[tokio::test]
-async fn a_segment_that_is_not_what_was_said_is_not_published() {
+async fn a_pack_that_is_not_what_was_said_is_not_published() {
     let fixture = Fixture::new();
     let capture = capture(&fixture.dir, &disk(1));
-    scribble(&capture.segments[0].path, capture.segments[0].size, b"more");
+    scribble(&capture.packs[0].path, capture.packs[0].size, b"more");
     let naming = imgbake_build::Naming::Fixed("1".parse().unwrap());
     let error =
         fixture.layout.publish(&capture, crate::common::config("web"), &naming).await.unwrap_err();
@@ -109,10 +93,11 @@ async fn a_damaged_index_is_told() {
 async fn each_damaged_document_is_told() {
     let fixture = Fixture::new();
     let version = fixture.publish("web", 1).await;
-    let manifest: Value =
-        serde_json::from_slice(&fs::read(fixture.blob(&version.digest)).unwrap()).unwrap();
-    let config = manifest["config"]["digest"].as_str().unwrap().parse().unwrap();
-    for digest in [&version.digest, &config] {
+    let index = json_of(&fixture, &version.digest.to_string().into());
+    let digest = |value: &Value| value["digest"].as_str().unwrap().parse().unwrap();
+    let manifest = digest(&index["manifests"][0]);
+    let config = digest(&manifest_of(&fixture, &version.digest)["config"]);
+    for digest in [&version.digest, &manifest, &config] {
         let path = fixture.blob(digest);
         let good = fs::read(&path).unwrap();
         for bad in [&b""[..], b"{}", &good[..good.len() - 1]] {

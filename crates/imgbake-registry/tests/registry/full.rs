@@ -3,7 +3,7 @@
 use std::fs;
 
 use camino::Utf8PathBuf;
-use imgbake_build::{BuildErrorKind, Registry};
+use imgbake_build::{BuildErrorKind, Registry, Whole};
 use imgbake_registry::Layout;
 use imgbake_runtime::{Command, Tool, space::free_bytes};
 
@@ -60,14 +60,15 @@ async fn child_fills() {
     let raw = dir.join("first.raw");
     let _ = fs::remove_file(&raw);
     let file = fs::File::options().read(true).write(true).create_new(true).open(&raw).unwrap();
-    layout.restore(&first.digest, file, Box::new(|_| {})).await.unwrap();
+    layout.restore(&first.digest, file, Whole::Hash, Box::new(|_| {})).await.unwrap();
     assert!(fs::read(&raw).unwrap() == disk(1));
 
     // A disk that does not fit is told as well.
     let path = dir.join("small/disk.raw");
     if free_bytes(&path).unwrap() < first.disk.data_bytes {
         let file = fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-        let error = layout.restore(&first.digest, file, Box::new(|_| {})).await.unwrap_err();
+        let error =
+            layout.restore(&first.digest, file, Whole::Hash, Box::new(|_| {})).await.unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Full, "{error}");
     }
 }

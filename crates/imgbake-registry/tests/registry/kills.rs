@@ -15,10 +15,11 @@ async fn a_kill_at_any_moment_leaves_nothing_or_the_version() {
     let new = donor.blobs();
     for (blobs, named) in (0..=new.len()).map(|count| (count, false)).chain([(new.len(), true)]) {
         let fixture = Fixture::new();
-        // Its blobs overlap with the killed publish's: some segments are alike.
         let first = fixture.publish("old", 1).await;
         let before = fixture.blobs();
-        let digests: Vec<String> = new.iter().map(|name| format!("sha256:{name}")).collect();
+        // Blobs of the killed publish were there before.
+        let digests: Vec<String> =
+            new.iter().chain(&before).map(|name| format!("sha256:{name}")).collect();
         fs::write(
             fixture.path("publishing/intent-x.json"),
             json!({ "blobs": digests }).to_string(),

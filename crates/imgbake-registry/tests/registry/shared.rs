@@ -80,7 +80,8 @@ async fn a_sparse_layer_comes_back_with_its_holes() {
         files: files.map(|(name, path)| (name.to_owned(), path.clone())).into(),
     };
     let written = share.push(&job, layer.clone()).await.unwrap();
-    assert!((5 << 20..30 << 20).contains(&written), "{written}");
+    // The four places hold the same bytes, which are stored once.
+    assert!((1 << 20..2 << 20).contains(&written), "{written}");
     assert_eq!(names_in(job.work()), Vec::<String>::new());
     for name in fixture.blobs() {
         assert!(fixture.path("blobs/sha256").join(name).metadata().unwrap().len() <= 64 << 20);
@@ -219,8 +220,8 @@ async fn a_file_leads_nowhere_else() {
     let lies: Vec<(&str, Value)> = names
         .iter()
         .map(|name| ("name", json!(name)))
-        .chain([("size", json!(0)), ("size", json!(u64::MAX)), ("segments", json!(7))])
-        .chain([("segments", json!(0)), ("disk", json!({}))])
+        .chain([("size", json!(0)), ("size", json!(u64::MAX)), ("layers", json!(7))])
+        .chain([("layers", json!(0)), ("disk", json!({}))])
         .collect();
     for (field, lie) in lies {
         share.push(&job, layer(&fixture.dir, "a", 1)).await.unwrap();

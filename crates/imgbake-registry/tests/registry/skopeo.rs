@@ -1,6 +1,6 @@
 //! The layout read by skopeo, without imgbake.
 
-use imgbake_build::Registry;
+use imgbake_build::{Registry, Whole};
 use imgbake_registry::Layout;
 use imgbake_runtime::{Job, Tool};
 use imgbake_types::record::VerifyStatus;
@@ -50,7 +50,7 @@ async fn skopeo_inspects_and_copies() {
     let path = fixture.dir.join("copied.raw");
     let file =
         std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    copied.restore(&view.digest, file, Box::new(|_| {})).await.unwrap();
+    copied.restore(&view.digest, file, Whole::Hash, Box::new(|_| {})).await.unwrap();
     assert!(std::fs::read(path).unwrap() == disk(1));
     job.end().unwrap();
 }

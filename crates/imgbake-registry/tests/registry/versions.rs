@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
-use imgbake_build::{BuildErrorKind, Naming, Registry};
+use imgbake_build::{BuildErrorKind, Naming, Registry, Whole};
 use imgbake_registry::Layout;
+use imgbake_types::Digest;
 use imgbake_types::record::VerifyStatus;
 
 use crate::common::{Fixture, MIB, capture, config, disk, publish, verified};
@@ -23,7 +24,10 @@ async fn a_disk_comes_back_byte_for_byte() {
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     let told = seen.clone();
     let progress = Box::new(move |bytes| told.lock().unwrap().push(bytes));
-    fixture.layout.restore(&version.digest, file, progress).await.unwrap();
+    let layout = &fixture.layout;
+    let found = layout.restore(&version.digest, file, Whole::Hash, progress).await.unwrap();
+    assert_eq!(found, version.disk.sha256);
+    assert_eq!(found, Some(Digest::sha256(disk(1))));
 
     assert!(fs::read(&path).unwrap() == disk(1), "the bytes are the disk's");
     assert!(path.metadata().unwrap().blocks() * 512 < 3 * MIB as u64, "holes stay holes");
@@ -33,15 +37,13 @@ async fn a_disk_comes_back_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn an_empty_disk_and_a_disk_without_segments_come_back() {
+async fn an_empty_disk_and_a_disk_without_chunks_come_back() {
     let fixture = Fixture::new();
-    let zeros = vec![0; 3 * MIB];
-    let mut capture = capture(&fixture.dir, &zeros);
-    for fixed in ["zeros", "none"] {
-        let naming = Naming::Fixed(fixed.parse().unwrap());
+    for (name, disk) in [("zeros", vec![0; 3 * MIB]), ("none", Vec::new())] {
+        let capture = capture(&fixture.dir, &disk);
+        let naming = Naming::Fixed(name.parse().unwrap());
         let version = fixture.layout.publish(&capture, config("web"), &naming).await.unwrap();
-        assert!(fixture.restore(&version.digest).await.unwrap() == zeros);
-        capture.segments.clear();
+        assert!(fixture.restore(&version.digest).await.unwrap() == disk);
     }
 }
 
@@ -70,7 +72,7 @@ async fn the_same_capture_twice_is_two_versions_of_the_same_blobs() {
     let blobs = fixture.blobs().len();
     let second = fixture.publish("web", 1).await;
     assert_ne!(first.digest, second.digest);
-    assert_eq!(fixture.blobs().len(), blobs + 2, "only a config and a manifest came");
+    assert_eq!(fixture.blobs().len(), blobs + 3, "a config, a manifest and an index came");
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, Pin, Registry};
+use imgbake_build::{BuildError, BuildErrorKind, Capture, Known, Naming, Pin, Registry, Whole};
+use imgbake_disk::chunk::ChunkTable;
 use imgbake_types::plan::Source;
 use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VerifyStatus, VersionView};
 use imgbake_types::spec::{QemuSpec, VerifySpec};
@@ -44,7 +45,9 @@ impl Registry for OneVersion {
             "arch": "x86_64", "firmware": "bios", "imgbake": "0.1.0", "stages": [],
             "proof": { "machine": QemuSpec::default(), "verify": VerifySpec::default() },
             "plan": { "digest": Digest::sha256("plan") },
-            "disk": { "sha256": Digest::sha256(&disk), "virtual_size": disk.len(), "stored_bytes": 9, "data_bytes": disk.len() },
+            "disk": { "sha256": Digest::sha256(&disk), "table": Digest::sha256("table"),
+                "chunker": { "name": "fastcdc-2020", "min": 1, "average": 2, "max": 3 },
+                "virtual_size": disk.len(), "stored_bytes": 9, "data_bytes": disk.len() },
         }))
         .unwrap();
         let record = (self.status != VerifyStatus::Unverified).then(|| VerifyRecord {
@@ -53,6 +56,7 @@ impl Registry for OneVersion {
             status: self.status,
             tests: Vec::new(),
             seconds: 1.0,
+            disk_sha256: None,
         });
         Ok(VersionView::new(config, Digest::sha256("manifest"), vec!["prod".into()], record))
     }
@@ -61,15 +65,22 @@ impl Registry for OneVersion {
         &self,
         digest: &Digest,
         into: File,
+        _: Whole,
         mut progress: Box<dyn FnMut(u64) + Send>,
-    ) -> Result<(), BuildError> {
+    ) -> Result<Option<Digest>, BuildError> {
         assert_eq!((digest, into.metadata().unwrap().len()), (&Digest::sha256("manifest"), 0));
         self.restored.fetch_add(1, Ordering::SeqCst);
         into.write_all_at(&noise(8), 0).unwrap();
         progress(4096);
-        if self.broken { Err(BuildError::failed("a blob is damaged")) } else { Ok(()) }
+        if self.broken { Err(BuildError::failed("a blob is damaged")) } else { Ok(None) }
     }
 
+    async fn known(&self, _: &str, _: Option<&Digest>) -> Result<Known, BuildError> {
+        unused()
+    }
+    async fn table(&self, _: &Digest) -> Result<ChunkTable, BuildError> {
+        unused()
+    }
     async fn publish(
         &self,
         _: &Capture,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::capture::disk_error;
-use imgbake_build::{BuildError, Registry};
+use imgbake_build::{BuildError, Registry, Whole};
 use imgbake_disk::image::DiskFormat;
 use imgbake_disk::{DiskImage, DiskSource, ExportFormat, ExportOptions};
 use imgbake_runtime::error::io_at;
@@ -41,12 +41,14 @@ pub(super) async fn export(
     job.record(&Entry::Path { path: part.clone() })?;
     let raw =
         if format == ExportFormat::Raw { part.clone() } else { job.work().join("export.raw") };
-    restore(job, registry, version, &raw, &stage).await?;
+    // A raw file is the disk: it is hashed while it is written.
+    let whole = if format == ExportFormat::Raw { Whole::Hash } else { Whole::Skip };
+    let known = restore(job, registry, version, &raw, whole, &stage).await?;
     if format != ExportFormat::Raw {
         convert(job, version, &raw, &part, format, &stage).await?;
         imgbake_runtime::job::remove_path(&raw)?;
     }
-    let (digest, bytes) = name_it(job, &part, &dir.join(name)).await?;
+    let (digest, bytes) = name_it(job, &part, &dir.join(name), known).await?;
     if let Some(stage) = Arc::into_inner(stage) {
         stage.finish(bytes, format!("{format}, sha256 {}", digest.short()));
     }
@@ -70,13 +72,14 @@ async fn restore(
     registry: &dyn Registry,
     version: &VersionView,
     raw: &Utf8Path,
+    whole: Whole,
     stage: &Arc<StageGuard>,
-) -> Result<(), Failure> {
+) -> Result<Option<Digest>, Failure> {
     stage.status("reading the version");
     let file = File::create(raw).map_err(io_at("make", raw))?;
     let (seen, total) = (Arc::clone(stage), version.disk.virtual_size);
     let progress = Box::new(move |done| seen.progress(done, Some(total)));
-    let restoring = registry.restore(&version.digest, file, progress);
+    let restoring = registry.restore(&version.digest, file, whole, progress);
     Ok(job.cancel().run(restoring).await.map_err(BuildError::from)??)
 }
 
@@ -106,10 +109,19 @@ async fn convert(
     Ok(ended.map_err(disk_error)?)
 }
 
-/// Writes the checksum file, gives both files their names, and gives the digest and size.
-async fn name_it(job: &Job, part: &Utf8Path, output: &Utf8Path) -> Result<(Digest, u64), Failure> {
+/// Writes the checksum file, gives both files their names, and gives the digest and size. A digest
+/// that is known already is not computed again.
+async fn name_it(
+    job: &Job,
+    part: &Utf8Path,
+    output: &Utf8Path,
+    known: Option<Digest>,
+) -> Result<(Digest, u64), Failure> {
     let path = part.to_owned();
-    let hashing = tokio::task::spawn_blocking(move || hash(&path));
+    let hashing = tokio::task::spawn_blocking(move || match known {
+        Some(digest) => Ok((digest, path.metadata()?.len())),
+        None => hash(&path),
+    });
     let hashed = job.cancel().run(hashing).await.map_err(BuildError::from)?;
     let hashed =
         hashed.map_err(|error| Failure::internal(format!("hashing did not end: {error}")))?;

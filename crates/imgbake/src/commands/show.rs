@@ -80,7 +80,9 @@ fn facts(version: &VersionView) -> Table {
             version.arch
         ),
     ));
-    facts.push(("disk sha256", version.disk.sha256.hex().to_owned()));
+    let sha256 = version.disk.sha256.as_ref();
+    let unknown = || "not known before all of it was restored".to_owned();
+    facts.push(("disk sha256", sha256.map_or_else(unknown, |digest| digest.hex().to_owned())));
     if let Some(parent) = &version.parent {
         let reference = parent.reference.as_ref().map(|reference| format!("{reference} "));
         facts.push((
