@@ -39,6 +39,8 @@ pub(crate) const CREATED: &str = "org.opencontainers.image.created";
 pub(crate) const DESCRIPTION: &str = "org.opencontainers.image.description";
 /// The digest of the record of a channel's move before this one.
 pub(crate) const PREVIOUS: &str = "io.imgbake.previous";
+/// Why a version is held.
+pub(crate) const REASON: &str = "io.imgbake.hold.reason";
 /// The key of a shared layer's step.
 pub(crate) const KEY: &str = "io.imgbake.layer.key";
 /// The key of the layer that a shared layer's disk stands on.
