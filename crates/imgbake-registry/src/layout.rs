@@ -10,7 +10,7 @@ use imgbake_build::{Capture, Naming, Registry};
 use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VersionView};
 use imgbake_types::{Digest, Reference};
 
-use crate::deep::{DeepReport, Spare};
+use crate::deep::{DeepReport, Depth, Spare};
 use crate::files::damaged;
 use crate::gc::{GcReport, GcRequest};
 use crate::store::Store;
@@ -40,6 +40,14 @@ impl Layout {
         self.run(move |store| gc::gc(store, &request)).await
     }
 
+    /// Opens the layout in a folder: nothing is made there.
+    ///
+    /// # Errors
+    /// There is no layout.
+    pub fn open_existing(root: impl Into<Utf8PathBuf>) -> Result<Self> {
+        Store::open_existing(root.into()).map(Self)
+    }
+
     /// Reads every blob again, of one version or of all names; what is damaged is put back from the
     /// first of `spares` that has it. `progress` is given the bytes read, and bytes in all.
     ///
@@ -48,6 +56,7 @@ impl Layout {
     pub async fn read_again(
         &self,
         reference: Option<&Reference>,
+        depth: Depth,
         spares: Vec<Box<dyn Spare>>,
         progress: impl Fn(u64, u64) + Send + Sync + 'static,
     ) -> Result<DeepReport> {
@@ -55,7 +64,7 @@ impl Layout {
         let stop = StopOnDrop::default();
         let stopped = Arc::clone(&stop.0);
         self.run(move |store| {
-            let watch = deep::Watch { progress: &progress, stop: &stopped };
+            let watch = deep::Watch { depth, progress: &progress, stop: &stopped };
             deep::read(store, reference.as_ref(), &spares, &watch)
         })
         .await

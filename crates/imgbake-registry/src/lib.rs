@@ -35,7 +35,7 @@ pub mod tags;
 mod verify;
 mod versions;
 
-pub use deep::{Damage, DeepReport, Spare};
+pub use deep::{Damage, DeepReport, Depth, Spare};
 pub use gc::{GcReport, GcRequest, Retention, VersionCost};
 pub use layout::Layout;
 pub use share::LayoutShare;

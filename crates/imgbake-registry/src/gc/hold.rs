@@ -2,7 +2,7 @@
 //!
 //! A hold is one more tag of the version, `hold-<version>`; why, is an annotation of its descriptor.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_types::record::VersionView;
@@ -11,7 +11,7 @@ use imgbake_types::{Digest, Reference};
 use crate::Result;
 use crate::change::Change;
 use crate::index::Index;
-use crate::oci::REASON;
+use crate::oci::{Descriptor, REASON};
 use crate::store::Store;
 use crate::{tags, versions};
 
@@ -47,8 +47,13 @@ pub(crate) fn release(store: &Store, reference: &Reference) -> Result<VersionVie
     Ok(version)
 }
 
-/// Versions with a hold.
-pub(super) fn held(index: &Index) -> BTreeSet<Digest> {
+/// Versions with a hold, and why.
+pub(super) fn held(index: &Index) -> BTreeMap<Digest, String> {
     let holds = index.tagged().filter(|entry| tags::is_hold(entry.tag));
-    holds.map(|entry| entry.descriptor.digest.clone()).collect()
+    let reason = |descriptor: &Descriptor| descriptor.annotations.get(REASON).cloned();
+    holds
+        .map(|entry| {
+            (entry.descriptor.digest.clone(), reason(entry.descriptor).unwrap_or_default())
+        })
+        .collect()
 }

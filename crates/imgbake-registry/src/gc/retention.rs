@@ -42,8 +42,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) versions: &'a [VersionView],
     /// Their channels.
     pub(crate) channels: &'a [ChannelFacts],
-    /// Versions with a hold.
-    pub(crate) held: &'a BTreeSet<Digest>,
+    /// Versions with a hold, and why.
+    pub(crate) held: &'a BTreeMap<Digest, String>,
     /// Versions that somebody is pulling.
     pub(crate) pulled: &'a BTreeSet<Digest>,
     /// What is younger than this stays.
@@ -75,8 +75,8 @@ fn reason(
     if !version.channels.is_empty() {
         return Some(format!("channel {}", version.channels.join(", ")));
     }
-    if facts.held.contains(&version.digest) {
-        return Some("held".to_owned());
+    if let Some(why) = facts.held.get(&version.digest) {
+        return Some(format!("held: {why}"));
     }
     if facts.pulled.contains(&version.digest) {
         return Some("is being pulled".to_owned());

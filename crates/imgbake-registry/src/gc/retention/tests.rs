@@ -78,7 +78,7 @@ fn stay(rules: &Retention, now: i64) -> Vec<i64> {
     let facts = Facts {
         versions: &versions,
         channels: &channels,
-        held: &none,
+        held: &BTreeMap::new(),
         pulled: &none,
         grace: SignedDuration::from_hours(24),
         now: day(now),
@@ -122,7 +122,7 @@ fn parents_of_what_stays_stay() {
     let facts = Facts {
         versions: &versions,
         channels: &[],
-        held: &none,
+        held: &BTreeMap::new(),
         pulled: &none,
         grace: SignedDuration::ZERO,
         now: day(1000),
