@@ -1,7 +1,9 @@
 //! A full Debian: bootstrapped twice to the same bytes, baked, and booted by plain QEMU with a seed that
 //! imgbake did not make.
+#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
-use imgbake_testkit::{PlainGuest, TestHome, run_tool, turn};
+use camino::Utf8Path;
+use imgbake_testkit::{PlainGuest, Root, TestHome, Volatile, differences, run_tool, shell, turn};
 
 #[test]
 fn a_real_debian_is_reproducible_baked_and_boots_anywhere() {
@@ -43,5 +45,36 @@ fn a_real_debian_is_reproducible_baked_and_boots_anywhere() {
     for key in &identities[0].host_keys {
         assert!(!identities[1].host_keys.contains(key), "both guests have the host key {key}");
     }
+    warm_is_cold(&home, &template);
     assert_eq!(home.leftovers(), Vec::<String>::new());
+}
+
+/// What two images of one template may differ in.
+const VOLATILE: [Volatile; 0] = [];
+
+/// With one step more, on the layers that are there and from scratch: the same packages and files.
+fn warm_is_cold(home: &TestHome, template: &Utf8Path) {
+    let text = std::fs::read_to_string(template).unwrap();
+    let (head, rest) = text.split_once("[verify]").unwrap();
+    let (_, tests) = rest.split_once("[[test]]").unwrap();
+    // What was not verified enters no channel.
+    let tests = tests.replace("channel = \"dev\"\n", "");
+    let added = shell("added", "useradd --create-home added && date --utc +%Y > /etc/added");
+    let text = format!("{head}{added}[verify]\nenabled = false\n[[test]]{tests}");
+    let longer = home.write("templates/longer.toml", &text);
+    let harden = imgbake_testkit::repository().join("provisioners/harden.sh");
+    home.write("provisioners/harden.sh", &std::fs::read_to_string(harden).unwrap());
+
+    let warm = home.build(&[longer.as_str()]).exits(0);
+    assert_eq!((warm.layers("restored"), warm.ran()), (vec!["motd"], vec!["added"]));
+    home.run(&["pull", "debian-12", "-o", "warm.raw"]).exits(0);
+    let cold = home.build(&[longer.as_str(), "--no-cache"]).exits(0);
+    assert_eq!(cold.ran(), ["source", "boot", "harden", "motd", "added"]);
+    home.run(&["pull", "debian-12", "-o", "cold.raw"]).exits(0);
+
+    let roots = ["warm.raw", "cold.raw"].map(|disk| Root::open(&home.dir().join(disk)));
+    let packages = roots.each_ref().map(|root| root.read("/var/lib/dpkg/status"));
+    assert!(packages[0].windows(14).any(|line| line == b"\nPackage: curl"), "no list of packages");
+    assert!(packages[0] == packages[1], "the packages differ");
+    assert_eq!(differences(&roots[0], &roots[1], &VOLATILE), Vec::<String>::new());
 }

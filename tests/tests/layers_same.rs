@@ -7,6 +7,7 @@ use imgbake_testkit::{Root, TestHome, Told, Volatile, differences, shell, tiny_t
 /// Prints what two machines must not share, and what each must have right. perl asks for the time
 /// (clock_gettime(2), number 228 on x86_64): busybox's `date` gives whole seconds.
 const LOOK: &str = r#"
+cat /run/reseed
 head -c 32 /dev/urandom | base64 | sed 's/^/random /'
 for n in 1 2 3; do
     perl -e 'my $t = "\0" x 16; syscall 228, 0, $t; my ($s, $n) = unpack "qq", $t; printf "clock %d.%06d\n", $s, $n / 1000'
@@ -16,10 +17,24 @@ for dir in /proc/[0-9]*; do
 done
 "#;
 
+/// Puts something in perl's place that also tells of each call with entropy to credit: a digest of it,
+/// and how the call ended. Two machines that go on from one state may print different random numbers by
+/// chance, from what their interrupts gave; that each was reseeded, and with what, is seen here.
+const WATCH_PERL: &str = r#"
+perl=$(command -v perl); mv $perl $perl.real
+cat > $perl <<EOF
+#!/bin/sh
+$perl.real "\$@"; ended=\$?
+[ -z "\$ENTROPY" ] || echo "reseed \$(echo \$ENTROPY | sha256sum | cut -c 1-64) \$ended" >> /run/reseed
+exit \$ended
+EOF
+chmod 755 $perl
+"#;
+
 #[test]
 fn restored_machines_differ() {
     let home = TestHome::new();
-    let base = shell("base", "echo base > /etc/base");
+    let base = shell("base", WATCH_PERL);
     let first = tiny_template(&home, "first", &format!("[verify]\nenabled = false\n{base}"));
     let templates = ["left", "right"].map(|name| {
         // Different text: else the second build would use the first one's layer.
@@ -42,6 +57,12 @@ fn restored_machines_differ() {
         let daemons = told.lines("last", "sshd ");
         assert_eq!(daemons.len(), 2, "{daemons:?}");
     }
+    let reseeds = told.each_ref().map(|told| told.lines("last", "reseed ")[0].1);
+    assert!(
+        reseeds.iter().all(|reseed| reseed.len() == 66 && reseed.ends_with(" 0")),
+        "{reseeds:?}"
+    );
+    assert_ne!(reseeds[0], reseeds[1], "two machines were given the same entropy");
     let random = told.each_ref().map(|told| told.lines("last", "random ")[0].1);
     assert!(random[0].len() >= 44, "{random:?}");
     assert_ne!(random[0], random[1], "two machines print the same random numbers");

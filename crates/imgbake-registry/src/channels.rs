@@ -128,6 +128,6 @@ fn before(store: &Store, record: &Manifest, owner: &str) -> Result<Option<crate:
         .parse()
         .map_err(|error| damaged(format!("{owner} has a broken link")).because(error))?;
     let path = store.blobs.path(&digest);
-    let previous = crate::intent::previous(store, record);
+    let previous = crate::reach::previous(store, record);
     previous.map(Some).ok_or_else(|| crate::blobs::missing(owner, &digest, &path))
 }

@@ -71,6 +71,15 @@ impl Index {
         self.set_label(&format!("{name}:{tag}"), descriptor);
     }
 
+    /// Takes the tags of a name away that a test picks.
+    pub(crate) fn remove(&mut self, name: &str, picked: impl Fn(&str) -> bool) {
+        self.manifests.retain(|descriptor| {
+            let label =
+                descriptor.annotations.get(REF_NAME).and_then(|label| label.rsplit_once(':'));
+            !label.is_some_and(|(of, tag)| of == name && picked(tag))
+        });
+    }
+
     /// What a label of any form points at.
     pub(crate) fn label(&self, label: &str) -> Option<&Descriptor> {
         let named =

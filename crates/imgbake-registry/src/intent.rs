@@ -1,15 +1,12 @@
 //! What a change is about to bring in, written down before it does: `publishing/*.json`.
 
-use std::collections::BTreeSet;
-
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_types::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::files::{io_at, parse, read_small, remove, sync_dir};
-use crate::index::Index;
-use crate::oci::{Descriptor, INDEX, MANIFEST, Manifest, PREVIOUS};
+use crate::reach::{self, Reached};
 use crate::store::{Lock, Store, json};
 
 /// The blobs of one change.
@@ -49,7 +46,7 @@ pub(crate) fn sweep(store: &Store, _lock: &Lock) -> Result<()> {
         return Ok(());
     }
     // Where a name's blobs cannot be read, nobody knows what may go: all stays.
-    let reached = match store.index().and_then(|index| reached(store, &index)) {
+    let reached = match store.index().and_then(|index| reach::all(store, &index)) {
         Ok(reached) => reached,
         Err(error) => {
             tracing::warn!(%error, "what killed changes left in {} stays: the registry is damaged", store.root());
@@ -62,51 +59,13 @@ pub(crate) fn sweep(store: &Store, _lock: &Lock) -> Result<()> {
     Ok(())
 }
 
-fn discard(store: &Store, path: &Utf8Path, reached: &BTreeSet<Digest>) -> Result<()> {
+fn discard(store: &Store, path: &Utf8Path, reached: &Reached) -> Result<()> {
     // One that cannot be read was cut short, so that nothing came after it.
     let intent = read_small(path).ok().flatten().and_then(|bytes| parse::<Intent>(&bytes, "").ok());
     for digest in intent.iter().flat_map(|intent| &intent.blobs) {
-        if !reached.contains(digest) {
+        if !reached.contains_key(digest) {
             remove(&store.blobs.path(digest))?;
         }
     }
     remove(path)
-}
-
-/// Every blob that a name leads to.
-fn reached(store: &Store, index: &Index) -> Result<BTreeSet<Digest>> {
-    let mut reached = BTreeSet::new();
-    let mut open = index.manifests.clone();
-    while let Some(descriptor) = open.pop() {
-        if reached.insert(descriptor.digest.clone()) {
-            open.extend(children(store, &descriptor)?);
-        }
-    }
-    Ok(reached)
-}
-
-fn children(store: &Store, descriptor: &Descriptor) -> Result<Vec<Descriptor>> {
-    let owner = "a named manifest";
-    match descriptor.media_type.as_str() {
-        INDEX => Ok(store.blobs.json::<Index>(descriptor, owner)?.manifests),
-        MANIFEST => {
-            let manifest: Manifest = store.blobs.json(descriptor, owner)?;
-            let previous = previous(store, &manifest);
-            Ok(manifest
-                .layers
-                .into_iter()
-                .chain([manifest.config])
-                .chain(manifest.subject)
-                .chain(previous)
-                .collect())
-        }
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// The record before a channel move's record.
-pub(crate) fn previous(store: &Store, manifest: &Manifest) -> Option<Descriptor> {
-    let digest: Digest = manifest.annotations.get(PREVIOUS)?.parse().ok()?;
-    let size = store.blobs.path(&digest).metadata().ok()?.len();
-    Some(Descriptor::new(MANIFEST, digest, size))
 }

@@ -11,9 +11,11 @@ use imgbake_disk::chunk::ChunkTable;
 use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VersionView};
 use imgbake_types::{Digest, Reference};
 
+use crate::deep::{DeepReport, Depth, Spare};
 use crate::files::damaged;
+use crate::gc::{GcReport, GcRequest};
 use crate::store::Store;
-use crate::{Result, channels, intent, known, publish, restore, verify, versions};
+use crate::{Result, channels, deep, gc, intent, known, lease, publish, restore, verify, versions};
 
 /// An OCI image layout on disk. Clones are the same layout; any number of processes may use one.
 #[derive(Debug, Clone)]
@@ -29,6 +31,66 @@ impl Layout {
     /// The folder.
     pub fn root(&self) -> &Utf8Path {
         self.0.root()
+    }
+
+    /// Takes away what no name leads to, and versions that the rules let go.
+    ///
+    /// # Errors
+    /// The registry is damaged, or its files cannot be written.
+    pub async fn gc(&self, request: GcRequest) -> Result<GcReport> {
+        self.run(move |store| gc::gc(store, &request)).await
+    }
+
+    /// Opens the layout in a folder: nothing is made there.
+    ///
+    /// # Errors
+    /// There is no layout.
+    pub fn open_existing(root: impl Into<Utf8PathBuf>) -> Result<Self> {
+        Store::open_existing(root.into()).map(Self)
+    }
+
+    /// Reads every blob again, of one version or of all names; what is damaged is put back from the
+    /// first of `spares` that has it. `progress` is given the bytes read, and bytes in all.
+    ///
+    /// # Errors
+    /// There is no such version, or a file can be neither read nor written.
+    pub async fn read_again(
+        &self,
+        reference: Option<&Reference>,
+        depth: Depth,
+        spares: Vec<Box<dyn Spare>>,
+        progress: impl Fn(u64, u64) + Send + Sync + 'static,
+    ) -> Result<DeepReport> {
+        let reference = reference.cloned();
+        let stop = StopOnDrop::default();
+        let stopped = Arc::clone(&stop.0);
+        self.run(move |store| {
+            let watch = deep::Watch { depth, progress: &progress, stop: &stopped };
+            deep::read(store, reference.as_ref(), &spares, &watch)
+        })
+        .await
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0
+    }
+
+    /// Puts a hold on a version: no rule takes it away.
+    ///
+    /// # Errors
+    /// There is no such version, or the registry's files cannot be written.
+    pub async fn hold(&self, reference: &Reference, reason: &str) -> Result<VersionView> {
+        let (reference, reason) = (reference.clone(), reason.to_owned());
+        self.run(move |store| gc::hold::hold(store, &reference, &reason)).await
+    }
+
+    /// Takes a version's hold away.
+    ///
+    /// # Errors
+    /// There is no such version, or it has no hold.
+    pub async fn release(&self, reference: &Reference) -> Result<VersionView> {
+        let reference = reference.clone();
+        self.run(move |store| gc::hold::release(store, &reference)).await
     }
 
     /// Runs what waits for files and locks where it holds nobody up.
@@ -103,8 +165,11 @@ impl Registry for Layout {
         let digest = digest.clone();
         let stop = StopOnDrop::default();
         let stopped = Arc::clone(&stop.0);
-        self.run(move |store| restore::restore(store, &digest, &into, whole, progress, &stopped))
-            .await
+        self.run(move |store| {
+            let _lease = lease::take(store, &digest)?;
+            restore::restore(store, &digest, &into, whole, progress, &stopped)
+        })
+        .await
     }
 
     async fn record_verify(&self, name: &str, record: &VerifyRecord) -> Result<()> {

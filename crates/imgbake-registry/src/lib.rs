@@ -5,7 +5,7 @@
 //! - a version: an image index whose annotation `org.opencontainers.image.version` is the tag;
 //! - a channel: another name of a version's index;
 //! - hidden: `sha256-<hex>` lists what refers to a version (distribution-spec v1.1, "Referrers Tag
-//!   Schema"), `CHANNEL.history` is the newest of a channel's moves.
+//!   Schema"), `CHANNEL.history` is the newest of a channel's moves, `hold-VERSION` keeps a version.
 //!
 //! A layout can hold layers as well ([`LayoutShare`]): their labels are bare, `layer-<hex>`, and so no
 //! image's.
@@ -20,14 +20,18 @@
 mod blobs;
 mod change;
 mod channels;
+mod deep;
 mod files;
+mod gc;
 mod index;
 mod intent;
 mod known;
 mod layout;
+mod lease;
 mod missing;
 mod oci;
 mod publish;
+mod reach;
 mod restore;
 mod share;
 mod store;
@@ -35,6 +39,8 @@ pub mod tags;
 mod verify;
 mod versions;
 
+pub use deep::{Damage, DeepReport, Depth, Spare};
+pub use gc::{GcReport, GcRequest, Retention, VersionCost};
 pub use layout::Layout;
 pub use share::LayoutShare;
 

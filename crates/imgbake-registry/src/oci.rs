@@ -48,6 +48,8 @@ pub(crate) const PREVIOUS: &str = "io.imgbake.previous";
 pub(crate) const FORM: &str = "io.imgbake.disk";
 /// The form that imgbake itself reads.
 pub(crate) const CHUNKED_FORM: &str = "chunked";
+/// Why a version is held.
+pub(crate) const REASON: &str = "io.imgbake.hold.reason";
 /// The key of a shared layer's step.
 pub(crate) const KEY: &str = "io.imgbake.layer.key";
 /// The key of the layer that a shared layer's disk stands on.

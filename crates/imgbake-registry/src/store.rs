@@ -125,6 +125,11 @@ impl Store {
         self.root.join("publishing")
     }
 
+    /// Where leases are.
+    pub(crate) fn leases(&self) -> Utf8PathBuf {
+        self.root.join("leases")
+    }
+
     fn lock_file(&self) -> Result<(Utf8PathBuf, File)> {
         let path = self.root.join(".lock");
         let file = File::options()

@@ -5,10 +5,11 @@ use imgbake_types::{Digest, version::is_tag};
 
 const HISTORY: &str = ".history";
 const REFERRERS: &str = "sha256-";
+const HOLD: &str = "hold-";
 
 /// Whether a tag is the registry's own: referrers of a version or a channel's history.
 pub fn is_hidden(tag: &str) -> bool {
-    tag.starts_with(REFERRERS) || tag.ends_with(HISTORY)
+    tag.starts_with(REFERRERS) || is_hold(tag) || tag.ends_with(HISTORY)
 }
 
 /// Whether a tag has the form `YYYY.MM.DD-N` that imgbake gives versions.
@@ -34,7 +35,7 @@ pub fn check_channel(channel: &str) -> Result<(), BuildError> {
     }
     if is_hidden(channel) {
         return refuse(
-            "names that begin with `sha256-` or end in `.history` are the registry's own",
+            "names that begin with `sha256-` or `hold-`, or end in `.history`, are the registry's own",
         );
     }
     if is_dated(channel) {
@@ -52,6 +53,21 @@ pub(crate) fn referrers(digest: &Digest) -> String {
 /// The tag of the newest record of a channel's moves.
 pub(crate) fn history(channel: &str) -> String {
     format!("{channel}{HISTORY}")
+}
+
+/// The channel whose history a tag is.
+pub(crate) fn channel_of_history(tag: &str) -> Option<&str> {
+    tag.strip_suffix(HISTORY)
+}
+
+/// The tag that keeps a version.
+pub(crate) fn hold(version: &str) -> String {
+    format!("{HOLD}{version}")
+}
+
+/// Whether a tag keeps a version.
+pub(crate) fn is_hold(tag: &str) -> bool {
+    tag.starts_with(HOLD)
 }
 
 /// The number in a tag `DAY-N`.
@@ -74,6 +90,7 @@ mod tests {
             ("2026.11.23-rc1", false, false, true),
             ("sha256-00ff", false, true, false),
             ("dev.history", false, true, false),
+            ("hold-1.0", false, true, false),
             ("-dev", false, false, false),
             ("", false, false, false),
         ] {

@@ -26,4 +26,4 @@ pub use json::{JsonLines, event_schema};
 pub use paint::{Paint, Tone};
 pub use table::{Align, Cell, Table};
 pub use text::clean;
-pub use units::{human_bytes, human_seconds};
+pub use units::{count, human_bytes, human_seconds};

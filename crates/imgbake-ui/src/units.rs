@@ -34,7 +34,7 @@ pub(crate) fn some_bytes(bytes: u64) -> String {
 }
 
 /// A count with its noun: `1 file`, `41 files`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
+pub fn count(number: u64, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 

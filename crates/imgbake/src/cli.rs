@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use imgbake_disk::export::ExportFormat;
-use imgbake_types::{Reference, Size};
+use imgbake_types::{Reference, Size, Span};
 
 /// Bakes golden machine images: built from a template, tested, sealed, published as immutable
 /// versions, promoted unchanged from channel to channel.
@@ -164,6 +164,31 @@ pub enum Command {
         #[command(flatten)]
         events: EventArgs,
     },
+    /// Reads a version's blobs again, or those of the whole registry: does all hold?
+    Verify(VerifyArgs),
+    /// Keeps a version, whatever [retention] says
+    Hold {
+        /// NAME[:VERSION|:CHANNEL|@sha256:…]
+        reference: Reference,
+        /// Why
+        #[arg(long, value_name = "TEXT", required_unless_present = "release")]
+        reason: Option<String>,
+        /// Takes the hold away
+        #[arg(long, conflicts_with = "reason")]
+        release: bool,
+    },
+    /// Drops versions that [retention] lets go, and bytes that no version needs
+    Gc {
+        /// Changes nothing: tells what would go, and what each version costs
+        #[arg(long)]
+        dry_run: bool,
+        /// How long what nothing needs is kept, such as 90min, 24h or 7d
+        #[arg(long, value_name = "TIME", default_value = "24h")]
+        grace: Span,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ends what killed builds left, and machines kept with `--on-error keep`
     Clean,
     /// Prints a completion script for a shell
@@ -176,6 +201,25 @@ pub enum Command {
         /// The folder
         dir: Utf8PathBuf,
     },
+}
+
+/// `imgbake verify`
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// NAME[:VERSION|:CHANNEL|@sha256:…] [default: everything in the registry]
+    pub reference: Option<Reference>,
+    /// Reads every byte; without it, only documents are read, and sizes compared
+    #[arg(long)]
+    pub deep: bool,
+    /// An OCI image layout to take damaged blobs from; can be given more than once
+    #[arg(long, value_name = "DIR")]
+    pub from: Vec<Utf8PathBuf>,
+    /// Prints JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where events go.
+    #[command(flatten)]
+    pub events: EventArgs,
 }
 
 /// `imgbake cache`

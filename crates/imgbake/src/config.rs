@@ -6,6 +6,7 @@ use std::io::IsTerminal;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
+use imgbake_registry::Retention;
 use imgbake_types::Size;
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ pub struct Config {
     pub cache: CacheMode,
     /// What the layers of earlier builds may take in all.
     pub cache_size: Size,
+    /// Which versions `gc` may take away.
+    pub retention: Retention,
     /// Whether colours are wanted: `NO_COLOR` and a terminal decide.
     pub color: bool,
     /// Each setting with its origin.
@@ -58,6 +61,21 @@ struct File {
     on_error: Option<String>,
     cache: Option<String>,
     cache_size: Option<String>,
+    #[serde(default)]
+    retention: RetentionTable,
+}
+
+/// `[retention]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetentionTable {
+    /// The newest versions of each image that stay.
+    keep: Option<usize>,
+    /// The last versions of each channel that stay.
+    keep_per_channel: Option<usize>,
+    /// Channels, and for how many days what left them stays.
+    #[serde(default)]
+    keep_days: BTreeMap<String, u32>,
 }
 
 /// Settings that a command's own flags give.
@@ -131,6 +149,11 @@ impl Config {
                     settings[4].origin
                 ))
             })?,
+            retention: Retention {
+                keep: file.retention.keep,
+                keep_per_channel: file.retention.keep_per_channel,
+                days: file.retention.keep_days,
+            },
             color: !env.contains_key("NO_COLOR") && std::io::stderr().is_terminal(),
             settings,
             variables: env

@@ -17,7 +17,12 @@ use crate::failure::Failure;
 
 /// The registry that references without a host mean.
 pub fn registry(home: &Home) -> Result<Arc<dyn Registry>, Failure> {
-    Ok(Arc::new(Layout::open(home.registry())?))
+    Ok(Arc::new(layout(home)?))
+}
+
+/// The same, for what only a local registry can do.
+pub fn layout(home: &Home) -> Result<Layout, Failure> {
+    Ok(Layout::open(home.registry())?)
 }
 
 /// Every room.

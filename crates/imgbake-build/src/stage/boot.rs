@@ -93,6 +93,7 @@ impl Booted {
             saved,
         };
         let builder = &*build.rooms.builder;
+        let boots = request.saved.is_none();
         let (machine, connected) =
             crate::machine::start(builder, build.job, request, limit).await?;
         let comm = match connected {
@@ -100,7 +101,8 @@ impl Booted {
             Err(error) => return Err(Failure::with(machine)(error)),
         };
         // The first session of a boot starts more than a shell: the machine is up when it has run.
-        if let Err(error) = comm.check(Exec::new("true")).await {
+        // One that goes on was up before.
+        if boots && let Err(error) = comm.check(Exec::new("true")).await {
             return Err(Failure::with(machine)(error.into()));
         }
         Ok(Self {

@@ -5,7 +5,9 @@
 mod channels;
 mod common;
 mod damage;
+mod deep;
 mod full;
+mod gc;
 mod kills;
 mod names;
 mod order;

@@ -5,7 +5,9 @@ mod cache;
 mod clean;
 mod doctor;
 mod export;
+mod gc;
 mod history;
+mod hold;
 mod images;
 mod init;
 mod manual;
@@ -15,6 +17,7 @@ mod pull;
 mod show;
 mod test;
 mod validate;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -65,6 +68,11 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Promote { reference, to, reason, events } => {
             promote::run(app, &reference, &to, reason.as_deref(), &events).await
         }
+        Command::Verify(args) => verify::run(app, &args).await,
+        Command::Hold { reference, reason, release: _ } => {
+            hold::run(app, &reference, reason.as_deref()).await
+        }
+        Command::Gc { dry_run, grace, json } => gc::run(app, dry_run, grace, json).await,
         Command::Clean => clean::run(app),
         Command::Completions { shell } => manual::completions(app, shell),
         Command::Man { dir } => manual::pages(app, &dir),

@@ -55,7 +55,9 @@ fn versions(options: &Options, ground: &Ground, report: &mut Report, dir: &Path)
         report.figure(format!("versions_{count}_publish_seconds"), publish);
         report.figure(format!("versions_{count}_images_seconds"), list);
         report.figure(format!("versions_{count}_gc_seconds"), gc);
-        options.say(&format!("{count} versions: one more {publish:.2} s, list {list:.2} s, gc {gc:.2} s"));
+        options.say(&format!(
+            "{count} versions: one more {publish:.2} s, list {list:.2} s, gc {gc:.2} s"
+        ));
     }
     Ok(())
 }

@@ -52,8 +52,10 @@ impl Disks {
             );
             build(&imgbake, disk, "bench-debian", &source, "")?;
         }
-        let environment: Vec<String> =
-            mirror::environment().iter().map(|(name, value)| format!("{name} = \"{value}\"")).collect();
+        let environment: Vec<String> = mirror::environment()
+            .iter()
+            .map(|(name, value)| format!("{name} = \"{value}\""))
+            .collect();
         let step = format!(
             "[[provision]]\nname = \"packages\"\ntype = \"shell\"\nscript = \"{}\"\nenv = {{ {} }}\n",
             script(&dir)?.display(),

@@ -117,8 +117,14 @@ fn report(rounds: &[Round], disks: &Disks) -> Report {
     report.figure("zstd_mib", of(|round| mib(round.peers.zstd.bytes)));
     let zstd_d = report.figure("zstd_d_seconds", of(|round| round.peers.zstd_d));
     for (name, pick) in peers::NAMES {
-        report.figure(format!("{name}_seconds"), median(rounds.iter().map(|r| pick(&r.peers).seconds)));
-        report.figure(format!("{name}_mib"), median(rounds.iter().map(|r| mib(pick(&r.peers).bytes))));
+        report.figure(
+            format!("{name}_seconds"),
+            median(rounds.iter().map(|r| pick(&r.peers).seconds)),
+        );
+        report.figure(
+            format!("{name}_mib"),
+            median(rounds.iter().map(|r| mib(pick(&r.peers).bytes))),
+        );
     }
     report.ratio("first_publish_vs_zstd", first / zstd);
     report.ratio("rebuild_bytes_vs_first", rebuild / first_mib);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::disks::Disks;
 use super::worker::size;
 use crate::Result;
-use crate::bench::ground::{self, Ground};
 use crate::bench::commands;
+use crate::bench::ground::{self, Ground};
 
 /// One peer's time and bytes.
 pub(super) struct Cost {
@@ -45,12 +45,17 @@ impl Peers {
         fs::create_dir_all(&dir)?;
         let packed = dir.join("first.zst");
         let zstd = timed(
-            Command::new("zstd").args(["-q", "-3", "-T2", "-f"]).arg(&disks.first).arg("-o").arg(&packed),
+            Command::new("zstd")
+                .args(["-q", "-3", "-T2", "-f"])
+                .arg(&disks.first)
+                .arg("-o")
+                .arg(&packed),
             &packed,
         )?;
         let raw = dir.join("first.raw");
-        let zstd_d =
-            commands::seconds(Command::new("zstd").args(["-q", "-d", "-f"]).arg(&packed).arg("-o").arg(&raw))?;
+        let zstd_d = commands::seconds(
+            Command::new("zstd").args(["-q", "-d", "-f"]).arg(&packed).arg("-o").arg(&raw),
+        )?;
         fs::remove_file(&raw)?;
         let qcow2 = |kind: &str| {
             let out = dir.join(format!("{kind}.qcow2"));
@@ -63,7 +68,10 @@ impl Peers {
         let casync = |disk: &Path, name: &str| {
             let before = size(&store)?;
             let mut make = Command::new("casync");
-            make.arg("make").arg(format!("--store={}", store.display())).arg(dir.join(name)).arg(disk);
+            make.arg("make")
+                .arg(format!("--store={}", store.display()))
+                .arg(dir.join(name))
+                .arg(disk);
             let seconds = commands::seconds(&mut make)?;
             Ok::<_, Box<dyn std::error::Error>>(Cost { seconds, bytes: size(&store)? - before })
         };

@@ -197,6 +197,7 @@ fn config(name: &str, disk: imgbake_types::record::DiskRecord) -> Result<ImageCo
 fn peak() -> Result<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib: u64 = line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no VmHWM")?.parse()?;
+    let kib: u64 =
+        line.and_then(|line| line.trim().strip_suffix(" kB")).ok_or("no VmHWM")?.parse()?;
     Ok(kib << 10)
 }

@@ -1,0 +1,23 @@
+//! `imgbake hold`
+
+use imgbake_types::Reference;
+
+use super::export;
+use crate::app::App;
+use crate::failure::Failure;
+use crate::rooms;
+
+/// Puts a hold on a version for a reason; without one, takes it away.
+pub(super) async fn run(
+    app: &App,
+    reference: &Reference,
+    reason: Option<&str>,
+) -> Result<(), Failure> {
+    export::local(reference)?;
+    let layout = rooms::layout(&app.home)?;
+    let (version, words) = match reason {
+        Some(reason) => (layout.hold(reference, reason).await?, "is held: gc keeps it"),
+        None => (layout.release(reference).await?, "is no longer held"),
+    };
+    app.print(&format!("{}:{} {words}\n", version.name, version.version))
+}
