@@ -30,6 +30,11 @@ impl Layout {
         self.0.root()
     }
 
+    /// The layout's files.
+    pub(crate) fn store(&self) -> &Store {
+        &self.0
+    }
+
     /// Runs what waits for files and locks where it holds nobody up.
     async fn run<T: Send + 'static>(
         &self,

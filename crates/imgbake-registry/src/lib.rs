@@ -10,6 +10,9 @@
 //! A layout can hold layers as well ([`LayoutShare`]): their labels are bare, `layer-<hex>`, and so no
 //! image's.
 //!
+//! The same tags mean the same in a repository of any other registry ([`Remote`]); [`transfer`] moves
+//! versions between the two.
+//!
 //! Changes are made under the lock `.lock` and in one order: what `publishing/` says shall come,
 //! blobs, manifests, `index.json`; each is durable before the next. Readers take no lock: they read
 //! `index.json` once, and what it names is all there.
@@ -24,14 +27,18 @@ mod layout;
 mod missing;
 mod oci;
 mod publish;
+mod remote;
 mod restore;
 mod share;
 mod store;
 pub mod tags;
+pub mod transfer;
 mod verify;
 mod versions;
 
 pub use layout::Layout;
+pub use remote::manifests::RawManifest;
+pub use remote::{CredentialSettings, FixedLogin, Remote, RemoteOptions, Repository};
 pub use share::LayoutShare;
 
 use imgbake_build::BuildError;
