@@ -76,6 +76,17 @@ impl<'a> Change<'a> {
         descriptor
     }
 
+    /// Adds a blob whose file is durable and proved. The file is taken away.
+    pub(crate) fn file(&mut self, digest: &Digest, size: u64, path: &Utf8Path) {
+        let content = Content::File(path.to_owned());
+        self.blobs.push(NewBlob { digest: digest.clone(), size, content });
+    }
+
+    /// Adds a manifest of any kind as it is.
+    pub(crate) fn raw_manifest(&mut self, bytes: &[u8]) {
+        self.manifests.push(NewBlob::bytes(bytes.to_vec()));
+    }
+
     /// Adds a JSON document.
     pub(crate) fn document(
         &mut self,

@@ -71,6 +71,7 @@ impl Layout {
         .await
     }
 
+    /// The layout's files.
     pub(crate) fn store(&self) -> &Store {
         &self.0
     }

@@ -13,6 +13,9 @@
 //! A version's index names a manifest of its disk in chunks: a config, a chunk table, and every pack
 //! that the table names (`docs/reference/registry-format.md`).
 //!
+//! The same tags mean the same in a repository of any other registry ([`Remote`]); [`transfer`] moves
+//! versions between the two.
+//!
 //! Changes are made under the lock `.lock` and in one order: what `publishing/` says shall come,
 //! blobs, manifests, indexes, `index.json`; each is durable before the next. Readers take no lock: they read
 //! `index.json` once, and what it names is all there.
@@ -32,16 +35,20 @@ mod missing;
 mod oci;
 mod publish;
 mod reach;
+mod remote;
 mod restore;
 mod share;
 mod store;
 pub mod tags;
+pub mod transfer;
 mod verify;
 mod versions;
 
 pub use deep::{Damage, DeepReport, Depth, Spare};
 pub use gc::{GcReport, GcRequest, Retention, VersionCost};
 pub use layout::Layout;
+pub use remote::manifests::RawManifest;
+pub use remote::{CredentialSettings, FixedLogin, Remote, RemoteOptions, Repository};
 pub use share::LayoutShare;
 
 use imgbake_build::BuildError;

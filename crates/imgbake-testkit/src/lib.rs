@@ -6,10 +6,12 @@
 
 mod bootstrap;
 mod dice;
+mod docker_registry;
 mod guest;
 mod home;
 mod layers;
 mod plain;
+mod registry;
 mod root;
 mod secret;
 mod small;
@@ -18,11 +20,13 @@ mod turns;
 
 pub use bootstrap::{bootstrap_digest, repository};
 pub use dice::Dice;
+pub use docker_registry::{DockerRegistry, DockerSettings, PASSWORD, USER};
 pub use guest::{shell, tiny_template, tiny_template_for};
 pub use home::{Run, TestHome, program, run_tool};
 pub use imgbake_types::Arch;
 pub use layers::StoredLayer;
 pub use plain::{Identity, PlainGuest};
+pub use registry::{Habits, Lets, TestRegistry};
 pub use root::{Root, Volatile, differences};
 pub use secret::{assert_absent, secret_forms};
 pub use small::{can_mount, run_on_small_disk, run_with_mounts};

@@ -47,6 +47,8 @@ pub enum Stage {
     Promote,
     /// Writing a version's bytes in a disk format.
     Export,
+    /// Moving a version between registries.
+    Copy,
 }
 
 impl Stage {
@@ -63,6 +65,7 @@ impl Stage {
             Self::Verify => "verify",
             Self::Promote => "promote",
             Self::Export => "export",
+            Self::Copy => "copy",
         }
     }
 }

@@ -28,8 +28,11 @@ pub(super) struct Peers {
     skopeo: Cost,
 }
 
+/// A peer's figures' name, and where they are.
+type Named = (&'static str, fn(&Peers) -> &Cost);
+
 /// Peers whose figures are named after them.
-pub(super) const NAMES: [(&str, fn(&Peers) -> &Cost); 5] = [
+pub(super) const NAMES: [Named; 5] = [
     ("qemu_img_zlib", |peers| &peers.qemu_zlib),
     ("qemu_img_zstd", |peers| &peers.qemu_zstd),
     ("casync", |peers| &peers.casync),

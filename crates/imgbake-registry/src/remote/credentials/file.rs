@@ -1,0 +1,216 @@
+//! A file of logins: containers-auth.json(5), which is also Docker's `config.json`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Names of Docker Hub in these files.
+const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+/// What Docker itself writes for its hub.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// The keys of the file that are read; there are more.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct AuthFile {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Entry {
+    #[serde(default)]
+    auth: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default, rename = "identitytoken")]
+    identity: Option<String>,
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entry")
+    }
+}
+
+/// A user and what proves it.
+#[derive(Debug, Clone)]
+pub(crate) struct Login {
+    /// The user's name; empty beside an identity token.
+    pub(crate) user: String,
+    /// The password, or the identity token.
+    pub(crate) secret: SecretString,
+    /// Whether the secret is a token to be exchanged (distribution's OAuth2 specification).
+    pub(crate) is_identity: bool,
+}
+
+/// What a file says of a repository.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Nothing.
+    Nothing,
+    /// A program knows: its name after `docker-credential-`, and what it is asked for.
+    Ask { helper: String, server: String },
+    /// A login.
+    Login(Login),
+}
+
+impl AuthFile {
+    /// Reads a file's text. Errors never show it: it holds passwords.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        serde_json::from_slice(text).ok()
+    }
+
+    /// What it says of a repository: a helper of this very host, then the longest key that leads to
+    /// the repository, then the store of all.
+    pub(crate) fn look_up(&self, host: &str, repository: &str) -> Said {
+        let server = if HUB.contains(&host) { HUB_KEY } else { host };
+        let ask = |helper: &String| Said::Ask { helper: helper.clone(), server: server.to_owned() };
+        if let Some(helper) = names(host).find_map(|name| self.helpers.get(name)) {
+            return ask(helper);
+        }
+        let login = keys(host, repository).iter().find_map(|key| self.entry(key)?.login());
+        match (login, &self.store) {
+            (Some(login), _) => Said::Login(login),
+            (None, Some(helper)) => ask(helper),
+            (None, None) => Said::Nothing,
+        }
+    }
+
+    fn entry(&self, key: &str) -> Option<&Entry> {
+        self.auths.get(key).or_else(|| {
+            // Older tools wrote URLs.
+            self.auths.iter().find(|(known, _)| bare(known) == key).map(|(_, entry)| entry)
+        })
+    }
+}
+
+/// The names of one host.
+fn names(host: &str) -> impl Iterator<Item = &str> {
+    let others = if HUB.contains(&host) { &[HUB_KEY, HUB[0], HUB[1]][..] } else { &[] };
+    std::iter::once(host).chain(others.iter().copied())
+}
+
+/// The keys that lead to a repository, the longest first.
+fn keys(host: &str, repository: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut rest = Some(repository).filter(|rest| !rest.is_empty());
+    while let Some(path) = rest {
+        keys.push(format!("{host}/{path}"));
+        rest = path.rsplit_once('/').map(|(above, _)| above);
+    }
+    keys.extend(names(host).map(str::to_owned));
+    keys
+}
+
+/// A key without what makes a URL of it: a scheme, `/v1/`, `/v2/`.
+fn bare(key: &str) -> &str {
+    let Some(key) = ["https://", "http://"].iter().find_map(|scheme| key.strip_prefix(scheme))
+    else {
+        return key;
+    };
+    let key = key.trim_end_matches('/');
+    ["/v1", "/v2"].iter().find_map(|version| key.strip_suffix(version)).unwrap_or(key)
+}
+
+impl Entry {
+    fn login(&self) -> Option<Login> {
+        let (user, password) = match self.auth.as_deref().filter(|auth| !auth.is_empty()) {
+            Some(auth) => {
+                let plain = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
+                let (user, password) = plain.split_once(':')?;
+                (user.to_owned(), password.trim_end_matches('\0').to_owned())
+            }
+            None => (
+                self.username.clone().unwrap_or_default(),
+                self.password.clone().unwrap_or_default(),
+            ),
+        };
+        if let Some(token) = self.identity.clone().filter(|token| !token.is_empty()) {
+            return Some(Login { user, secret: token.into(), is_identity: true });
+        }
+        (!user.is_empty()).then(|| Login { user, secret: password.into(), is_identity: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn file(text: &str) -> AuthFile {
+        AuthFile::parse(text.as_bytes()).unwrap()
+    }
+
+    fn told(said: &Said) -> String {
+        match said {
+            Said::Nothing => "nothing".to_owned(),
+            Said::Ask { helper, server } => format!("ask {helper} for {server}"),
+            Said::Login(login) => {
+                let kind = if login.is_identity { "identity" } else { "login" };
+                format!("{kind} {}:{}", login.user, login.secret.expose_secret())
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_key_wins() {
+        let auth = |text: &str| STANDARD.encode(text);
+        let file = file(&format!(
+            r#"{{"auths": {{
+                "r.example": {{"auth": "{}"}}, "r.example/team": {{"auth": "{}"}},
+                "r.example/team/web": {{"auth": "{}"}},
+                "https://old.example/v1/": {{"auth": "{}"}}, "plain.example": {{"username": "u", "password": "p"}},
+                "token.example": {{"auth": "", "identitytoken": "tok"}}, "empty.example": {{}},
+                "https://index.docker.io/v1/": {{"auth": "{}"}}
+            }}, "credHelpers": {{"h.example": "pass"}}}}"#,
+            auth("host:1"),
+            auth("team:2"),
+            auth("web:3"),
+            auth("old:4"),
+            auth("hub:5:6"),
+        ));
+        for (host, repository, expected) in [
+            ("r.example", "web", "login host:1"),
+            ("r.example", "team", "login team:2"),
+            ("r.example", "team/other", "login team:2"),
+            ("r.example", "team/web", "login web:3"),
+            ("r.example", "team/web/x", "login web:3"),
+            ("r.example", "teams/web", "login host:1"),
+            ("old.example", "x", "login old:4"),
+            ("plain.example", "x", "login u:p"),
+            ("token.example", "x", "identity :tok"),
+            ("empty.example", "x", "nothing"),
+            ("docker.io", "library/x", "login hub:5:6"),
+            ("h.example", "x", "ask pass for h.example"),
+            ("other.example", "x", "nothing"),
+        ] {
+            assert_eq!(told(&file.look_up(host, repository)), expected, "{host}/{repository}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_asked_last() {
+        let file = file(r#"{"auths": {"a.example": {"auth": "YTpi"}}, "credsStore": "desktop"}"#);
+        assert_eq!(told(&file.look_up("a.example", "x")), "login a:b");
+        assert_eq!(told(&file.look_up("b.example", "x")), "ask desktop for b.example");
+        let hub = told(&file.look_up("docker.io", "x"));
+        assert_eq!(hub, "ask desktop for https://index.docker.io/v1/");
+    }
+
+    #[test]
+    fn shows_no_secret() {
+        let file = file(r#"{"auths": {"a.example": {"username": "u", "password": "hunter2"}}}"#);
+        assert!(!format!("{file:?}{:?}", file.look_up("a.example", "x")).contains("hunter2"));
+        assert!(AuthFile::parse(b"[").is_none());
+    }
+}

@@ -1,0 +1,138 @@
+//! Who the user is to a registry: a setting, then files of logins, then the programs they name.
+
+mod file;
+
+use camino::Utf8PathBuf;
+use imgbake_build::BuildError;
+use imgbake_runtime::{Command, Job};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+pub(crate) use file::Login;
+use file::{AuthFile, Said};
+
+use crate::Result;
+use crate::files::read_small;
+
+/// What helpers give in a user's place beside an identity token (docker-credential-helpers).
+const IDENTITY_USER: &str = "<token>";
+
+/// Where logins are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct CredentialSettings {
+    /// A login given by settings; it comes before all files.
+    pub fixed: Option<FixedLogin>,
+    /// Files as containers-auth.json(5) describes them, the first that knows a repository wins. One
+    /// that does not exist says nothing.
+    pub files: Vec<Utf8PathBuf>,
+}
+
+/// A user and password given by settings.
+#[derive(Debug, Clone)]
+pub struct FixedLogin {
+    /// The user's name.
+    pub user: String,
+    /// The password.
+    pub password: SecretString,
+    /// The one registry that it is for; none: whichever the command speaks to.
+    pub host: Option<String>,
+    /// What gave it, for messages: the variables' names.
+    pub origin: String,
+}
+
+/// A login and where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Credential {
+    pub(crate) login: Login,
+    /// For messages.
+    pub(crate) origin: String,
+}
+
+/// Looks for a repository's login. Its secret is redacted from now on.
+pub(crate) async fn find(
+    job: &Job,
+    settings: &CredentialSettings,
+    (host, repository): (&str, &str),
+) -> Result<Option<Credential>> {
+    let found = look(job, settings, host, repository).await?;
+    if let Some(credential) = &found {
+        job.secrets().add("registry login", credential.login.secret.expose_secret());
+    }
+    Ok(found)
+}
+
+async fn look(
+    job: &Job,
+    settings: &CredentialSettings,
+    host: &str,
+    repository: &str,
+) -> Result<Option<Credential>> {
+    let ours = |fixed: &&FixedLogin| fixed.host.as_deref().is_none_or(|own| own == host);
+    if let Some(fixed) = settings.fixed.as_ref().filter(ours) {
+        let (user, secret) = (fixed.user.clone(), fixed.password.clone());
+        let login = Login { user, secret, is_identity: false };
+        return Ok(Some(Credential { login, origin: fixed.origin.clone() }));
+    }
+    for path in &settings.files {
+        let Some(bytes) = read_small(path)? else { continue };
+        let file = AuthFile::parse(&bytes).ok_or_else(|| {
+            BuildError::failed(format!(
+                "cannot read the logins in {path}: it is no JSON of its kind"
+            ))
+            .help("containers-auth.json(5) describes the file; `skopeo login` writes it")
+        })?;
+        match file.look_up(host, repository) {
+            Said::Nothing => {}
+            Said::Login(login) => {
+                return Ok(Some(Credential { login, origin: path.to_string() }));
+            }
+            Said::Ask { helper, server } => {
+                let origin = format!("docker-credential-{helper}, which {path} names");
+                if let Some(login) = ask(job, &helper, &server, &origin).await? {
+                    return Ok(Some(Credential { login, origin }));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What a helper prints.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Username", default)]
+    user: String,
+    #[serde(rename = "Secret", default)]
+    secret: String,
+}
+
+/// Asks a helper (docker-credential-helpers: the server on standard input, JSON on standard output).
+async fn ask(job: &Job, helper: &str, server: &str, origin: &str) -> Result<Option<Login>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if helper.is_empty() || !helper.chars().all(plain) {
+        let what = format!("`{}` cannot be a credential helper's name", helper.escape_debug());
+        return Err(BuildError::failed(what));
+    }
+    let command = Command::new(format!("docker-credential-{helper}"));
+    let output = command.arg("get").stdin(server).output(job).await;
+    let output = output.map_err(|error| {
+        BuildError::failed(format!("cannot ask {origin} for the login of {server}"))
+            .because(error)
+            .help("install the helper, or take it out of the file")
+    })?;
+    let words = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        // The protocol's own words for "none" (docker-credential-helpers, credentials/error.go).
+        if words.contains("credentials not found") {
+            return Ok(None);
+        }
+        let why = format!("{} {}", words.trim(), output.stderr.trim());
+        let what = format!("{origin} gave no login of {server} ({}): {why}", output.status);
+        return Err(BuildError::failed(what));
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| {
+        BuildError::failed(format!("{origin} answers for {server} with what is no login"))
+    })?;
+    let is_identity = answer.user == IDENTITY_USER;
+    Ok(Some(Login { user: answer.user, secret: answer.secret.into(), is_identity }))
+}

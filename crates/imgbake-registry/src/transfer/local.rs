@@ -1,0 +1,270 @@
+//! A name in the local layout as a place.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use camino::Utf8PathBuf;
+use futures::StreamExt;
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_runtime::{Job, space};
+use imgbake_types::{Digest, Target};
+use sha2::{Digest as _, Sha256};
+
+use super::blob::Blob;
+use super::partial::{Partial, Partials};
+use super::place::Place;
+use super::plan::Plan;
+use crate::files::{damaged, io_at, read_small};
+use crate::index::Index;
+use crate::layout::blocking;
+use crate::oci::Descriptor;
+use crate::remote::body::{BlobSource, ByteStream};
+use crate::remote::upload::Pushed;
+use crate::store::Store;
+use crate::{Layout, RawManifest, Repository, Result, tags};
+
+mod commit;
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 20;
+/// Bytes that are written at a time.
+const GATHERED: usize = 1 << 20;
+
+/// A name in the local layout.
+#[derive(Debug)]
+pub(crate) struct LocalPlace {
+    store: Store,
+    name: String,
+    partials: Partials,
+    /// Blobs that came in, whole, proved and durable, and where they wait for the commit.
+    come: Mutex<BTreeMap<Digest, (u64, Utf8PathBuf)>>,
+}
+
+impl LocalPlace {
+    pub(crate) fn open(job: &Job, layout: &Layout, name: &str) -> Result<Self> {
+        Ok(Self {
+            store: layout.store().clone(),
+            name: name.to_owned(),
+            partials: Partials::open(job)?,
+            come: Mutex::default(),
+        })
+    }
+
+    fn come(&self) -> MutexGuard<'_, BTreeMap<Digest, (u64, Utf8PathBuf)>> {
+        self.come.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a blob is there with the right size.
+    fn has(&self, blob: &Blob) -> bool {
+        let there = self.store.blobs.path(&blob.digest).metadata();
+        there.is_ok_and(|metadata| metadata.len() == blob.size)
+    }
+
+    /// Takes a blob's bytes into its file.
+    async fn take(&self, blob: &Blob, source: &dyn BlobSource) -> Result<Utf8PathBuf> {
+        let (path, size) = (self.partials.path(&blob.digest), blob.size);
+        let mut partial = run(move || Partial::open(path, size)).await?;
+        loop {
+            let kept = partial.have;
+            partial = fill(partial, source.open(kept).await?).await?;
+            let (back, got) = run(move || {
+                let digest = partial.settle()?;
+                Ok((partial, digest))
+            })
+            .await?;
+            partial = back;
+            if got == blob.digest && partial.have == blob.size {
+                return Ok(partial.path);
+            }
+            partial.restart()?;
+            if kept == 0 {
+                let what =
+                    format!("the bytes that came for the blob {} are not its own", blob.digest);
+                return Err(BuildError::failed(what)
+                    .help("the place that they came from is damaged: nothing of it was used"));
+            }
+            // What an earlier run left may be what was wrong: once more, from the start.
+        }
+    }
+}
+
+/// Writes a stream to the end of a file.
+async fn fill(mut partial: Partial, mut stream: ByteStream) -> Result<Partial> {
+    let mut gathered = Vec::new();
+    loop {
+        let next = stream.next().await.transpose();
+        let ended = matches!(next, Ok(None) | Err(_));
+        let next = next.map(|bytes| gathered.extend_from_slice(&bytes.unwrap_or_default()));
+        if ended || gathered.len() >= GATHERED {
+            let chunk = std::mem::take(&mut gathered);
+            partial = run(move || partial.add(&chunk).map(|()| partial)).await?;
+        }
+        next?;
+        if ended {
+            return Ok(partial);
+        }
+    }
+}
+
+/// Runs what waits for files on a thread of its own.
+async fn run<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(damaged("a copy ended before it was done").because(error)))
+}
+
+#[async_trait]
+impl Place for LocalPlace {
+    fn label(&self) -> String {
+        self.name.clone()
+    }
+
+    fn repository(&self) -> Option<&Repository> {
+        None
+    }
+
+    async fn manifest(&self, target: &Target) -> Result<Option<RawManifest>> {
+        let (name, target) = (self.name.clone(), target.clone());
+        blocking(self.store.clone(), move |store| {
+            let digest = match &target {
+                Target::Digest(digest) => digest.clone(),
+                Target::Tag(tag) => match store.index()?.find(&name, tag) {
+                    Some(entry) => entry.descriptor.digest.clone(),
+                    None => return Ok(None),
+                },
+            };
+            let path = store.blobs.path(&digest);
+            let Some(bytes) = read_small(&path)? else { return Ok(None) };
+            let media_type =
+                store.index()?.manifests.into_iter().find(|known| known.digest == digest);
+            let media_type = media_type.map(|known| known.media_type);
+            RawManifest::prove(&bytes.into(), media_type.as_deref(), Some(&digest), &name).map(Some)
+        })
+        .await
+    }
+
+    fn read(&self, blob: &Blob, range: Range<u64>) -> ByteStream {
+        let path = self.store.blobs.path(&blob.digest);
+        let reader = Reader {
+            owner: self.name.clone(),
+            blob: blob.clone(),
+            hasher: (range.start == 0 && range.end == blob.size).then(Sha256::new),
+            range,
+            path,
+            file: None,
+        };
+        futures::stream::try_unfold(reader, |reader| async move {
+            run(move || {
+                let mut reader = reader;
+                Ok(reader.next()?.map(|bytes| (bytes, reader)))
+            })
+            .await
+        })
+        .boxed()
+    }
+
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let (name, tag) = (self.name.clone(), tags::referrers(subject));
+        blocking(self.store.clone(), move |store| match store.index()?.find(&name, &tag) {
+            Some(entry) => {
+                let list: Index = store.blobs.json(entry.descriptor, &entry.label())?;
+                Ok(list.manifests)
+            }
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+
+    async fn check_tag(&self, tag: &str, plan: &Plan) -> Result<()> {
+        if let Some(own) = plan.version.as_deref().filter(|own| *own != tag) {
+            let what = format!("`{tag}` cannot be the version here: it calls itself {own}");
+            return Err(BuildError::new(BuildErrorKind::Usage, what)
+                .help("leave the destination's tag out; `imgbake promote` makes other names"));
+        }
+        let missing = plan.blobs.values().filter(|blob| !self.has(blob));
+        let needed = missing.map(|blob| {
+            let there = self.partials.path(&blob.digest).metadata();
+            blob.size.saturating_sub(there.map_or(0, |metadata| metadata.len()))
+        });
+        space::require(self.store.root(), needed.fold(0, u64::saturating_add))?;
+        let (name, tag, digest) = (self.name.clone(), tag.to_owned(), plan.root.digest.clone());
+        blocking(self.store.clone(), move |store| {
+            commit::refuse_other(&store.index()?, &name, &tag, &digest)
+        })
+        .await
+    }
+
+    async fn bring(
+        &self,
+        blob: &Blob,
+        source: &dyn BlobSource,
+        _from: Option<&Repository>,
+    ) -> Result<Pushed> {
+        if self.has(blob) {
+            return Ok(Pushed::There);
+        }
+        let path = self.take(blob, source).await?;
+        self.come().insert(blob.digest.clone(), (blob.size, path));
+        Ok(Pushed::Sent)
+    }
+
+    async fn finish(&self, plan: &Plan, tag: &str) -> Result<()> {
+        let come = std::mem::take(&mut *self.come());
+        let commit = commit::Commit::new(&self.name, tag, plan, come)?;
+        blocking(self.store.clone(), move |store| commit.make(store)).await
+    }
+}
+
+/// A blob's file that is being read.
+struct Reader {
+    owner: String,
+    blob: Blob,
+    path: Utf8PathBuf,
+    range: Range<u64>,
+    file: Option<File>,
+    /// Where the range is the whole blob.
+    hasher: Option<Sha256>,
+}
+
+impl Reader {
+    fn next(&mut self) -> Result<Option<Bytes>> {
+        let left = self.range.end - self.range.start;
+        if left == 0 {
+            return Ok(None);
+        }
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        let mut bytes = vec![0; usize::try_from(left).unwrap_or(usize::MAX).min(BUFFER)];
+        let broken =
+            |why: &str| crate::blobs::broken(&self.owner, &self.blob.digest, &self.path, why);
+        file.read_exact(&mut bytes).map_err(|error| broken("it is cut short").because(error))?;
+        self.range.start += bytes.len() as u64;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&bytes);
+            let ended = self.range.is_empty();
+            if ended && Digest::from_sha256(&hasher.clone().finalize()) != self.blob.digest {
+                return Err(broken("its bytes are not those of its name"));
+            }
+        }
+        self.file = Some(file);
+        Ok(Some(bytes.into()))
+    }
+
+    fn open(&self) -> Result<File> {
+        let path = &self.path;
+        let mut file = File::open(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                crate::blobs::missing(&self.owner, &self.blob.digest, path)
+            }
+            _ => io_at("open", path)(error),
+        })?;
+        file.seek(SeekFrom::Start(self.range.start)).map_err(io_at("read", path))?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,131 @@
+//! All of a copy comes into the layout at once: one change, one lock, one intent.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_types::Digest;
+use jiff::Timestamp;
+
+use crate::change::Change;
+use crate::files::damaged;
+use crate::index::Index;
+use crate::oci::{CREATED, Descriptor};
+use crate::remote::referrers::describe;
+use crate::store::Store;
+use crate::transfer::blob::Blob;
+use crate::transfer::plan::Plan;
+use crate::{RawManifest, Result, tags};
+
+/// What a copy brings in.
+pub(super) struct Commit {
+    name: String,
+    tag: String,
+    root: RawManifest,
+    manifests: Vec<RawManifest>,
+    /// What refers to each of them.
+    referrers: BTreeMap<Digest, Vec<Descriptor>>,
+    /// All that must be there.
+    blobs: Vec<Blob>,
+    /// What of it came with the copy.
+    come: BTreeMap<Digest, (u64, Utf8PathBuf)>,
+}
+
+impl Commit {
+    pub(super) fn new(
+        name: &str,
+        tag: &str,
+        plan: &Plan,
+        come: BTreeMap<Digest, (u64, Utf8PathBuf)>,
+    ) -> Result<Self> {
+        let mut referrers: BTreeMap<Digest, Vec<Descriptor>> = BTreeMap::new();
+        for planned in &plan.manifests {
+            if let Some(subject) = &planned.subject {
+                let entry = describe(&planned.manifest)?.1;
+                referrers.entry(subject.clone()).or_default().push(entry);
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            tag: tag.to_owned(),
+            root: plan.root.clone(),
+            manifests: plan.manifests.iter().map(|planned| planned.manifest.clone()).collect(),
+            referrers,
+            blobs: plan.blobs.values().cloned().collect(),
+            come,
+        })
+    }
+
+    /// Makes the change; durable when it returns.
+    pub(super) fn make(self, store: &Store) -> Result<()> {
+        let mut change = Change::begin(store)?;
+        refuse_other(&change.index, &self.name, &self.tag, &self.root.digest)?;
+        for blob in &self.blobs {
+            let there = store.blobs.path(&blob.digest).exists();
+            match self.come.get(&blob.digest) {
+                Some((size, path)) => change.file(&blob.digest, *size, path),
+                None if there => {}
+                None => {
+                    let what = format!("the blob {} was taken away while others came", blob.digest);
+                    return Err(damaged(what).help("copy again"));
+                }
+            }
+        }
+        for manifest in &self.manifests {
+            change.raw_manifest(&manifest.bytes);
+        }
+        for (subject, entries) in &self.referrers {
+            self.attach(&mut change, store, subject, entries)?;
+        }
+        let mut descriptor = describe(&self.root)?.1;
+        descriptor.annotations.clear();
+        change.index.set(&self.name, &self.tag, descriptor);
+        change.commit()
+    }
+
+    /// Adds entries to the list of a subject, the newest last.
+    fn attach(
+        &self,
+        change: &mut Change<'_>,
+        store: &Store,
+        subject: &Digest,
+        entries: &[Descriptor],
+    ) -> Result<()> {
+        let tag = tags::referrers(subject);
+        let mut list: Index = match change.index.find(&self.name, &tag) {
+            None => Index::default(),
+            Some(known) => store.blobs.json(known.descriptor, &known.label())?,
+        };
+        let before = list.manifests.len();
+        for entry in entries {
+            if !list.manifests.iter().any(|known| known.digest == entry.digest) {
+                list.manifests.push(entry.clone());
+            }
+        }
+        if list.manifests.len() > before {
+            list.manifests.sort_by_key(created);
+            let list = change.nested_index(&list)?;
+            change.index.set(&self.name, &tag, list);
+        }
+        Ok(())
+    }
+}
+
+fn created(entry: &Descriptor) -> Option<Timestamp> {
+    entry.annotations.get(CREATED)?.parse().ok()
+}
+
+/// Refuses a tag that names something else.
+pub(super) fn refuse_other(index: &Index, name: &str, tag: &str, digest: &Digest) -> Result<()> {
+    match index.find(name, tag) {
+        Some(entry) if entry.descriptor.digest != *digest => {
+            let (there, new) = (entry.descriptor.digest.short(), digest.short());
+            let what = format!(
+                "{name}:{tag} exists already, and what a version names never changes: it is {there}, \
+                 not {new}"
+            );
+            Err(BuildError::new(BuildErrorKind::Refused, what))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,46 @@
+//! What a place must be able to do.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use imgbake_types::{Digest, Target};
+
+use super::blob::Blob;
+use super::plan::Plan;
+use crate::oci::Descriptor;
+use crate::remote::body::{BlobSource, ByteStream};
+use crate::remote::upload::Pushed;
+use crate::{RawManifest, Repository, Result};
+
+/// A name under which manifests and blobs are.
+#[async_trait]
+pub(crate) trait Place: std::fmt::Debug + Send + Sync {
+    /// What people call it.
+    fn label(&self) -> String;
+
+    /// The repository that it is, where it is one: blobs can be mounted from it.
+    fn repository(&self) -> Option<&Repository>;
+
+    /// The manifest of a tag or digest; `None` where there is none.
+    async fn manifest(&self, target: &Target) -> Result<Option<RawManifest>>;
+
+    /// A piece of a blob; the digest is proved where the piece is all of it, before its last bytes.
+    fn read(&self, blob: &Blob, range: Range<u64>) -> ByteStream;
+
+    /// What refers to a manifest. The manifests themselves may be gone.
+    async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>>;
+
+    /// Refuses a tag that names something else already.
+    async fn check_tag(&self, tag: &str, plan: &Plan) -> Result<()>;
+
+    /// Brings a blob in, if it is not there. Nothing names it yet.
+    async fn bring(
+        &self,
+        blob: &Blob,
+        source: &dyn BlobSource,
+        from: Option<&Repository>,
+    ) -> Result<Pushed>;
+
+    /// Brings the manifests in, then what refers to them, then names the last one.
+    async fn finish(&self, plan: &Plan, tag: &str) -> Result<()>;
+}

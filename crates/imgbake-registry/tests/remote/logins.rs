@@ -1,0 +1,125 @@
+//! Who may, who may not, and where the login came from.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use camino::Utf8PathBuf;
+use imgbake_registry::transfer::Place;
+use imgbake_registry::{CredentialSettings, FixedLogin, RemoteOptions};
+use imgbake_testkit::{Habits, Lets, PASSWORD, TestRegistry, USER};
+
+use crate::fixture::{Fixture, VERSION, seed};
+
+fn options(credentials: CredentialSettings) -> RemoteOptions {
+    RemoteOptions { credentials, ..RemoteOptions::default() }
+}
+
+fn fixed(password: &str) -> RemoteOptions {
+    let fixed = FixedLogin {
+        user: USER.to_owned(),
+        password: password.to_owned().into(),
+        host: None,
+        origin: "IMGBAKE_REGISTRY_USER".to_owned(),
+    };
+    options(CredentialSettings { fixed: Some(fixed), files: Vec::new() })
+}
+
+fn with_file(path: Utf8PathBuf) -> RemoteOptions {
+    options(CredentialSettings { fixed: None, files: vec![path] })
+}
+
+#[tokio::test]
+async fn logins_and_tokens_are_shown() {
+    for lets in [
+        Lets::Login(USER, PASSWORD),
+        Lets::Token(USER, PASSWORD, Duration::from_secs(300)),
+        // Each is over before the copy is.
+        Lets::Token(USER, PASSWORD, Duration::from_millis(100)),
+    ] {
+        let fixture = Fixture::new();
+        let slow = Duration::from_millis(5);
+        let habits = Habits { lets: lets.clone(), redirects: true, slow, ..Habits::default() };
+        let registry = TestRegistry::start(habits).await;
+        let digest = seed(&registry, "team/web", VERSION, 7);
+        let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
+        let file = fixture.dir.join("auth.json");
+        let text = format!(r#"{{"auths": {{"{}/team": {{"auth": "{auth}"}}}}}}"#, registry.host());
+        fs::write(&file, text).unwrap();
+        let place = async |name: &str, options: &RemoteOptions| {
+            Place::remote(fixture.repository_with(&registry.host(), name, options).await.unwrap())
+        };
+        let from = place("team/web", &with_file(file)).await;
+        let local = fixture.local("web");
+        assert_eq!(fixture.copy(&from, &local).await.unwrap().digest, digest, "{lets:?}");
+        let to = place("mirror/web", &fixed(PASSWORD)).await;
+        assert_eq!(fixture.copy(&local, &to).await.unwrap().digest, digest, "{lets:?}");
+        // Mounting needs the right to read the one and to write the other.
+        let from = place("mirror/web", &fixed(PASSWORD)).await;
+        let to = place("third", &fixed(PASSWORD)).await;
+        assert_eq!(fixture.copy(&from, &to).await.unwrap().mounted, 7, "{lets:?}");
+        assert!(!registry.leaked(), "{lets:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_who_and_from_where() {
+    for lets in [Lets::Login(USER, PASSWORD), Lets::Token(USER, PASSWORD, Duration::from_secs(60))]
+    {
+        let fixture = Fixture::new();
+        let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+        let host = registry.host();
+        let ask = async |options: &RemoteOptions| {
+            let repository = fixture.repository_with(&host, "team/web", options).await.unwrap();
+            let error = repository.tags().await.unwrap_err();
+            format!("{error} / {}", error.help_text().unwrap_or_default())
+        };
+        let told = ask(&fixed("wrong-password")).await;
+        for part in [host.as_str(), USER, "team/web", "IMGBAKE_REGISTRY_USER"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("wrong-password"));
+        assert!(fixture.job.secrets().found_in("wrong-password"), "it is redacted");
+        let none = fixture.dir.join("none.json");
+        let told = ask(&with_file(none.clone())).await;
+        for part in [host.as_str(), "wants a login", none.as_str(), "skopeo login"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let broken = fixture.dir.join("broken.json");
+        fs::write(&broken, "hunter2").unwrap();
+        let told = ask(&with_file(broken)).await;
+        assert!(told.contains("broken.json") && !told.contains("hunter2"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_helper_is_asked() {
+    let fixture = Fixture::new();
+    let lets = Lets::Login(USER, PASSWORD);
+    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    seed(&registry, "web", VERSION, 7);
+    let answer = format!(r#"{{"ServerURL":"x","Username":"{USER}","Secret":"{PASSWORD}"}}"#);
+    // A helper is found by its name in PATH, which a test shall not change: one with a name of its own
+    // in a folder that PATH has anyway would stay behind. So the file names one that is not there.
+    let name = format!("imgbake-test-{}", std::process::id());
+    let file = fixture.dir.join("config.json");
+    fs::write(&file, format!(r#"{{"credHelpers": {{"{}": "{name}"}}}}"#, registry.host())).unwrap();
+    let repository =
+        fixture.repository_with(&registry.host(), "web", &with_file(file.clone())).await;
+    let error = repository.unwrap().tags().await.unwrap_err().to_string();
+    assert!(
+        error.contains(&format!("docker-credential-{name}")) && error.contains("config.json"),
+        "{error}"
+    );
+    let helper = fixture.dir.join("docker-credential-x");
+    fs::write(&helper, format!("#!/bin/sh\ncat >/dev/null\necho '{answer}'\n")).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    // A name that leads elsewhere is none.
+    let path = format!("/../../..{}/x", fixture.dir);
+    fs::write(&file, format!(r#"{{"credsStore": "{path}"}}"#)).unwrap();
+    let repository = fixture.repository_with(&registry.host(), "web", &with_file(file)).await;
+    let error = repository.unwrap().tags().await.unwrap_err().to_string();
+    assert!(error.contains("cannot be a credential helper"), "{error}");
+}

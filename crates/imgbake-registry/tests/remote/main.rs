@@ -1,0 +1,12 @@
+//! Registries as `imgbake` meets them: one in this process with every bad habit, and the real one of
+//! Debian's package.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
+
+mod copies;
+mod docker;
+mod fixture;
+mod habits;
+mod hostile;
+mod logins;
+mod many;

@@ -1,0 +1,134 @@
+//! Manifests, tags and referrers of the test registry.
+
+use axum::body::Body;
+use axum::http::{Method, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use imgbake_types::Digest;
+use serde_json::{Value, json};
+
+use super::store::Store;
+use super::{Call, Habits, Shared, held, plain, told};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+pub(super) async fn answer(shared: &Shared, habits: &Habits, call: Call) -> Response {
+    let (kind, reference) = call.rest.split_once('/').unwrap();
+    let reference = reference.to_owned();
+    match (kind, &call.method) {
+        ("tags", _) => tags(&mut held(&shared.store), habits, &call, shared),
+        ("referrers", _) if habits.no_referrers => {
+            told(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such path")
+        }
+        ("referrers", _) => referrers(&mut held(&shared.store), &call.name, &reference),
+        ("manifests", &Method::GET | &Method::HEAD) => get(shared, habits, &call, &reference),
+        ("manifests", &Method::PUT) => put(shared, habits, call, &reference).await,
+        _ => plain(StatusCode::METHOD_NOT_ALLOWED),
+    }
+}
+
+fn get(shared: &Shared, habits: &Habits, call: &Call, reference: &str) -> Response {
+    let found = held(&shared.store).manifest(&call.name, reference);
+    let Some((digest, (media_type, bytes))) = found else {
+        return told(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "no such manifest");
+    };
+    let mut bytes = bytes.to_vec();
+    if habits.wrong_manifests && reference == digest {
+        // White space is no part of a document's meaning, but of its digest.
+        bytes.push(b' ');
+    }
+    let said = if habits.wrong_headers { Digest::sha256("lie").to_string() } else { digest };
+    Response::builder()
+        .header(header::CONTENT_TYPE, media_type)
+        .header("docker-content-digest", said)
+        .body(Body::from(if call.method == Method::HEAD { Vec::new() } else { bytes }))
+        .unwrap()
+}
+
+async fn put(shared: &Shared, habits: &Habits, call: Call, reference: &str) -> Response {
+    let media_type = call.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
+    let Ok(bytes) = axum::body::to_bytes(call.body, 64 << 20).await else {
+        return plain(StatusCode::BAD_REQUEST);
+    };
+    if habits.largest_manifest != 0 && bytes.len() > habits.largest_manifest {
+        return told(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", "the manifest is too long");
+    }
+    let Ok(document) = serde_json::from_slice::<Value>(&bytes) else {
+        return told(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "no JSON");
+    };
+    let mut store = held(&shared.store);
+    if let Some(missing) = missing(&mut store, &call.name, &document) {
+        return told(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", &missing);
+    }
+    let tag = Some(reference).filter(|reference| !reference.starts_with("sha256:"));
+    if tag.is_none() && Digest::sha256(&bytes).to_string() != reference {
+        return told(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "another digest");
+    }
+    let digest = store.put_manifest(&call.name, tag, &media_type, bytes);
+    let mut response = Response::builder()
+        .status(StatusCode::CREATED)
+        .header(header::LOCATION, format!("/v2/{}/manifests/{digest}", call.name));
+    if let Some(subject) = document["subject"]["digest"].as_str().filter(|_| !habits.no_referrers) {
+        response = response.header("oci-subject", subject);
+    }
+    response.body(Body::empty()).unwrap()
+}
+
+/// What a manifest needs and the repository lacks.
+fn missing(store: &mut Store, name: &str, document: &Value) -> Option<String> {
+    let digests = |key: &str| {
+        let all = document[key].as_array().cloned().unwrap_or_default();
+        all.iter()
+            .map(|one| one["digest"].as_str().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let repository = store.repository(name);
+    let config = document["config"]["digest"].as_str().map(str::to_owned);
+    let mut blobs = digests("layers").into_iter().chain(config);
+    let blob = blobs.find(|digest| !repository.blobs.contains_key(digest));
+    let mut manifests = digests("manifests").into_iter();
+    // As registries do: a list of referrers may name what is gone.
+    let manifest = manifests.find(|digest| !repository.manifests.contains_key(digest));
+    blob.or(manifest)
+}
+
+fn tags(store: &mut Store, habits: &Habits, call: &Call, shared: &Shared) -> Response {
+    let all = store.tags(&call.name);
+    if all.is_empty() {
+        return told(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such repository");
+    }
+    let most = call.query("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
+    // A page of a registry is as long as it likes.
+    let most = if habits.ignores_pages { usize::MAX } else { most.min(7) };
+    let last = call.query("last").filter(|_| !habits.ignores_pages).unwrap_or_default();
+    let page: Vec<&String> = all.iter().filter(|tag| **tag > last).take(most).collect();
+    let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
+    if let Some(end) = page.last().filter(|end| all.last() != Some(**end)) {
+        let next = format!("http://{}/v2/{}/tags/list", shared.addresses[0], call.name);
+        response =
+            response.header(header::LINK, format!("<{next}?n={most}&last={end}>; rel=\"next\""));
+    }
+    response.body(Body::from(json!({ "name": call.name, "tags": page }).to_string())).unwrap()
+}
+
+fn referrers(store: &mut Store, name: &str, subject: &str) -> Response {
+    let of = |bytes: &Bytes| serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+    let manifests: Vec<Value> = store
+        .repository(name)
+        .manifests
+        .iter()
+        .map(|(digest, (media_type, bytes))| (digest, media_type, bytes.len(), of(bytes)))
+        .filter(|(.., document)| document["subject"]["digest"] == subject)
+        .map(|(digest, media_type, size, document)| {
+            json!({
+                "mediaType": media_type, "digest": digest, "size": size,
+                "artifactType": document["artifactType"], "annotations": document["annotations"]
+            })
+        })
+        .collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+    Response::builder()
+        .header(header::CONTENT_TYPE, INDEX)
+        .body(Body::from(index.to_string()))
+        .unwrap()
+}

@@ -1,0 +1,300 @@
+//! A registry in this process, with habits that others have only on bad days.
+
+mod auth;
+mod blobs;
+mod manifests;
+mod store;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::Response;
+use tokio::task::JoinHandle;
+
+use self::auth::Tokens;
+use self::store::Store;
+use crate::Dice;
+
+/// Whom a registry lets in.
+#[derive(Debug, Clone, Default)]
+pub enum Lets {
+    /// Everybody.
+    #[default]
+    All,
+    /// A user with a password.
+    Login(&'static str, &'static str),
+    /// A user with a token, which lives so long.
+    Token(&'static str, &'static str, Duration),
+}
+
+/// What a registry does, or does not. All is well by default.
+#[expect(clippy::struct_excessive_bools, reason = "switches, each for itself")]
+#[derive(Debug, Clone, Default)]
+pub struct Habits {
+    /// Whom it lets in.
+    pub lets: Lets,
+    /// It has no referrers API.
+    pub no_referrers: bool,
+    /// The longest manifest that it takes, in bytes; 0: any.
+    pub largest_manifest: usize,
+    /// The longest body of a blob's upload that it takes, in bytes; 0: any.
+    pub largest_upload: u64,
+    /// Every so many requests one is answered 429, and asks to wait no time; 0: none.
+    pub busy_every: u64,
+    /// How many answers with blobs it still cuts, at random places.
+    pub cuts: u64,
+    /// How many uploads it still cuts, each half way.
+    pub upload_cuts: u64,
+    /// One byte of each blob is wrong.
+    pub wrong_blobs: bool,
+    /// One byte of each manifest that is asked for by digest is wrong.
+    pub wrong_manifests: bool,
+    /// It says wrong digests of what is right.
+    pub wrong_headers: bool,
+    /// It answers a question for a piece with the whole.
+    pub ignores_range: bool,
+    /// It answers a blob's question with the way to another port, where no login must come.
+    pub redirects: bool,
+    /// It waits so long before each piece of a blob.
+    pub slow: Duration,
+    /// It never takes a blob from another repository.
+    pub never_mounts: bool,
+    /// It gives all tags at once, whatever was asked for.
+    pub ignores_pages: bool,
+}
+
+/// A running registry; it ends when it is dropped.
+#[derive(Debug)]
+pub struct TestRegistry {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// What all its requests see.
+#[derive(Debug)]
+struct Shared {
+    habits: Mutex<Habits>,
+    store: Mutex<Store>,
+    tokens: Mutex<Tokens>,
+    dice: Mutex<Dice>,
+    /// Method and path of each request.
+    log: Mutex<Vec<String>>,
+    count: AtomicU64,
+    /// Bytes of blobs that were sent.
+    sent: AtomicU64,
+    /// A login came to where none must come.
+    leaked: AtomicBool,
+    /// This registry, and where it redirects to.
+    addresses: [SocketAddr; 2],
+}
+
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl TestRegistry {
+    /// Starts one on a port of its own.
+    pub async fn start(habits: Habits) -> Self {
+        let bind = || tokio::net::TcpListener::bind(("127.0.0.1", 0));
+        let (main, other) = (bind().await.unwrap(), bind().await.unwrap());
+        let address = main.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            habits: Mutex::new(habits),
+            store: Mutex::default(),
+            tokens: Mutex::default(),
+            dice: Mutex::new(Dice::new()),
+            log: Mutex::default(),
+            count: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            leaked: AtomicBool::new(false),
+            addresses: [address, other.local_addr().unwrap()],
+        });
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        let elsewhere = Router::new().fallback(elsewhere).with_state(Arc::clone(&shared));
+        let serve = |listener, app: Router| {
+            tokio::spawn(async move { axum::serve(listener, app).await.unwrap() })
+        };
+        Self { shared, address, tasks: vec![serve(main, app), serve(other, elsewhere)] }
+    }
+
+    /// `127.0.0.1:PORT`
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Changes its habits.
+    pub fn change(&self, change: impl FnOnce(&mut Habits)) {
+        change(&mut held(&self.shared.habits));
+    }
+
+    /// Its habits as they are now: cuts are counted down.
+    pub fn habits(&self) -> Habits {
+        held(&self.shared.habits).clone()
+    }
+
+    /// Method and path of each request so far, without the query.
+    pub fn requests(&self) -> Vec<String> {
+        held(&self.shared.log).clone()
+    }
+
+    /// Bytes of blobs that it sent so far.
+    pub fn sent_bytes(&self) -> u64 {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
+    /// Whether a login came to where its redirects lead.
+    pub fn leaked(&self) -> bool {
+        self.shared.leaked.load(Ordering::SeqCst)
+    }
+
+    /// The tags of a repository, in order.
+    pub fn tags(&self, name: &str) -> Vec<String> {
+        held(&self.shared.store).tags(name)
+    }
+
+    /// The digests of a repository's blobs, in order.
+    pub fn blobs(&self, name: &str) -> Vec<String> {
+        held(&self.shared.store).blobs(name)
+    }
+
+    /// Stores a blob without asking; gives its digest.
+    pub fn put_blob(&self, name: &str, bytes: &[u8]) -> String {
+        held(&self.shared.store).put_blob(name, bytes.to_vec().into())
+    }
+
+    /// Stores a manifest without looking at it; gives its digest.
+    pub fn put_manifest(&self, name: &str, tag: &str, media_type: &str, bytes: &[u8]) -> String {
+        let mut store = held(&self.shared.store);
+        store.put_manifest(name, Some(tag), media_type, bytes.to_vec().into())
+    }
+}
+
+impl Drop for TestRegistry {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// One request, taken apart.
+struct Call {
+    method: Method,
+    /// The repository, and what of it: `blobs/…`, `manifests/…`.
+    name: String,
+    rest: String,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl Call {
+    /// A parameter of the query.
+    fn query(&self, key: &str) -> Option<String> {
+        query(&self.uri, key)
+    }
+
+    fn header(&self, name: header::HeaderName) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+fn query(uri: &Uri, key: &str) -> Option<String> {
+    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| *name == key).map(|(_, value)| unescaped(value)).next()
+}
+
+/// Percent-decoding, for ASCII.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        out.push(char::from(u8::from_str_radix(code, 16).unwrap()));
+        out.push_str(rest);
+    }
+    out
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    held(&shared.log).push(format!("{} {path}", parts.method));
+    if path == "/token" {
+        return auth::token(&shared, &parts.uri, &parts.headers);
+    }
+    let habits = held(&shared.habits).clone();
+    let number = shared.count.fetch_add(1, Ordering::SeqCst) + 1;
+    if habits.busy_every != 0 && number.is_multiple_of(habits.busy_every) {
+        let mut busy = told(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "not so fast");
+        busy.headers_mut().insert(header::RETRY_AFTER, "0".parse().unwrap());
+        return busy;
+    }
+    let below = path.strip_prefix("/v2/").map(str::to_owned);
+    let split = below.as_deref().and_then(split);
+    let scopes = auth::needed(&parts.method, split, &parts.uri);
+    if let Err(refused) = auth::check(&shared, &habits, &parts.headers, &scopes) {
+        return *refused;
+    }
+    let Some((name, rest)) = split else {
+        return match below.as_deref() {
+            Some("") => plain(StatusCode::OK),
+            _ => told(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such thing"),
+        };
+    };
+    let call = Call {
+        method: parts.method,
+        name: name.to_owned(),
+        rest: rest.to_owned(),
+        uri: parts.uri,
+        headers: parts.headers,
+        body,
+    };
+    match rest.split('/').next() {
+        Some("blobs") => blobs::answer(&shared, &habits, call).await,
+        _ => manifests::answer(&shared, &habits, call).await,
+    }
+}
+
+/// The repository and the rest of a path.
+fn split(path: &str) -> Option<(&str, &str)> {
+    ["/blobs/", "/manifests/", "/referrers/", "/tags/"]
+        .iter()
+        .find_map(|part| path.find(part))
+        .map(|at| (&path[..at], &path[at + 1..]))
+}
+
+/// Where redirects lead: blobs by path, and no login.
+async fn elsewhere(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        shared.leaked.store(true, Ordering::SeqCst);
+        return plain(StatusCode::BAD_REQUEST);
+    }
+    let habits = Habits { redirects: false, ..held(&shared.habits).clone() };
+    let (parts, body) = request.into_parts();
+    let (name, rest) = split(parts.uri.path().strip_prefix("/v2/").unwrap()).unwrap();
+    let (name, rest) = (name.to_owned(), rest.to_owned());
+    let (method, headers, uri) = (parts.method, parts.headers, parts.uri);
+    blobs::answer(&shared, &habits, Call { method, name, rest, uri, headers, body }).await
+}
+
+fn plain(status: StatusCode) -> Response {
+    Response::builder().status(status).body(Body::empty()).unwrap()
+}
+
+/// An error in the words of distribution-spec v1.1, "Error Codes".
+fn told(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
+    Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap()
+}
