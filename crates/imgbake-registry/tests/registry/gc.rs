@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use imgbake_build::Registry;
+use imgbake_build::{Registry, Whole};
 use imgbake_registry::{GcReport, GcRequest, Retention};
 use imgbake_types::record::VerifyStatus;
 use jiff::{SignedDuration, Timestamp};
@@ -134,7 +134,7 @@ async fn what_is_being_pulled_stays() {
                 paused.recv_timeout(Duration::from_secs(60)).unwrap();
             }
         };
-        layout.restore(&digest, file, Box::new(progress)).await
+        layout.restore(&digest, file, Whole::Hash, Box::new(progress)).await
     });
     tokio::task::spawn_blocking(move || waits.recv_timeout(Duration::from_secs(60)).unwrap())
         .await

@@ -1,4 +1,6 @@
-use imgbake_types::record::{DiskRecord, ImageConfig, Parent, PlanRecord, Proof, VersionRef};
+use imgbake_types::record::{
+    Chunker, DiskRecord, ImageConfig, Parent, PlanRecord, Proof, VersionRef,
+};
 use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
 use imgbake_types::{Arch, Reference};
 
@@ -23,7 +25,9 @@ fn version(name: &str, number: i64, parent: Option<&str>) -> VersionView {
         arch: Arch::X86_64,
         firmware: Firmware::Bios,
         disk: DiskRecord {
-            sha256: digest("disk"),
+            sha256: None,
+            table: digest("table"),
+            chunker: Chunker { name: "none".to_owned(), min: 0, average: 0, max: 0 },
             virtual_size: 0,
             stored_bytes: 0,
             data_bytes: 0,
