@@ -26,15 +26,20 @@ impl Dice {
         self.seed
     }
 
-    /// A random time from nothing up to a limit. The numbers are SplitMix64's (Steele, Lea and Flood,
-    /// 2014).
+    /// A random time from nothing up to a limit.
     pub fn time(&mut self, limit: Duration) -> Duration {
+        Duration::from_micros(self.below(u64::try_from(limit.as_micros()).unwrap()))
+    }
+
+    /// A random number below a limit; 0 where the limit is 0. The numbers are SplitMix64's (Steele, Lea
+    /// and Flood, 2014).
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^= z >> 31;
-        Duration::from_micros(z % u64::try_from(limit.as_micros()).unwrap().max(1))
+        z % limit.max(1)
     }
 
     /// Ends a process with SIGKILL once some time has passed: the one wait of these tests that is for
