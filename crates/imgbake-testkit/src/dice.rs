@@ -31,8 +31,8 @@ impl Dice {
         Duration::from_micros(self.below(u64::try_from(limit.as_micros()).unwrap()))
     }
 
-    /// A random number below a limit, or 0 below 0. The numbers are SplitMix64's (Steele, Lea and
-    /// Flood, 2014).
+    /// A random number below a limit; 0 where the limit is 0. The numbers are SplitMix64's (Steele, Lea
+    /// and Flood, 2014).
     pub fn below(&mut self, limit: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
