@@ -87,7 +87,7 @@ impl Remote {
         if options.insecure_http {
             return Self::prepare(job, plain, options, &ca);
         }
-        if secure.is_loopback() && options.ca.is_none() {
+        if secure.is_loopback() {
             let remote = Self::prepare(job, plain, options, &ca)?;
             // One that wants TLS says so with 400, or with what is no HTTP.
             let asked = remote.client().get(remote.endpoint().base()).send();
