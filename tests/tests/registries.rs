@@ -1,5 +1,6 @@
 //! A version goes to other registries and comes back, and is the same.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
+
+use std::os::unix::fs::PermissionsExt;
 
 use imgbake_testkit::{
     DockerRegistry, DockerSettings, PASSWORD, TestHome, USER, run_tool, tiny_template, turn,
@@ -47,6 +48,19 @@ fn a_version_is_pushed_mirrored_and_fetched() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
     with_login(&args);
+
+    // The second time a helper knows the login.
+    let helper = home.write(
+        "bin/docker-credential-test",
+        &format!("#!/bin/sh\nread -r host\necho '{{\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n"),
+    );
+    std::fs::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = format!("{{\"credHelpers\": {{\"{}\": \"test\"}}}}", locked.host());
+    let config = home.write("config.json", &config);
+    let path = format!("{}:{}", helper.parent().unwrap(), "/usr/bin:/bin");
+    let asked =
+        home.command(&args).env("REGISTRY_AUTH_FILE", config).env("PATH", path).output().unwrap();
+    assert!(asked.status.success(), "{}", String::from_utf8_lossy(&asked.stderr));
 
     // Home, where nobody ever built it: the same version, and its bytes are all there.
     let other = TestHome::new();
