@@ -155,7 +155,9 @@ impl Command {
         // Sensitive variables may come in the environment: no program is given them.
         #[expect(clippy::disallowed_methods, reason = "names alone are read, to be taken away")]
         for (name, _) in std::env::vars_os() {
-            if name.as_encoded_bytes().starts_with(b"IMGBAKE_VAR_") {
+            let name_bytes = name.as_encoded_bytes();
+            if name_bytes.starts_with(b"IMGBAKE_VAR_") || name_bytes == b"IMGBAKE_REGISTRY_PASSWORD"
+            {
                 command.env_remove(name);
             }
         }

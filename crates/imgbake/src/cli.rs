@@ -139,6 +139,32 @@ pub enum Command {
         #[command(flatten)]
         events: EventArgs,
     },
+    /// Copies a version of the local registry to another one, with all that is attached to it
+    Push {
+        /// NAME[:VERSION|:CHANNEL|@sha256:…]
+        reference: Reference,
+        /// HOST/NAME[:TAG]; without a tag the version keeps its name
+        dest: Reference,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
+        /// Where events go.
+        #[command(flatten)]
+        events: EventArgs,
+    },
+    /// Copies a version between registries; without a host a reference is the local one's
+    Copy {
+        /// [HOST/]NAME[:TAG|@sha256:…]
+        reference: Reference,
+        /// [HOST/]NAME[:TAG]; without a tag the version keeps its name
+        dest: Reference,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
+        /// Where events go.
+        #[command(flatten)]
+        events: EventArgs,
+    },
     /// Verifies a version again: boots its bytes and runs its tests
     Test {
         /// NAME[:VERSION|:CHANNEL|@sha256:…]
@@ -300,6 +326,18 @@ pub struct VariableArgs {
     /// Reads variables from a TOML or JSON file; may be repeated
     #[arg(long = "var-file", value_name = "FILE")]
     pub var_files: Vec<Utf8PathBuf>,
+}
+
+/// How registries are reached. Logins come from `IMGBAKE_REGISTRY_USER` and
+/// `IMGBAKE_REGISTRY_PASSWORD`, or from the files that `skopeo login` and `docker login` write.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RemoteArgs {
+    /// Trusts the certificates in a file (PEM) beside those of this machine
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<Utf8PathBuf>,
+    /// Speaks to registries without TLS; to this machine itself that is allowed anyway
+    #[arg(long)]
+    pub insecure_http: bool,
 }
 
 /// Where events go.

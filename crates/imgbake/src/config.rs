@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{CacheMode, Global, OnError, Progress};
 use crate::failure::Failure;
+use crate::logins::Logins;
 
 /// What the environment variables that set template variables begin with.
 pub const VARIABLE_PREFIX: &str = "IMGBAKE_VAR_";
@@ -50,6 +51,8 @@ pub struct Config {
     pub variables: Vec<(String, String)>,
     /// `user@host`, for channel histories.
     pub who: String,
+    /// Who the user is to registries.
+    pub logins: Logins,
 }
 
 /// `imgbake.toml`
@@ -162,6 +165,7 @@ impl Config {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             who: who(&env),
+            logins: Logins::of(&env, user_id()),
         })
     }
 }
@@ -251,8 +255,12 @@ fn who(env: &BTreeMap<String, String>) -> String {
     format!("{user}@{}", host.trim())
 }
 
-/// Whether this process is root's, told by the owner of its own entry in /proc.
 fn runs_as_root() -> bool {
+    user_id() == Some(0)
+}
+
+/// Whose this process is, told by the owner of its own entry in /proc.
+fn user_id() -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+    std::fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
 }

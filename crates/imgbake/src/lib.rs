@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod failure;
 pub mod load;
+pub mod logins;
 pub mod rooms;
 
 /// This program's name and version, as versions record it.

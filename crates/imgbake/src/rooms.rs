@@ -8,11 +8,15 @@ use imgbake_bootstrap::Bootstrap;
 use imgbake_build::share::LayerShare;
 use imgbake_build::{Registry, Rooms};
 use imgbake_qemu::QemuBuilder;
-use imgbake_registry::{Layout, LayoutShare};
-use imgbake_runtime::Home;
+use imgbake_registry::transfer::Place;
+use imgbake_registry::{Layout, LayoutShare, Remote, RemoteOptions};
+use imgbake_runtime::{Home, Job};
 use imgbake_seal::GuestSealer;
 use imgbake_source::{RegistrySource, UrlSource};
+use imgbake_types::Reference;
 
+use crate::cli::RemoteArgs;
+use crate::config::Config;
 use crate::failure::Failure;
 
 /// The registry that references without a host mean.
@@ -23,6 +27,33 @@ pub fn registry(home: &Home) -> Result<Arc<dyn Registry>, Failure> {
 /// The same, for what only a local registry can do.
 pub fn layout(home: &Home) -> Result<Layout, Failure> {
     Ok(Layout::open(home.registry())?)
+}
+
+/// How the registries of a command are reached.
+pub fn remote_options(
+    config: &Config,
+    args: &RemoteArgs,
+    references: &[&Reference],
+) -> Result<RemoteOptions, Failure> {
+    let mut hosts: Vec<&str> = references.iter().filter_map(|one| one.host.as_deref()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    let credentials = config.logins.settings(&hosts)?;
+    Ok(RemoteOptions { ca: args.ca.clone(), insecure_http: args.insecure_http, credentials })
+}
+
+/// The place that a reference's host and name mean.
+pub async fn place(
+    job: &Job,
+    options: &RemoteOptions,
+    reference: &Reference,
+) -> Result<Place, Failure> {
+    let Some(host) = &reference.host else {
+        let layout = Layout::open(job.home().registry())?;
+        return Ok(Place::local(job, &layout, &reference.name)?);
+    };
+    let remote = Remote::connect(job, host, options).await?;
+    Ok(Place::remote(remote.repository(&reference.name)?))
 }
 
 /// Every room.

@@ -75,19 +75,18 @@ pub struct Repository {
 }
 
 impl Remote {
-    /// Prepares for a registry: `host` is what references begin with, perhaps with a port.
+    /// Finds a registry: `host` is what references begin with, perhaps with a port.
     ///
     /// # Errors
-    /// No host, an unreadable certificate file, or a registry that does not answer in a way that one
-    /// could speak with.
+    /// No host, an unreadable certificate file, nobody there, or nobody whom one could speak with.
     pub async fn connect(job: &Job, host: &str, options: &RemoteOptions) -> Result<Self> {
         let ca = certificates(options)?;
         let secure = Endpoint::new(host, false)?;
         let plain = Endpoint::new(host, true)?;
         if options.insecure_http {
-            return Self::prepare(job, plain, options, &ca);
+            return Self::prepare(job, plain, options, &ca)?.greeted().await;
         }
-        if secure.is_loopback() && options.ca.is_none() {
+        if secure.is_loopback() {
             let remote = Self::prepare(job, plain, options, &ca)?;
             // One that wants TLS says so with 400, or with what is no HTTP.
             let asked = remote.client().get(remote.endpoint().base()).send();
@@ -96,10 +95,21 @@ impl Remote {
                 answer.status() != reqwest::StatusCode::BAD_REQUEST
             });
             if spoken {
-                return Ok(remote);
+                return remote.greeted().await;
             }
         }
-        Self::prepare(job, secure, options, &ca)
+        Self::prepare(job, secure, options, &ca)?.greeted().await
+    }
+
+    /// Learns what the registry wants to see: one that is not there is told soon.
+    async fn greeted(self) -> Result<Self> {
+        let mut retry = Retry::greeting(self.job().cancel(), format!("reach {}", self.host()));
+        loop {
+            match self.ping().await {
+                Ok(_) => return Ok(self),
+                Err(stop) => retry.after(stop).await?,
+            }
+        }
     }
 
     fn prepare(

@@ -6,7 +6,9 @@
 //! clean-up takes what only a `subject` holds. For the same reason what only an index holds has a tag
 //! there, `sha256-HEX.held-DIGITS`: docker-registry's `--delete-untagged` does not look into indexes.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use imgbake_build::BuildError;
 use imgbake_runtime::retry::Backoff;
@@ -14,7 +16,7 @@ use imgbake_types::{Digest, Target};
 use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
-use std::time::Duration;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::Repository;
@@ -54,12 +56,19 @@ struct Referrer {
 impl Repository {
     /// Everything that refers to a manifest, of every kind: the registry's own list and the tags',
     /// joined. What they name may be gone, or refer to something else: whoever reads it must look.
-    pub(crate) async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+    /// `tags` are the repository's: they are listed where they are needed and not known.
+    pub(crate) async fn referrers(
+        &self,
+        subject: &Digest,
+        tags: &OnceCell<BTreeSet<String>>,
+    ) -> Result<Vec<Descriptor>> {
         let listed = self.listed(subject).await?;
         let mut all = self.fallback(subject).await?;
-        let more = match listed {
-            Some(listed) => listed,
-            None => self.by_own_tags(subject, &all).await?,
+        let more = if let Some(listed) = listed {
+            listed
+        } else {
+            let tags = tags.get_or_try_init(|| self.tags()).await?;
+            self.by_own_tags(subject, &all, tags).await?
         };
         join(&mut all, more);
         Ok(all)
@@ -91,9 +100,10 @@ impl Repository {
             }
             if attempt > 0 {
                 // Somebody else writes too: what they lost is put back with this one's own.
-                let tagged = self.by_own_tags(subject, &list).await?;
+                let tagged = self.by_own_tags(subject, &list, &self.tags().await?).await?;
                 join(&mut list, tagged);
             }
+            let mut list = self.present(list).await?;
             join(&mut list, vec![entry.clone()]);
             let Some(list) = document(list)? else {
                 tracing::warn!(%subject, "too many referrers for one list: the tags have them all");
@@ -104,6 +114,17 @@ impl Repository {
             cancel.run(backoff.wait()).await?;
         }
         Ok(()) // the list lacks it for now; its own tag does not
+    }
+
+    /// Leaves out what is gone: a registry may refuse a list that names it.
+    async fn present(&self, list: Vec<Descriptor>) -> Result<Vec<Descriptor>> {
+        let mut present = Vec::new();
+        for entry in list {
+            if self.has_manifest(&entry.digest).await? {
+                present.push(entry);
+            }
+        }
+        Ok(present)
     }
 
     /// Sees to it that a manifest, which an index leads to, outlives the registry's own clean-up.
@@ -194,13 +215,17 @@ impl Repository {
     }
 
     /// The referrers that have tags of their own, without those that are known.
-    async fn by_own_tags(&self, subject: &Digest, known: &[Descriptor]) -> Result<Vec<Descriptor>> {
+    async fn by_own_tags(
+        &self,
+        subject: &Digest,
+        known: &[Descriptor],
+        tags: &BTreeSet<String>,
+    ) -> Result<Vec<Descriptor>> {
         let prefix = format!("{}.", tags::referrers(subject));
         let is_known =
             |digits: &str| known.iter().any(|entry| entry.digest.hex().starts_with(digits));
         let is_own =
             |digits: &str| digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_hexdigit());
-        let tags = self.tags().await?;
         let wanted: Vec<&String> = tags
             .iter()
             .filter(|tag| {

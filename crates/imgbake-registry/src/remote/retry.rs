@@ -8,6 +8,8 @@ use imgbake_runtime::{Cancel, RuntimeError};
 
 /// Attempts in a row that bring nothing: with the waits below, about half a minute.
 const IDLE: u32 = 10;
+/// Attempts to reach somebody who never answered.
+const GREETINGS: u32 = 4;
 /// Attempts in all.
 const ATTEMPTS: u32 = 500;
 /// The first wait between attempts, and the longest.
@@ -53,7 +55,9 @@ impl From<RuntimeError> for Stop {
 pub(crate) struct Retry {
     cancel: Cancel,
     what: String,
+    /// Attempts in a row that brought nothing, and how many may.
     idle: u32,
+    most_idle: u32,
     attempts: u32,
     backoff: Backoff,
 }
@@ -63,7 +67,13 @@ impl Retry {
     pub(crate) fn new(cancel: &Cancel, what: impl Into<String>) -> Self {
         let (first, most) = WAITS;
         let backoff = Backoff::new(first, most);
-        Self { cancel: cancel.clone(), what: what.into(), idle: 0, attempts: 0, backoff }
+        let (cancel, what) = (cancel.clone(), what.into());
+        Self { cancel, what, idle: 0, most_idle: IDLE, attempts: 0, backoff }
+    }
+
+    /// For the first words to somebody, who may not be there at all.
+    pub(crate) fn greeting(cancel: &Cancel, what: impl Into<String>) -> Self {
+        Self { most_idle: GREETINGS, ..Self::new(cancel, what) }
     }
 
     /// Bytes came since the last attempt: a slow way is not a dead one.
@@ -81,7 +91,7 @@ impl Retry {
         self.attempts += 1;
         self.idle += 1;
         let too_long = asked.is_some_and(|asked| asked > ASKED);
-        if self.idle >= IDLE || self.attempts >= ATTEMPTS || too_long {
+        if self.idle >= self.most_idle || self.attempts >= ATTEMPTS || too_long {
             let asked = asked.filter(|_| too_long).map_or_else(String::new, |asked| {
                 format!(" (the server asks to wait {} seconds)", asked.as_secs())
             });

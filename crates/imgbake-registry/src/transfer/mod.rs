@@ -42,8 +42,8 @@ impl Place {
         Ok(Self(Arc::new(LocalPlace::open(job, layout, name)?)))
     }
 
-    /// A repository of a registry.
+    /// A repository of a registry. Which tags it has is asked once: for each command a place of its own.
     pub fn remote(repository: Repository) -> Self {
-        Self(Arc::new(RemotePlace(repository)))
+        Self(Arc::new(RemotePlace::new(repository)))
     }
 }

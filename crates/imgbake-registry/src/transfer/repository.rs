@@ -1,9 +1,11 @@
 //! A registry's repository as a place.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use async_trait::async_trait;
 use imgbake_types::{Digest, Target};
+use tokio::sync::OnceCell;
 
 use super::blob::Blob;
 use super::place::Place;
@@ -16,32 +18,42 @@ use crate::{RawManifest, Repository, Result};
 
 /// A repository of a registry.
 #[derive(Debug)]
-pub(crate) struct RemotePlace(pub(crate) Repository);
+pub(crate) struct RemotePlace {
+    repository: Repository,
+    /// Its tags, as they were when they were first needed: listing them is dear.
+    tags: OnceCell<BTreeSet<String>>,
+}
+
+impl RemotePlace {
+    pub(crate) fn new(repository: Repository) -> Self {
+        Self { repository, tags: OnceCell::new() }
+    }
+}
 
 #[async_trait]
 impl Place for RemotePlace {
     fn label(&self) -> String {
-        self.0.label()
+        self.repository.label()
     }
 
     fn repository(&self) -> Option<&Repository> {
-        Some(&self.0)
+        Some(&self.repository)
     }
 
     async fn manifest(&self, target: &Target) -> Result<Option<RawManifest>> {
-        self.0.manifest(target).await
+        self.repository.manifest(target).await
     }
 
     fn read(&self, blob: &Blob, range: Range<u64>) -> ByteStream {
-        self.0.blob(&blob.digest, blob.size, range)
+        self.repository.blob(&blob.digest, blob.size, range)
     }
 
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
-        self.0.referrers(subject).await
+        self.repository.referrers(subject, &self.tags).await
     }
 
     async fn check_tag(&self, tag: &str, plan: &Plan) -> Result<()> {
-        self.0.refuse_other(tag, &plan.root).await.map(|_| ())
+        self.repository.refuse_other(tag, &plan.root).await.map(|_| ())
     }
 
     async fn bring(
@@ -50,23 +62,23 @@ impl Place for RemotePlace {
         source: &dyn BlobSource,
         from: Option<&Repository>,
     ) -> Result<Pushed> {
-        self.0.push_blob((&blob.digest, blob.size), source, from).await
+        self.repository.push_blob((&blob.digest, blob.size), source, from).await
     }
 
     async fn finish(&self, plan: &Plan, tag: &str) -> Result<()> {
         for planned in &plan.manifests {
             let manifest = &planned.manifest;
             match &planned.subject {
-                Some(subject) => self.0.put_referrer(subject, manifest).await?,
-                None if self.0.has_manifest(&manifest.digest).await? => {}
+                Some(subject) => self.repository.put_referrer(subject, manifest).await?,
+                None if self.repository.has_manifest(&manifest.digest).await? => {}
                 None => {
-                    self.0.put_manifest(Name::Digest, manifest).await?;
+                    self.repository.put_manifest(Name::Digest, manifest).await?;
                 }
             }
             if let Some(index) = &planned.index {
-                self.0.hold(index, manifest).await?;
+                self.repository.hold(index, manifest).await?;
             }
         }
-        self.0.name_for_good(tag, &plan.root).await
+        self.repository.name_for_good(tag, &plan.root).await
     }
 }

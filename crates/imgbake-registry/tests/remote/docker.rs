@@ -101,8 +101,7 @@ async fn docker_registry_with_tls_and_logins() {
     assert_eq!(fixture.copy(&from, &Place::remote(to)).await.unwrap().digest, digest);
     // Without the certificate of its authority nobody is spoken to.
     let unknown = RemoteOptions { ca: None, ..known.clone() };
-    let to = fixture.repository_with(&docker.host(), "web", &unknown).await.unwrap();
-    let error = to.tags().await.unwrap_err();
+    let error = fixture.repository_with(&docker.host(), "web", &unknown).await.unwrap_err();
     let told = format!("{error} {}", error.help_text().unwrap_or_default());
     assert!(told.contains("certificate") && told.contains("--ca"), "{told}");
     // A login for another registry is not shown to this one.

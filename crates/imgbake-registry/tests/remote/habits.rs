@@ -105,8 +105,7 @@ async fn who_does_not_answer_is_named() {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let host = format!("127.0.0.1:{port}");
     let options = RemoteOptions { insecure_http: true, ..RemoteOptions::default() };
-    let repository = fixture.repository_with(&host, "web", &options).await.unwrap();
-    let error = repository.tags().await.unwrap_err();
+    let error = fixture.repository_with(&host, "web", &options).await.unwrap_err();
     assert!(error.to_string().contains(&host) && error.help_text().is_some(), "{error}");
     let many = RemoteOptions { ca: Some(fixture.dir.join("none.pem")), ..RemoteOptions::default() };
     let error = fixture.repository_with(&host, "web", &many).await.unwrap_err();

@@ -119,6 +119,14 @@ async fn a_list_of_referrers_may_lie() {
     let from = fixture.remote(&registry.host(), "web").await;
     let copied = fixture.copy(&from, &fixture.local("web")).await.unwrap();
     assert_eq!(copied.referrers, 0);
+    // Who adds to such a list leaves out what is gone, and is not held up by it.
+    let source = TestRegistry::start(Habits::default()).await;
+    seed(&source, "web", VERSION, 5);
+    let source = fixture.remote(&source.host(), "web").await;
+    let to = fixture.remote(&registry.host(), "web").await;
+    assert_eq!(fixture.copy(&source, &to).await.unwrap().referrers, 2);
+    let to = fixture.remote(&registry.host(), "web").await;
+    assert_eq!(fixture.copy(&to, &fixture.local("web")).await.unwrap().referrers, 2);
 }
 
 #[tokio::test]

@@ -8,5 +8,6 @@ mod docker;
 mod fixture;
 mod habits;
 mod hostile;
+mod kills;
 mod logins;
 mod many;

@@ -87,7 +87,6 @@ fn missing(store: &mut Store, name: &str, document: &Value) -> Option<String> {
     let mut blobs = digests("layers").into_iter().chain(config);
     let blob = blobs.find(|digest| !repository.blobs.contains_key(digest));
     let mut manifests = digests("manifests").into_iter();
-    // As registries do: a list of referrers may name what is gone.
     let manifest = manifests.find(|digest| !repository.manifests.contains_key(digest));
     blob.or(manifest)
 }

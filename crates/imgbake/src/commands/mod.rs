@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 mod clean;
+mod copy;
 mod doctor;
 mod export;
 mod gc;
@@ -14,6 +15,7 @@ mod manual;
 mod plan;
 mod promote;
 mod pull;
+mod push;
 mod show;
 mod test;
 mod validate;
@@ -61,6 +63,12 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::History { reference, json } => history::run(app, &reference, json).await,
         Command::Pull { reference, output, format, events } => {
             pull::run(app, &reference, &output, format, &events).await
+        }
+        Command::Push { reference, dest, remote, events } => {
+            push::run(app, &reference, &dest, &remote, &events).await
+        }
+        Command::Copy { reference, dest, remote, events } => {
+            copy::run(app, "copy", (&reference, &dest), &remote, &events).await
         }
         Command::Test { reference, vars, events } => {
             test::run(app, &reference, &vars, &events).await

@@ -1,0 +1,64 @@
+//! `imgbake copy`
+
+use imgbake_registry::RemoteOptions;
+use imgbake_registry::transfer::{Copied, copy};
+use imgbake_runtime::{Job, Secrets};
+use imgbake_types::{Reference, Target};
+
+use crate::app::{App, conclude};
+use crate::cli::{EventArgs, RemoteArgs};
+use crate::failure::Failure;
+use crate::rooms;
+
+/// Copies a version from one registry to another. `word` is the command's.
+pub(super) async fn run(
+    app: &App,
+    word: &str,
+    (reference, dest): (&Reference, &Reference),
+    remote: &RemoteArgs,
+    events: &EventArgs,
+) -> Result<(), Failure> {
+    check(reference, dest)?;
+    let options = rooms::remote_options(&app.config, remote, &[reference, dest])?;
+    let (job, listener) = app.begin(word, events, Secrets::default())?;
+    let result = work(&job, &options, reference, dest).await;
+    let copied = conclude(job, listener, result).await?;
+    let target = Some(Target::Tag(copied.tag));
+    let place = Reference { target, ..dest.clone() };
+    app.print(&format!("{place} {}\n", copied.digest))
+}
+
+/// What can be told from the words alone.
+fn check(reference: &Reference, dest: &Reference) -> Result<(), Failure> {
+    if matches!(dest.target, Some(Target::Digest(_))) {
+        return Err(Failure::usage(format!(
+            "`{dest}` names a digest: a copy keeps its own, and a destination is NAME or NAME:TAG"
+        )));
+    }
+    if reference.host.is_some() && reference.target.is_none() {
+        return Err(Failure::usage(format!(
+            "which version of `{reference}`? A registry knows no newest one: give {reference}:TAG"
+        )));
+    }
+    let (from, to) = ((&reference.host, &reference.name), (&dest.host, &dest.name));
+    if from == to && dest.target.is_none() {
+        return Err(Failure::usage(format!("`{reference}` and `{dest}` are the same place")));
+    }
+    Ok(())
+}
+
+async fn work(
+    job: &Job,
+    options: &RemoteOptions,
+    reference: &Reference,
+    dest: &Reference,
+) -> Result<Copied, Failure> {
+    let target = match (&reference.host, &reference.target) {
+        (Some(_), Some(target)) => target.clone(),
+        // What people call a version here, a registry does not understand: prefixes, the newest.
+        _ => Target::Digest(rooms::registry(job.home())?.resolve(reference).await?.digest),
+    };
+    let from = rooms::place(job, options, reference).await?;
+    let to = rooms::place(job, options, dest).await?;
+    Ok(copy(job, &from, &target, &to, dest.tag_name()).await?)
+}
