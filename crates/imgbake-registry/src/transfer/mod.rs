@@ -4,13 +4,13 @@
 //! layers. Blobs come first, then manifests, then what refers to them, and the tag last; what is
 //! there already is not moved again, so a copy that was cut goes on where it was cut.
 
-mod blob;
+pub(crate) mod blob;
 mod copy;
 mod document;
 mod local;
 mod meter;
 mod partial;
-mod place;
+pub(crate) mod place;
 mod plan;
 mod repository;
 

@@ -5,9 +5,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+use imgbake_build::BuildErrorKind;
 use imgbake_registry::transfer::{Place, copy};
 use imgbake_registry::{Layout, Remote, RemoteOptions};
-use imgbake_runtime::{Command, retry};
+use imgbake_runtime::{Cancel, Command, retry};
 use imgbake_testkit::{Habits, TestRegistry};
 use imgbake_types::Target;
 
@@ -51,6 +52,25 @@ async fn a_killed_copy_goes_on() {
     assert!(have > MIB as u64 && copied.moved_bytes + have < 5 * MIB as u64, "{have} {copied:?}");
     assert_eq!(registry.sent_bytes() - before, copied.moved_bytes);
     fixture.blobs();
+}
+
+#[tokio::test]
+async fn a_copy_that_is_interrupted_ends_at_once() {
+    let habits = Habits { slow: Duration::from_secs(3600), ..Habits::default() };
+    let registry = TestRegistry::start(habits).await;
+    seed(&registry, "web", VERSION, 7);
+    let fixture = Fixture::new();
+    let (from, local) = (fixture.remote(&registry.host(), "web").await, fixture.local("web"));
+    let interrupt = async {
+        let asked = || registry.requests().iter().any(|line| line.contains("GET /v2/web/blobs"));
+        let begun = async || asked().then_some(());
+        retry::poll(&Cancel::new(), Duration::from_secs(60), "a blob", begun).await.unwrap();
+        fixture.job.cancel().cancel();
+    };
+    let (copied, ()) = tokio::join!(fixture.copy(&from, &local), interrupt);
+    assert_eq!(copied.unwrap_err().kind(), BuildErrorKind::Cancelled);
+    assert!(fixture.blobs().is_empty());
+    assert_eq!(registry.tags("web").len(), 4, "what the fixture put there");
 }
 
 /// Copies into the layout of its folder: started by the test above.
