@@ -7,11 +7,11 @@ use imgbake_disk::chunk::ChunkTable;
 use imgbake_disk::{DiskError, DiskFormat, DiskImage, DiskSource as _};
 use imgbake_types::record::Parent;
 use imgbake_types::spec::Residue;
-use imgbake_types::{Outcome, Size, Stage};
+use imgbake_types::{Digest, Outcome, Size, Stage};
 
 use super::{Build, Failure, Log, Sealed};
 use crate::capture::{CaptureRequest, Changed, Known, capture, disk_error};
-use crate::{BuildError, Capture, Hit};
+use crate::{BuildError, Capture, Hit, plain};
 
 /// A captured disk in the job's folder.
 pub struct Captured {
@@ -30,6 +30,7 @@ impl Sealed {
             .map_err(imgbake_runtime::error::io_at("make the folder", &folder))?;
         let path = machine.disk().to_owned();
         let tap = build.rooms.sealer.scanner(patterns);
+        let plain = build.plan.publish().plain;
         let cancel = build.job.cancel().clone();
         let seen = Arc::clone(&stage);
         let (known, table) = stored(build, &parent).await;
@@ -41,7 +42,7 @@ impl Sealed {
             };
             let size = disk.virtual_size();
             let progress = |done| seen.progress(done, Some(size));
-            capture(CaptureRequest {
+            let (mut captured, hits) = capture(CaptureRequest {
                 disk: &disk,
                 folder: &folder,
                 known,
@@ -49,7 +50,13 @@ impl Sealed {
                 tap,
                 cancel: &cancel,
                 progress: &progress,
-            })
+            })?;
+            if let Some(format) = plain {
+                seen.status(format!("writing the {}", format.extension()));
+                let table = Digest::sha256(captured.table.encode());
+                captured.plain = Some(plain::write(&disk, format, &table, &folder, &cancel)?);
+            }
+            Ok((captured, hits))
         });
         let done =
             work.await.map_err(|error| BuildError::failed(format!("capture did not end: {error}")));
