@@ -33,6 +33,7 @@ impl Fixture {
             table: Arc::new(ChunkTable::new(0, &[], Vec::new()).unwrap()),
             packs: Vec::new(),
             read_bytes: 0,
+            plain: None,
         };
         let config = ImageConfig {
             name: "web".to_owned(),

@@ -9,6 +9,7 @@ use imgbake_disk::chunk::{CHUNKER, ChunkTable, PARAMS};
 use imgbake_types::record::{
     ChannelMove, Chunker, DiskRecord, ImageConfig, VerifyRecord, VersionView,
 };
+use imgbake_types::spec::PlainFormat;
 use imgbake_types::{Digest, Reference, VersionName};
 
 use crate::BuildError;
@@ -22,15 +23,31 @@ pub struct Capture {
     /// Its chunks, and in which packs they are.
     pub table: Arc<ChunkTable>,
     /// Those of the table's packs that are new; the others are stored already.
-    pub packs: Vec<NewPack>,
+    pub packs: Vec<BlobFile>,
     /// Bytes of the disk that were read.
     pub read_bytes: u64,
+    /// The whole disk as one file, where that is wanted.
+    pub plain: Option<PlainFile>,
+}
+
+/// A whole disk as one file (see `[publish] plain`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainFile {
+    /// Its format.
+    pub format: PlainFormat,
+    /// The file.
+    pub file: BlobFile,
 }
 
 impl Capture {
-    /// Bytes that the new packs take.
+    /// The files that become blobs.
+    pub fn files(&self) -> impl Iterator<Item = &BlobFile> {
+        self.packs.iter().chain(self.plain.as_ref().map(|plain| &plain.file))
+    }
+
+    /// Bytes that these files take.
     pub fn new_bytes(&self) -> u64 {
-        self.packs.iter().map(|pack| pack.size).sum()
+        self.files().map(|file| file.size).sum()
     }
 
     /// What a version records of its disk; `table` is the chunk table's bytes.
@@ -51,10 +68,10 @@ impl Capture {
     }
 }
 
-/// A new pack: zstd frames, one after the other (see `imgbake_disk::chunk`).
+/// A file that becomes a blob: a pack (see `imgbake_disk::chunk`), or a whole disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewPack {
-    /// The file that holds it.
+pub struct BlobFile {
+    /// Where it is.
     pub path: Utf8PathBuf,
     /// The digest of its bytes.
     pub digest: Digest,

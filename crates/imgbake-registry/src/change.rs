@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildErrorKind, NewPack};
+use imgbake_build::{BlobFile, BuildErrorKind, Capture};
 use imgbake_runtime::space;
 use imgbake_types::Digest;
 use serde::Serialize;
@@ -61,11 +61,13 @@ impl<'a> Change<'a> {
         Ok(Self { store, lock, index, blobs, manifests, indexes })
     }
 
-    /// Adds a captured pack. Its file is taken away.
-    pub(crate) fn pack(&mut self, pack: &NewPack) {
-        let (digest, size) = (pack.digest.clone(), pack.size);
-        let content = Content::File(pack.path.clone());
-        self.blobs.push(NewBlob { digest, size, content });
+    /// Adds a captured file, which is taken away.
+    pub(crate) fn file(&mut self, media_type: &str, file: &BlobFile) -> Descriptor {
+        let content = Content::File(file.path.clone());
+        let blob = NewBlob { digest: file.digest.clone(), size: file.size, content };
+        let descriptor = blob.descriptor(media_type);
+        self.blobs.push(blob);
+        descriptor
     }
 
     /// Adds some bytes.
@@ -216,17 +218,17 @@ fn manifest_bytes(manifest: &impl Serialize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes captured packs durable where they are, before anybody waits for the lock, and checks that
+/// Makes captured files durable where they are, before anybody waits for the lock, and checks that
 /// they are what they are said to be.
-pub(crate) fn settle(packs: &[NewPack]) -> Result<()> {
-    for pack in packs {
-        let path = &pack.path;
+pub(crate) fn settle(capture: &Capture) -> Result<()> {
+    for captured in capture.files() {
+        let path = &captured.path;
         let file = File::open(path).map_err(io_at("open", path))?;
         let size = file.metadata().map_err(io_at("read", path))?.len();
-        if size != pack.size {
+        if size != captured.size {
             return Err(damaged(format!(
                 "{path} has {size} bytes, not the {} that were captured",
-                pack.size
+                captured.size
             )));
         }
         file.sync_all().map_err(io_at("write", path))?;

@@ -22,6 +22,12 @@ pub(crate) const TABLE: &str = "application/vnd.imgbake.disk.chunks.v1";
 pub(crate) const PACK: &str = "application/vnd.imgbake.disk.pack.v1+zstd";
 /// A version's disk in chunks.
 pub(crate) const CHUNKED: &str = "application/vnd.imgbake.disk.chunked.v1";
+/// A version's disk as one file.
+pub(crate) const PLAIN: &str = "application/vnd.imgbake.disk.plain.v1";
+/// A disk as a qcow2 image.
+pub(crate) const QCOW2: &str = "application/vnd.imgbake.disk.qcow2.v1";
+/// A raw disk in one zstd frame.
+pub(crate) const RAW_ZST: &str = "application/vnd.imgbake.disk.raw.v1+zstd";
 /// A version.
 pub(crate) const IMAGE: &str = "application/vnd.imgbake.image.v1";
 /// What verifying a version showed.

@@ -1,10 +1,11 @@
 //! A captured disk becomes a version.
 
-use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming};
+use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, PlainFile};
 use imgbake_types::record::{ImageConfig, VersionView};
 use imgbake_types::reference::is_name;
+use imgbake_types::spec::PlainFormat;
 use imgbake_types::{Digest, VersionName, version::is_tag};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::Result;
 use crate::change::{self, Change};
@@ -12,7 +13,7 @@ use crate::files::damaged;
 use crate::index::Index;
 use crate::oci::{
     Annotations, CHUNKED, CHUNKED_FORM, CONFIG, CREATED, Config, DESCRIPTION, Descriptor,
-    Execution, FORM, IMAGE, Manifest, PACK, RootFs, TABLE, TITLE, VERSION,
+    Execution, FORM, IMAGE, Manifest, PACK, PLAIN, QCOW2, RAW_ZST, RootFs, TABLE, TITLE, VERSION,
 };
 use crate::store::Store;
 use crate::tags::{is_hidden, number_of_day};
@@ -30,21 +31,21 @@ pub(crate) fn publish(
     if !is_name(&config.name) {
         return Err(usage(format!("`{}` is no image name", config.name)));
     }
-    change::settle(&capture.packs)?;
+    change::settle(capture)?;
     let table = capture.table.encode();
     config.disk = capture.disk_record(&table);
     let mut change = Change::begin(store)?;
     config.version = pick(&change.index, &config.name, naming)?;
     let layers = disk(store, &mut change, capture, table)?;
     let document = change.document(CONFIG, &oci_config(&layers, &config))?;
-    let mut chunked = change.manifest(&Manifest::new(CHUNKED, document, layers))?;
-    // skopeo 1.9 leaves this key out when it copies an index, which would then have another digest.
-    chunked.artifact_type = None;
-    chunked.annotations.insert(FORM.to_owned(), CHUNKED_FORM.to_owned());
-    chunked.rest.insert("platform".to_owned(), platform(&config));
+    let chunked = change.manifest(&Manifest::new(CHUNKED, document, layers))?;
+    let mut manifests = vec![of_form(chunked, CHUNKED_FORM, &config)];
+    if let Some(plain) = &capture.plain {
+        manifests.push(plain_manifest(&mut change, plain, &config)?);
+    }
     let version = Index {
         artifact_type: Some(IMAGE.to_owned()),
-        manifests: vec![chunked],
+        manifests,
         annotations: annotations(&config),
         ..Index::default()
     };
@@ -67,24 +68,48 @@ pub(crate) fn disk(
     let mut layers = vec![change.bytes(TABLE, table)];
     for pack in capture.table.packs() {
         let digest = Digest::from_sha256(&pack.sha256);
-        match capture.packs.iter().find(|new| new.digest == digest) {
-            Some(new) => change.pack(new),
-            None if store.blobs.has(&digest, pack.size) => {}
+        let layer = match capture.packs.iter().find(|new| new.digest == digest) {
+            Some(new) => change.file(PACK, new),
+            None if store.blobs.has(&digest, pack.size) => Descriptor::new(PACK, digest, pack.size),
             None => {
                 let words = format!(
                     "the pack {digest} of an older version went while a new one was made of it"
                 );
                 return Err(damaged(words).help("build again: it is stored anew"));
             }
-        }
-        layers.push(Descriptor::new(PACK, digest, pack.size));
+        };
+        layers.push(layer);
     }
     Ok(layers)
 }
 
-/// image-spec, image-index.md, "platform": without it, tools find nothing in an index for this host.
-fn platform(config: &ImageConfig) -> Value {
-    json!({ "architecture": config.arch.oci_name(), "os": OS })
+/// A manifest's descriptor in a version's index.
+fn of_form(mut manifest: Descriptor, form: &str, config: &ImageConfig) -> Descriptor {
+    // skopeo 1.9 leaves this key out when it copies an index, which would then have another digest.
+    manifest.artifact_type = None;
+    manifest.annotations.insert(FORM.to_owned(), form.to_owned());
+    // image-spec, image-index.md, "platform": without it, tools find nothing in an index for this host.
+    let platform = json!({ "architecture": config.arch.oci_name(), "os": OS });
+    manifest.rest.insert("platform".to_owned(), platform);
+    manifest
+}
+
+/// Adds the whole disk as one file, under a name by which other tools write it.
+fn plain_manifest(
+    change: &mut Change<'_>,
+    plain: &PlainFile,
+    config: &ImageConfig,
+) -> Result<Descriptor> {
+    let media_type = match plain.format {
+        PlainFormat::Qcow2 => QCOW2,
+        PlainFormat::RawZst => RAW_ZST,
+    };
+    let form = plain.format.extension();
+    let name = config.name.rsplit('/').next().unwrap_or(&config.name);
+    let mut layer = change.file(media_type, &plain.file);
+    layer.annotations.insert(TITLE.to_owned(), format!("{name}-{}.{form}", config.version));
+    let manifest = Manifest::new(PLAIN, change.empty_config(), vec![layer]);
+    Ok(of_form(change.manifest(&manifest)?, form, config))
 }
 
 /// The new version's name. It was never used: tags of versions do not go.

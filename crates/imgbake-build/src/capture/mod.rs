@@ -115,7 +115,7 @@ pub fn capture(request: CaptureRequest<'_>) -> Result<(Capture, Vec<Hit>), Build
         known.packs().iter().copied().chain(packs.iter().map(|pack| pack.reference)).collect();
     let table = ChunkTable::new(virtual_size, &refs, rows).map_err(disk_error)?;
     let packs = packs.into_iter().map(|pack| pack.blob).collect();
-    Ok((Capture { sha256, table: Arc::new(table), packs, read_bytes }, hits))
+    Ok((Capture { sha256, table: Arc::new(table), packs, read_bytes, plain: None }, hits))
 }
 
 /// The pass over the windows: sha256 where the whole disk is read, what the tap found, bytes read.

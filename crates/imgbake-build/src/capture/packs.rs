@@ -9,13 +9,13 @@ use imgbake_runtime::RuntimeError;
 use imgbake_types::Digest;
 use sha2::Digest as _;
 
-use crate::{BuildError, NewPack};
+use crate::{BlobFile, BuildError};
 
 /// A pack that is written, under both of its names.
 #[derive(Debug)]
 pub(super) struct Written {
     pub(super) reference: PackRef,
-    pub(super) blob: NewPack,
+    pub(super) blob: BlobFile,
 }
 
 /// Writes packs, one at a time.
@@ -71,7 +71,7 @@ impl PackWriter {
         let sha256: [u8; 32] = file.sha256.finalize().into();
         self.done.push(Written {
             reference: PackRef { sha256, size },
-            blob: NewPack { path, digest: Digest::from_sha256(&sha256), size },
+            blob: BlobFile { path, digest: Digest::from_sha256(&sha256), size },
         });
         Ok(())
     }

@@ -12,7 +12,7 @@ use imgbake_types::{Digest, Outcome, Size, Stage};
 use super::basis::{self, Basis};
 use super::{Build, Failure, Log, Sealed};
 use crate::capture::{CaptureRequest, Changed, Known, capture, disk_error};
-use crate::{BuildError, Capture, Hit};
+use crate::{BuildError, Capture, Hit, plain};
 
 /// A captured disk in the job's folder.
 pub struct Captured {
@@ -33,6 +33,7 @@ impl Sealed {
             .map_err(imgbake_runtime::error::io_at("make the folder", &folder))?;
         let path = machine.disk().to_owned();
         let tap = build.rooms.sealer.scanner(patterns);
+        let plain = build.plan.publish().plain;
         let cancel = build.job.cancel().clone();
         let seen = Arc::clone(&stage);
         let stored = Stored::find(build, &parent).await;
@@ -41,7 +42,7 @@ impl Sealed {
             let changed = stored.changed(&disk).map_err(disk_error)?;
             let size = disk.virtual_size();
             let progress = |done| seen.progress(done, Some(size));
-            let captured = capture(CaptureRequest {
+            let (mut captured, hits) = capture(CaptureRequest {
                 disk: &disk,
                 folder: &folder,
                 known: stored.known,
@@ -50,7 +51,12 @@ impl Sealed {
                 cancel: &cancel,
                 progress: &progress,
             })?;
-            Ok((captured, basis::look(&disk).map_err(disk_error)?))
+            if let Some(format) = plain {
+                seen.status(format!("writing the {}", format.extension()));
+                let table = Digest::sha256(captured.table.encode());
+                captured.plain = Some(plain::write(&disk, format, &table, &folder, &cancel)?);
+            }
+            Ok(((captured, hits), basis::look(&disk).map_err(disk_error)?))
         });
         let done =
             work.await.map_err(|error| BuildError::failed(format!("capture did not end: {error}")));

@@ -34,7 +34,7 @@ pub(super) fn push(store: &Store, job: &Job, layer: &SharedLayer) -> Result<u64>
         packed.push((name.as_str(), pack(job, path, &folder)?));
     }
     for (_, (_, capture)) in &packed {
-        change::settle(&capture.packs)?;
+        change::settle(capture)?;
     }
     bring(store, layer, record, &packed)
 }

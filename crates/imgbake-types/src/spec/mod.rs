@@ -147,4 +147,29 @@ pub struct PublishSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub output: Vec<Utf8PathBuf>,
+    /// The whole disk as one file in the version as well, for tools that know nothing of chunks:
+    /// `qcow2` or `raw.zst`. It takes its full size in the registry with every version. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plain: Option<PlainFormat>,
+}
+
+/// The form of a whole disk that a version has beside its chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PlainFormat {
+    /// A qcow2 image, compressed with zstd.
+    #[serde(rename = "qcow2")]
+    Qcow2,
+    /// The raw disk in one zstd frame.
+    #[serde(rename = "raw.zst")]
+    RawZst,
+}
+
+impl PlainFormat {
+    /// Its word, which is its file name's end as well.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Qcow2 => "qcow2",
+            Self::RawZst => "raw.zst",
+        }
+    }
 }
