@@ -79,7 +79,7 @@ impl<'a> Change<'a> {
     }
 
     /// Adds a blob whose file is durable and proved. The file is taken away.
-    pub(crate) fn file(&mut self, digest: &Digest, size: u64, path: &Utf8Path) {
+    pub(crate) fn moved(&mut self, digest: &Digest, size: u64, path: &Utf8Path) {
         let content = Content::File(path.to_owned());
         self.blobs.push(NewBlob { digest: digest.clone(), size, content });
     }

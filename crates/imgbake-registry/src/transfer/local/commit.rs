@@ -63,7 +63,7 @@ impl Commit {
         for blob in &self.blobs {
             let there = store.blobs.path(&blob.digest).exists();
             match self.come.get(&blob.digest) {
-                Some((size, path)) => change.file(&blob.digest, *size, path),
+                Some((size, path)) => change.moved(&blob.digest, *size, path),
                 None if there => {}
                 None => {
                     let what = format!("the blob {} was taken away while others came", blob.digest);
