@@ -149,7 +149,7 @@ fn other_tools_read_it(home: &TestHome, shown: &Value) {
     assert_eq!(inspected["Digest"], shown["digest"]);
     assert_eq!(inspected["Architecture"], "amd64");
     let copy = format!("oci:{}/copied:tiny", home.dir());
-    run_tool("skopeo", &["--insecure-policy", "copy", &source, &copy]).exits(0);
+    run_tool("skopeo", &["--insecure-policy", "copy", "--all", &source, &copy]).exits(0);
     let copied = run_tool("skopeo", &["inspect", &copy]).json();
     assert_eq!(copied["Digest"], shown["digest"]);
 }
@@ -213,6 +213,28 @@ run = "grep -qx child /etc/child"
     assert_eq!(child["parent"]["digest"], parent["digest"]);
     assert_eq!(child["verify"]["status"], "passed");
     assert!(strings(&child, "channels").is_empty());
+    // It was published by what its overlays hold: a small part, and nobody hashed the whole.
+    let captured = child["stages"].as_array().unwrap().iter().find(|s| s["stage"] == "capture");
+    let (new, all) = (&captured.unwrap()["bytes"], &child["disk"]["stored_bytes"]);
+    assert!(new.as_u64().unwrap() < all.as_u64().unwrap() / 2, "{child}");
+    let blob = |digest: &Value| -> Value {
+        let name = digest.as_str().unwrap().replace(':', "/");
+        let bytes = std::fs::read(home.home().join("registry/blobs").join(name)).unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    let manifest = |of: &Value| blob(&blob(&of["digest"])["manifests"][0]["digest"]);
+    let config = blob(&manifest(&child)["config"]["digest"]);
+    assert!(config["io.imgbake.image"]["disk"]["sha256"].is_null(), "{config}");
+    let packs = |of: &Value| -> Vec<Value> {
+        let layers = manifest(of)["layers"].as_array().unwrap()[1..].to_vec();
+        layers.into_iter().map(|layer| layer["digest"].clone()).collect()
+    };
+    let (old, new) = (packs(&parent), packs(&child));
+    assert!(old.iter().all(|pack| new.contains(pack)), "{old:?} {new:?}");
+    // The verify learnt the digest, and it is that of the disk.
+    home.run(&["pull", "child", "-o", "out/child.raw"]).exits(0);
+    let sums = std::fs::read_to_string(home.dir().join("out/child.raw.sha256")).unwrap();
+    assert_eq!(format!("sha256:{}", &sums[..64]), child["disk"]["sha256"].as_str().unwrap());
     let images = home.run(&["images", "--json"]).json();
     assert_eq!(images.as_array().unwrap().len(), 2);
 }

@@ -11,6 +11,7 @@
 mod cut;
 mod delta;
 mod frame;
+mod number;
 mod table;
 
 #[cfg(test)]
