@@ -126,6 +126,7 @@ fn a_template_becomes_a_tested_version_in_its_channel() {
     other_tools_read_it(&home, &shown);
     pull_in_every_format(&home);
     a_child_of_it(&home);
+    the_registry_is_cared_for(&home);
 }
 
 fn promote_and_history(home: &TestHome, shown: &Value) {
@@ -237,4 +238,39 @@ run = "grep -qx child /etc/child"
     assert_eq!(format!("sha256:{}", &sums[..64]), child["disk"]["sha256"].as_str().unwrap());
     let images = home.run(&["images", "--json"]).json();
     assert_eq!(images.as_array().unwrap().len(), 2);
+}
+
+/// Damage is told and mended; what the rules let go goes, and nothing else.
+fn the_registry_is_cared_for(home: &TestHome) {
+    let sound = home.run(&["verify", "--deep", "--json"]).exits(0).json();
+    assert!(sound["damaged"].as_array().unwrap().is_empty(), "{sound}");
+    let spare = home.dir().join("spare");
+    run_tool("cp", &["-r", home.home().join("registry").as_str(), spare.as_str()]).exits(0);
+    let blobs = home.home().join("registry/blobs/sha256");
+    let sized = |entry: &camino::Utf8DirEntry| entry.metadata().unwrap().len();
+    let entries: Vec<_> = blobs.read_dir_utf8().unwrap().map(Result::unwrap).collect();
+    let largest = entries.iter().max_by_key(|entry| sized(entry)).unwrap();
+    let mut bytes = std::fs::read(largest.path()).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(largest.path(), &bytes).unwrap();
+    home.run(&["verify"]).exits(0);
+    let damaged = home.run(&["verify", "--deep"]).exits(1);
+    assert!(damaged.stdout.contains(largest.file_name()), "{damaged}");
+    assert!(damaged.stdout.contains("needed by child:"), "{damaged}");
+    assert!(damaged.stderr.contains("damaged: 1 blob"), "{damaged}");
+    let mended = home.run(&["verify", "--deep", "--from", spare.as_str()]).exits(0);
+    assert!(mended.stdout.contains(&format!("put back from {spare}")), "{mended}");
+    home.run(&["verify", "--deep"]).exits(0);
+
+    let plain = home.run(&["gc", "--dry-run", "--json"]).exits(0).json();
+    assert!(plain["versions"].as_array().unwrap().iter().all(|version| version["kept"] == true));
+    home.write("imgbake.toml", "[retention]\nkeep = 1\n");
+    home.run(&["hold", "child"]).exits(2);
+    home.run(&["hold", "child", "--reason", "an audit"]).exits(0);
+    home.run(&["gc", "--grace", "0s"]).exits(0);
+    home.run(&["show", "tiny:prod"]).exits(0);
+    home.run(&["verify", "--deep"]).exits(0);
+    home.run(&["hold", "child", "--release"]).exits(0);
+    home.write("imgbake.toml", "[retention]\nkeep_for = 1\n");
+    assert!(home.run(&["gc"]).exits(2).stderr.contains("keep_for"));
 }
