@@ -34,6 +34,7 @@ mod lease;
 mod missing;
 mod oci;
 mod publish;
+pub mod pull;
 mod reach;
 mod remote;
 mod restore;

@@ -20,11 +20,13 @@ use crate::files::damaged;
 use crate::store::Store;
 use crate::versions::by_digest;
 
+pub(crate) use follow::{Follower, Parts};
 pub(crate) use packed::Packed;
+pub(crate) use ranges::coalesce;
 pub(crate) use source::{LocalPacks, PackSource};
+pub(crate) use write::{Done, Output};
 
-use follow::Follower;
-use write::{Output, Unpack};
+use write::Unpack;
 
 /// Writes a version's disk into an empty file and proves it against the version's digest. Setting
 /// `stop` ends it early, with an error.
@@ -82,7 +84,7 @@ fn write_all(
             })
             .collect();
         drop(sender);
-        let followed = Follower::new(unpack, whole, progress).run(&receiver);
+        let followed = Follower::new(output, unpack, whole, progress).run(&receiver);
         if followed.is_err() {
             output.stop.store(true, Ordering::Relaxed);
         }

@@ -29,27 +29,37 @@ pub(crate) fn version_index(store: &Store, entry: Tagged<'_>) -> Result<Option<I
 
 /// The manifest of a version's disk in chunks.
 pub(crate) fn chunked(store: &Store, version: &Index, label: &str) -> Result<Manifest> {
+    let manifest: Manifest = store.blobs.json(chunked_entry(version, label)?, label)?;
+    check_chunked(manifest, label)
+}
+
+/// What a version's index says of the manifest of its disk in chunks.
+pub(crate) fn chunked_entry<'a>(version: &'a Index, label: &str) -> Result<&'a Descriptor> {
     let form = |entry: &Descriptor| entry.annotations.get(FORM).cloned();
     let found = version.manifests.iter().find(|entry| {
         entry.media_type == MANIFEST && form(entry).is_some_and(|form| form == CHUNKED_FORM)
     });
-    let unreadable = |has: &str| {
-        damaged(format!("{label} has no disk in chunks that imgbake reads, but {has}"))
-            .help("it was made by a newer imgbake, or by another tool")
-    };
-    let Some(descriptor) = found else {
+    found.ok_or_else(|| {
         let forms: Vec<String> = version
             .manifests
             .iter()
             .map(|entry| form(entry).unwrap_or_else(|| entry.media_type.clone()))
             .collect();
-        return Err(unreadable(&format!("[{}]", forms.join(", "))));
-    };
-    let manifest: Manifest = store.blobs.json(descriptor, label)?;
-    if !manifest.is(CHUNKED) {
-        return Err(unreadable(manifest.artifact_type.as_deref().unwrap_or("one of no type")));
+        unreadable(label, &format!("[{}]", forms.join(", ")))
+    })
+}
+
+/// The manifest, if it is one of a disk in chunks.
+pub(crate) fn check_chunked(manifest: Manifest, label: &str) -> Result<Manifest> {
+    if manifest.is(CHUNKED) {
+        return Ok(manifest);
     }
-    Ok(manifest)
+    Err(unreadable(label, manifest.artifact_type.as_deref().unwrap_or("one of no type")))
+}
+
+fn unreadable(label: &str, has: &str) -> BuildError {
+    damaged(format!("{label} has no disk in chunks that imgbake reads, but {has}"))
+        .help("it was made by a newer imgbake, or by another tool")
 }
 
 /// A version's config.

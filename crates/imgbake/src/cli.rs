@@ -103,16 +103,22 @@ pub enum Command {
     },
     /// Lists versions and channels
     Images {
-        /// Only this image's
+        /// Only this image's; HOST/NAME lists those of a registry
         name: Option<String>,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
         /// Prints JSON
         #[arg(long)]
         json: bool,
     },
     /// Shows one version
     Show {
-        /// NAME[:VERSION|:CHANNEL|@sha256:…]
+        /// [HOST/]NAME[:VERSION|:CHANNEL|@sha256:…]
         reference: Reference,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
         /// Prints JSON
         #[arg(long)]
         json: bool,
@@ -127,7 +133,7 @@ pub enum Command {
     },
     /// Writes a version's disk to a file, with its checksum beside it
     Pull {
-        /// NAME[:VERSION|:CHANNEL|@sha256:…]
+        /// [HOST/]NAME[:VERSION|:CHANNEL|@sha256:…]
         reference: Reference,
         /// The file to write
         #[arg(long, short, value_name = "FILE")]
@@ -135,6 +141,13 @@ pub enum Command {
         /// The disk's format [default: from the file's extension]
         #[arg(long)]
         format: Option<ExportFormat>,
+        /// A raw or qcow2 disk that may have some of the bytes already, such as an older version's;
+        /// can be given more than once
+        #[arg(long = "seed", value_name = "FILE")]
+        seeds: Vec<Utf8PathBuf>,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
         /// Where events go.
         #[command(flatten)]
         events: EventArgs,

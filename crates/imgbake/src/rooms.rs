@@ -9,11 +9,11 @@ use imgbake_build::share::LayerShare;
 use imgbake_build::{Registry, Rooms};
 use imgbake_qemu::QemuBuilder;
 use imgbake_registry::transfer::Place;
-use imgbake_registry::{Layout, LayoutShare, Remote, RemoteOptions};
+use imgbake_registry::{Layout, LayoutShare, Remote, RemoteOptions, Repository};
 use imgbake_runtime::{Home, Job};
 use imgbake_seal::GuestSealer;
 use imgbake_source::{RegistrySource, UrlSource};
-use imgbake_types::Reference;
+use imgbake_types::{Reference, Target};
 
 use crate::cli::RemoteArgs;
 use crate::config::Config;
@@ -48,12 +48,30 @@ pub async fn place(
     options: &RemoteOptions,
     reference: &Reference,
 ) -> Result<Place, Failure> {
-    let Some(host) = &reference.host else {
+    if reference.host.is_none() {
         let layout = Layout::open(job.home().registry())?;
         return Ok(Place::local(job, &layout, &reference.name)?);
-    };
-    let remote = Remote::connect(job, host, options).await?;
-    Ok(Place::remote(remote.repository(&reference.name)?))
+    }
+    Ok(Place::remote(repository(job, options, reference).await?))
+}
+
+/// The registry's repository that a reference with a host means.
+pub async fn repository(
+    job: &Job,
+    options: &RemoteOptions,
+    reference: &Reference,
+) -> Result<Repository, Failure> {
+    let host = reference.host.as_deref().unwrap_or_default();
+    Ok(Remote::connect(job, host, options).await?.repository(&reference.name)?)
+}
+
+/// What a reference to a registry asks for.
+pub fn remote_target(reference: &Reference) -> Result<Target, Failure> {
+    reference.target.clone().ok_or_else(|| {
+        Failure::usage(format!(
+            "which version of `{reference}`? A registry knows no newest one: give {reference}:TAG"
+        ))
+    })
 }
 
 /// Every room.

@@ -11,7 +11,7 @@ use imgbake_types::Digest;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::write::{Done, Unpack};
+use super::write::{Done, Output};
 use crate::Result;
 use crate::files::{damaged, io_at};
 
@@ -19,9 +19,19 @@ use crate::files::{damaged, io_at};
 const PIECE: u64 = 1 << 20;
 const HOLE_PIECE: u64 = 64 << 20;
 
-/// Follows the jobs in the disk's order, whichever order they end in.
-pub(super) struct Follower<'a> {
-    unpack: &'a Unpack<'a>,
+/// A disk in parts that are written in any order.
+pub(crate) trait Parts: Sync {
+    /// The disk's size.
+    fn virtual_size(&self) -> u64;
+
+    /// The end of a part; they are numbered in the disk's order. `None` where there is no such part.
+    fn end_of(&self, number: usize) -> Option<u64>;
+}
+
+/// Follows the parts in the disk's order, whichever order they end in.
+pub(crate) struct Follower<'a> {
+    output: &'a Output<'a>,
+    parts: &'a dyn Parts,
     progress: Box<dyn FnMut(u64) + Send>,
     /// `None` where nobody wants the digest.
     sha256: Option<DiskHasher>,
@@ -30,33 +40,34 @@ pub(super) struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    pub(super) fn new(
-        unpack: &'a Unpack<'a>,
+    pub(crate) fn new(
+        output: &'a Output<'a>,
+        parts: &'a dyn Parts,
         whole: Whole,
         progress: Box<dyn FnMut(u64) + Send>,
     ) -> Self {
         let buffer = vec![0; usize::try_from(PIECE).unwrap_or(0)];
         let sha256 = (whole == Whole::Hash).then(DiskHasher::new);
-        Self { unpack, progress, sha256, position: 0, buffer }
+        Self { output, parts, progress, sha256, position: 0, buffer }
     }
 
     /// Follows until all is unpacked; gives the digest, if it is wanted.
-    pub(super) fn run(mut self, done: &mpsc::Receiver<Done>) -> Result<Option<Digest>> {
+    pub(crate) fn run(mut self, done: &mpsc::Receiver<Done>) -> Result<Option<Digest>> {
         let mut waiting = BTreeSet::new();
         let mut next = 0;
         for Done { number } in done {
             waiting.insert(number);
             while waiting.remove(&next) {
-                let end = self.unpack.end_of(next).unwrap_or(self.position);
+                let end = self.parts.end_of(next).unwrap_or(self.position);
                 self.advance(end)?;
                 next += 1;
             }
         }
-        if self.unpack.end_of(next).is_some() {
-            let label = &self.unpack.output.label;
+        if self.parts.end_of(next).is_some() {
+            let label = &self.output.label;
             return Err(damaged(format!("{label} was not unpacked to its end")));
         }
-        self.advance(self.unpack.virtual_size())?;
+        self.advance(self.parts.virtual_size())?;
         Ok(self.sha256.map(|sha256| Digest::from_sha256(&sha256.finish())))
     }
 
@@ -86,8 +97,8 @@ impl<'a> Follower<'a> {
 
     /// An error once another thread failed, or nobody waits any more.
     fn go_on(&self) -> Result<()> {
-        if self.unpack.output.stop.load(Ordering::Relaxed) {
-            return Err(damaged(format!("unpacking {} was stopped", self.unpack.output.label)));
+        if self.output.stop.load(Ordering::Relaxed) {
+            return Err(damaged(format!("unpacking {} was stopped", self.output.label)));
         }
         Ok(())
     }
@@ -101,7 +112,7 @@ impl<'a> Follower<'a> {
     }
 
     fn piece(&mut self, end: u64) -> Result<()> {
-        let output = self.unpack.output;
+        let output = self.output;
         let len = (end - self.position).min(PIECE);
         let count = usize::try_from(len).unwrap_or(0);
         let bytes = &mut self.buffer[..count];
@@ -115,9 +126,9 @@ impl<'a> Follower<'a> {
 
     /// Where the next data is; without any, the disk's end. Nothing else uses this file's position.
     fn data_at(&self, at: u64) -> u64 {
-        match rustix::fs::seek(&self.unpack.output.written, SeekFrom::Data(at)) {
+        match rustix::fs::seek(&self.output.written, SeekFrom::Data(at)) {
             Ok(data) => data,
-            Err(Errno::NXIO) => self.unpack.virtual_size(),
+            Err(Errno::NXIO) => self.parts.virtual_size(),
             Err(_) => at, // a file system without holes: all is data
         }
     }
@@ -126,7 +137,7 @@ impl<'a> Follower<'a> {
         if at >= end {
             return end;
         }
-        match rustix::fs::seek(&self.unpack.output.written, SeekFrom::Hole(at)) {
+        match rustix::fs::seek(&self.output.written, SeekFrom::Hole(at)) {
             Ok(hole) if hole > at => hole.min(end),
             _ => end,
         }

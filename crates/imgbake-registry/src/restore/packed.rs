@@ -32,13 +32,18 @@ impl Packed {
 
     /// Reads the chunk table.
     pub(crate) fn table(&self, store: &Store) -> Result<ChunkTable> {
+        let bytes = store.blobs.read_bounded(self.table_blob()?, MAX_TABLE, &self.label)?;
+        self.check(&bytes)
+    }
+
+    /// The chunk table's blob: its size is one that is read.
+    pub(crate) fn table_blob(&self) -> Result<&Descriptor> {
         let first = self.check_types()?;
         if first.size > MAX_TABLE {
             let words = format!("has a chunk table of {} bytes: {MAX_TABLE} are read", first.size);
             return Err(self.refuse(&words));
         }
-        let bytes = store.blobs.read_bounded(first, MAX_TABLE, &self.label)?;
-        self.check(&bytes)
+        Ok(first)
     }
 
     /// Reads the chunk table's bytes, which are the blob's, and checks that manifest and config say the

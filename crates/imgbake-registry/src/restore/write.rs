@@ -16,6 +16,7 @@ use imgbake_runtime::space;
 use imgbake_types::record::DiskRecord;
 
 use super::PackSource;
+use super::follow::Parts;
 use super::ranges::{PackRange, coalesce};
 use crate::Result;
 use crate::files::{damaged, io_at};
@@ -26,16 +27,16 @@ const JOB: u64 = 4 << 20;
 const MOST: u64 = 4 << 20;
 
 /// The file that a disk is written into.
-pub(super) struct Output<'a> {
+pub(crate) struct Output<'a> {
     /// What it is the disk of, for errors.
-    pub(super) label: String,
+    pub(crate) label: String,
     into: &'a File,
     /// The same file, for reading: `into` may be open for writing only.
-    pub(super) written: File,
+    pub(crate) written: File,
     /// Where it is, for errors.
-    pub(super) path: Utf8PathBuf,
+    pub(crate) path: Utf8PathBuf,
     data_bytes: u64,
-    pub(super) stop: &'a AtomicBool,
+    pub(crate) stop: &'a AtomicBool,
 }
 
 impl<'a> Output<'a> {
@@ -52,14 +53,27 @@ impl<'a> Output<'a> {
                 "{path} is not empty: a disk is unpacked into an empty file"
             )));
         }
-        space::require(&path, disk.data_bytes)?;
+        Self::over(into, label, disk, 0, stop)
+    }
+
+    /// Makes a file the disk's size, of whose bytes some may be there: so many are.
+    pub(crate) fn over(
+        into: &'a File,
+        label: &str,
+        disk: &DiskRecord,
+        there: u64,
+        stop: &'a AtomicBool,
+    ) -> Result<Self> {
+        let path = path_of(into);
+        space::require(&path, disk.data_bytes.saturating_sub(there))?;
         let written = File::open(link_of(into)).map_err(io_at("read", &path))?;
         into.set_len(disk.virtual_size).map_err(io_at("size", &path))?;
         let (label, data_bytes) = (label.to_owned(), disk.data_bytes);
         Ok(Self { label, into, written, path, data_bytes, stop })
     }
 
-    fn write(&self, chunk: &Chunk, bytes: &[u8]) -> Result<()> {
+    /// Writes a chunk's bytes, which are proved.
+    pub(crate) fn write(&self, chunk: &Chunk, bytes: &[u8]) -> Result<()> {
         self.into.write_all_at(bytes, chunk.offset).map_err(|error| {
             let error = DiskError::io(format!("writing {}", self.path), error);
             if error.kind() == DiskErrorKind::Full {
@@ -71,9 +85,9 @@ impl<'a> Output<'a> {
 }
 
 /// What one thread has written.
-pub(super) struct Done {
-    /// Which job.
-    pub(super) number: usize,
+pub(crate) struct Done {
+    /// Which part.
+    pub(crate) number: usize,
 }
 
 /// A disk that is unpacked.
@@ -93,17 +107,6 @@ impl<'a> Unpack<'a> {
         output: &'a Output<'a>,
     ) -> Self {
         Self { table, packs, output, jobs: jobs(table.chunks()), next: AtomicUsize::new(0) }
-    }
-
-    /// The disk's size.
-    pub(super) fn virtual_size(&self) -> u64 {
-        self.table.virtual_size()
-    }
-
-    /// The end of a job's last chunk; `None` where there is no such job.
-    pub(super) fn end_of(&self, job: usize) -> Option<u64> {
-        let last = self.jobs.get(job)?.end.checked_sub(1)?;
-        self.table.chunks().get(last).map(Chunk::end)
     }
 
     /// Does jobs until none is left.
@@ -157,6 +160,17 @@ impl<'a> Unpack<'a> {
         let pack = &self.table.packs()[usize::try_from(chunk.frame.pack).unwrap_or(usize::MAX)];
         let place = format!("from byte {} on, {}", chunk.frame.offset, error.detail());
         self.packs.broken(pack, &place)
+    }
+}
+
+impl Parts for Unpack<'_> {
+    fn virtual_size(&self) -> u64 {
+        self.table.virtual_size()
+    }
+
+    fn end_of(&self, job: usize) -> Option<u64> {
+        let last = self.jobs.get(job)?.end.checked_sub(1)?;
+        self.table.chunks().get(last).map(Chunk::end)
     }
 }
 

@@ -74,7 +74,8 @@ impl Meter {
         self.state().moving.insert(digest.clone(), at);
     }
 
-    fn more(&self, digest: &Digest, bytes: u64) {
+    /// More of a blob has come.
+    pub(crate) fn more(&self, digest: &Digest, bytes: u64) {
         let mut state = self.state();
         state.moved += bytes;
         *state.moving.entry(digest.clone()).or_default() += bytes;

@@ -8,7 +8,7 @@ pub(crate) mod blob;
 mod copy;
 mod document;
 mod local;
-mod meter;
+pub(crate) mod meter;
 mod partial;
 pub(crate) mod place;
 mod plan;

@@ -35,10 +35,8 @@ fn check(reference: &Reference, dest: &Reference) -> Result<(), Failure> {
             "`{dest}` names a digest: a copy keeps its own, and a destination is NAME or NAME:TAG"
         )));
     }
-    if reference.host.is_some() && reference.target.is_none() {
-        return Err(Failure::usage(format!(
-            "which version of `{reference}`? A registry knows no newest one: give {reference}:TAG"
-        )));
+    if reference.host.is_some() {
+        rooms::remote_target(reference)?;
     }
     let (from, to) = ((&reference.host, &reference.name), (&dest.host, &dest.name));
     if from == to && dest.target.is_none() {

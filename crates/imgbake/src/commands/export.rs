@@ -27,17 +27,10 @@ pub(super) async fn export(
     format: Option<ExportFormat>,
 ) -> Result<(), Failure> {
     let format = format.map_or_else(|| format_of(output), Ok)?;
-    let name = output.file_name().unwrap_or(output.as_str());
-    let stage = Arc::new(job.events().stage(Stage::Export, name));
-    let dir = match output.parent() {
-        Some(dir) if !dir.as_str().is_empty() => dir.to_owned(),
-        _ => Utf8PathBuf::from("."),
-    };
-    fs::create_dir_all(&dir).map_err(io_at("make the folder", &dir))?;
-    let dir = dir.canonicalize_utf8().map_err(io_at("find the folder", &dir))?;
-    // Beside its final place, so that the name comes by a rename; in the journal, so that a kill
-    // leaves nothing.
-    let part = dir.join(format!(".{name}.{}", job.id()));
+    let place = Place::of(output)?;
+    let stage = Arc::new(job.events().stage(Stage::Export, &place.name));
+    // In the journal, so that a kill leaves nothing.
+    let part = place.hidden(job.id());
     job.record(&Entry::Path { path: part.clone() })?;
     let raw =
         if format == ExportFormat::Raw { part.clone() } else { job.work().join("export.raw") };
@@ -45,14 +38,78 @@ pub(super) async fn export(
     let whole = if format == ExportFormat::Raw { Whole::Hash } else { Whole::Skip };
     let known = restore(job, registry, version, &raw, whole, &stage).await?;
     if format != ExportFormat::Raw {
-        convert(job, version, &raw, &part, format, &stage).await?;
+        convert(job, &version.digest, &raw, &part, format, &stage).await?;
         imgbake_runtime::job::remove_path(&raw)?;
     }
-    let (digest, bytes) = name_it(job, &part, &dir.join(name), known).await?;
-    if let Some(stage) = Arc::into_inner(stage) {
-        stage.finish(bytes, format!("{format}, sha256 {}", digest.short()));
+    place.give(job, &part, known, format, stage).await
+}
+
+/// Where a file shall be.
+pub(super) struct Place {
+    dir: Utf8PathBuf,
+    /// The file's name.
+    name: String,
+}
+
+impl Place {
+    /// Finds the folder, and makes it where there is none.
+    pub(super) fn of(output: &Utf8Path) -> Result<Self, Failure> {
+        let name = output
+            .file_name()
+            .ok_or_else(|| Failure::usage(format!("`{output}` is no file's name")))?;
+        let dir = match output.parent() {
+            Some(dir) if !dir.as_str().is_empty() => dir.to_owned(),
+            _ => Utf8PathBuf::from("."),
+        };
+        fs::create_dir_all(&dir).map_err(io_at("make the folder", &dir))?;
+        let dir = dir.canonicalize_utf8().map_err(io_at("find the folder", &dir))?;
+        Ok(Self { dir, name: name.to_owned() })
     }
-    Ok(())
+
+    /// The file.
+    pub(super) fn path(&self) -> Utf8PathBuf {
+        self.dir.join(&self.name)
+    }
+
+    /// A file beside it, so that the name comes by a rename.
+    pub(super) fn hidden(&self, suffix: &str) -> Utf8PathBuf {
+        self.dir.join(format!(".{}.{suffix}", self.name))
+    }
+
+    /// Makes the raw disk the file.
+    pub(super) async fn convert(
+        &self,
+        job: &Job,
+        version: &Digest,
+        raw: &Utf8Path,
+        format: ExportFormat,
+        known: Option<Digest>,
+    ) -> Result<(), Failure> {
+        let stage = Arc::new(job.events().stage(Stage::Export, &self.name));
+        if format == ExportFormat::Raw {
+            return self.give(job, raw, known, format, stage).await;
+        }
+        let part = self.hidden(job.id());
+        job.record(&Entry::Path { path: part.clone() })?;
+        convert(job, version, raw, &part, format, &stage).await?;
+        self.give(job, &part, None, format, stage).await
+    }
+
+    /// Gives a whole file its name; its digest is computed where it is not known.
+    async fn give(
+        &self,
+        job: &Job,
+        part: &Utf8Path,
+        known: Option<Digest>,
+        format: ExportFormat,
+        stage: Arc<StageGuard>,
+    ) -> Result<(), Failure> {
+        let (digest, bytes) = name_it(job, part, &self.path(), known).await?;
+        if let Some(stage) = Arc::into_inner(stage) {
+            stage.finish(bytes, format!("{format}, sha256 {}", digest.short()));
+        }
+        Ok(())
+    }
 }
 
 /// The format that a file's extension names.
@@ -85,7 +142,7 @@ async fn restore(
 
 async fn convert(
     job: &Job,
-    version: &VersionView,
+    version: &Digest,
     raw: &Utf8Path,
     part: &Utf8Path,
     format: ExportFormat,
@@ -93,7 +150,7 @@ async fn convert(
 ) -> Result<(), Failure> {
     stage.status(format!("writing {format}"));
     // Identifiers in the file derive from the version: the same version gives the same bytes.
-    let options = ExportOptions::new(version.digest.to_string());
+    let options = ExportOptions::new(version.to_string());
     let (raw, to, seen) = (raw.to_owned(), part.to_owned(), Arc::clone(stage));
     let work = tokio::task::spawn_blocking(move || {
         let disk = DiskImage::open_as(&raw, DiskFormat::Raw)?;
@@ -119,7 +176,11 @@ async fn name_it(
 ) -> Result<(Digest, u64), Failure> {
     let path = part.to_owned();
     let hashing = tokio::task::spawn_blocking(move || match known {
-        Some(digest) => Ok((digest, path.metadata()?.len())),
+        Some(digest) => {
+            let file = File::open(&path)?;
+            file.sync_all()?;
+            Ok((digest, file.metadata()?.len()))
+        }
         None => hash(&path),
     });
     let hashed = job.cancel().run(hashing).await.map_err(BuildError::from)?;
@@ -164,7 +225,7 @@ pub(super) fn local(reference: &Reference) -> Result<(), Failure> {
     match &reference.host {
         None => Ok(()),
         Some(host) => Err(Failure::usage(format!(
-            "`{reference}` names the registry {host}: this imgbake knows its local registry only"
+            "`{reference}` names the registry {host}: this command knows the local registry only"
         ))),
     }
 }

@@ -1,20 +1,44 @@
 //! `imgbake images`
 
-use imgbake_types::record::VerifyStatus;
+use imgbake_build::BuildError;
+use imgbake_registry::pull;
+use imgbake_runtime::{Job, Secrets};
+use imgbake_types::Reference;
+use imgbake_types::record::{VerifyStatus, VersionView};
 use imgbake_ui::{Align, Cell, Table, Tone, human_bytes};
 
-use crate::app::App;
+use crate::app::{App, conclude};
+use crate::cli::{EventArgs, RemoteArgs};
 use crate::failure::Failure;
 use crate::rooms;
 
 /// Lists versions and channels.
-pub(super) async fn run(app: &App, name: Option<&str>, json: bool) -> Result<(), Failure> {
-    let versions = rooms::registry(&app.home)?.versions(name).await?;
+pub(super) async fn run(
+    app: &App,
+    name: Option<&str>,
+    remote: &RemoteArgs,
+    json: bool,
+) -> Result<(), Failure> {
+    let place = name.and_then(|name| name.parse::<Reference>().ok());
+    let place = place.filter(|place| place.host.is_some());
+    let versions = match &place {
+        None => rooms::registry(&app.home)?.versions(name).await?,
+        Some(place) => {
+            let (job, listener) =
+                app.begin_quiet("images", &EventArgs::default(), Secrets::default())?;
+            let versions = remote_versions(app, &job, place, remote).await;
+            conclude(job, listener, versions).await?
+        }
+    };
     if json {
         return app.print_json(&versions);
     }
+    match &place {
+        _ if !versions.is_empty() => {}
+        Some(place) => app.note(&format!("there are no versions in {place}")),
+        None => app.note("there are no versions yet; `imgbake build TEMPLATE` makes the first"),
+    }
     if versions.is_empty() {
-        app.note("there are no versions yet; `imgbake build TEMPLATE` makes the first");
         return Ok(());
     }
     let mut table = Table::new([
@@ -40,6 +64,22 @@ pub(super) async fn run(app: &App, name: Option<&str>, json: bool) -> Result<(),
         ]);
     }
     app.print(&table.render(app.paint()))
+}
+
+/// The versions in a registry's repository.
+async fn remote_versions(
+    app: &App,
+    job: &Job,
+    place: &Reference,
+    remote: &RemoteArgs,
+) -> Result<Vec<VersionView>, Failure> {
+    if place.target.is_some() {
+        let what = format!("`{place}` names one version: `imgbake show {place}` shows it");
+        return Err(Failure::usage(what));
+    }
+    let options = rooms::remote_options(&app.config, remote, &[place])?;
+    let repository = rooms::repository(job, &options, place).await?;
+    Ok(job.cancel().run(pull::versions(&repository)).await.map_err(BuildError::from)??)
 }
 
 /// A verify status in its colour.

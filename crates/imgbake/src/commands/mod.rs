@@ -58,11 +58,16 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         }
         Command::Build(args) => build::run(app, &args).await,
         Command::Cache { command } => cache::run(app, &command),
-        Command::Images { name, json } => images::run(app, name.as_deref(), json).await,
-        Command::Show { reference, json } => show::run(app, &reference, json).await,
+        Command::Images { name, remote, json } => {
+            images::run(app, name.as_deref(), &remote, json).await
+        }
+        Command::Show { reference, remote, json } => {
+            show::run(app, &reference, &remote, json).await
+        }
         Command::History { reference, json } => history::run(app, &reference, json).await,
-        Command::Pull { reference, output, format, events } => {
-            pull::run(app, &reference, &output, format, &events).await
+        Command::Pull { reference, output, format, seeds, remote, events } => {
+            let into = pull::Into { output: &output, format, seeds: &seeds };
+            pull::run(app, &reference, &into, &remote, &events).await
         }
         Command::Push { reference, dest, remote, events } => {
             push::run(app, &reference, &dest, &remote, &events).await

@@ -1,27 +1,122 @@
 //! `imgbake pull`
 
-use camino::Utf8Path;
+use std::fs;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, BuildErrorKind, Whole};
 use imgbake_disk::ExportFormat;
-use imgbake_runtime::Secrets;
+use imgbake_registry::pull::{Part, RemoteVersion, Seed, Sources, pull};
+use imgbake_registry::{Layout, RemoteOptions};
+use imgbake_runtime::error::io_at;
+use imgbake_runtime::{Job, Secrets};
 use imgbake_types::Reference;
 
-use super::export;
+use super::export::{self, Place};
 use crate::app::{App, conclude};
-use crate::cli::EventArgs;
+use crate::cli::{EventArgs, RemoteArgs};
 use crate::failure::Failure;
 use crate::rooms;
+
+/// What shall be written, and from what beside the registry.
+pub(super) struct Into<'a> {
+    /// The file.
+    pub(super) output: &'a Utf8Path,
+    /// Its format, if the extension does not tell.
+    pub(super) format: Option<ExportFormat>,
+    /// Disks that may have some of the bytes.
+    pub(super) seeds: &'a [Utf8PathBuf],
+}
 
 /// Writes a version's disk to a file.
 pub(super) async fn run(
     app: &App,
     reference: &Reference,
-    output: &Utf8Path,
-    format: Option<ExportFormat>,
+    into: &Into<'_>,
+    remote: &RemoteArgs,
     events: &EventArgs,
 ) -> Result<(), Failure> {
+    if reference.host.is_some() {
+        let options = rooms::remote_options(&app.config, remote, &[reference])?;
+        let (job, listener) = app.begin("pull", events, Secrets::default())?;
+        let result = from_remote(&job, &options, reference, into).await;
+        return conclude(job, listener, result).await;
+    }
+    if !into.seeds.is_empty() {
+        return Err(Failure::usage(format!(
+            "`{reference}` is in the local registry, which has all its bytes: leave --seed out"
+        )));
+    }
     let registry = rooms::registry(&app.home)?;
     let version = export::resolve(&*registry, reference).await?;
     let (job, listener) = app.begin("pull", events, Secrets::default())?;
-    let result = export::export(&job, &*registry, &version, output, format).await;
+    let result = export::export(&job, &*registry, &version, into.output, into.format).await;
     conclude(job, listener, result).await
+}
+
+/// Writes the disk of a registry's version; what is at hand of it is not moved.
+async fn from_remote(
+    job: &Job,
+    options: &RemoteOptions,
+    reference: &Reference,
+    into: &Into<'_>,
+) -> Result<(), Failure> {
+    let format = into.format.map_or_else(|| export::format_of(into.output), Ok)?;
+    let target = rooms::remote_target(reference)?;
+    let place = Place::of(into.output)?;
+    let repository = rooms::repository(job, options, reference).await?;
+    let finding = RemoteVersion::find(&repository, &target);
+    let version = job.cancel().run(finding).await.map_err(BuildError::from)??;
+    let digest = version.digest().clone();
+    let part = part_of(job, &place, format, &version)?;
+    let whole = if format == ExportFormat::Raw { Whole::Hash } else { Whole::Skip };
+    let sources = Sources { layout: layout(job)?, seeds: seeds(&place, format, into), whole };
+    let pulled = pull(job, version, part, sources).await?;
+    let raw = pulled.part.path();
+    place.convert(job, &digest, raw, format, pulled.sha256.clone()).await?;
+    if format != ExportFormat::Raw {
+        imgbake_runtime::job::remove_path(raw)?;
+    }
+    Ok(())
+}
+
+/// Where the raw disk is written: beside the file that it will be, or, where it is to be converted, in
+/// the cache. A later pull goes on with either.
+fn part_of(
+    job: &Job,
+    place: &Place,
+    format: ExportFormat,
+    version: &RemoteVersion,
+) -> Result<Part, Failure> {
+    if format == ExportFormat::Raw {
+        let path = place.hidden("part");
+        return Part::open(&path)?.ok_or_else(|| {
+            let what = format!("another pull writes {} now", place.path());
+            BuildError::new(BuildErrorKind::Refused, what).help("wait for its end").into()
+        });
+    }
+    let dir = job.home().cache().join("transfers");
+    fs::create_dir_all(&dir).map_err(io_at("make the folder", &dir))?;
+    if let Some(part) = Part::open(&dir.join(format!("{}.raw", version.disk().hex())))? {
+        return Ok(part);
+    }
+    // Another pull writes the same disk for a file of its own.
+    let path = job.work().join("pull.raw");
+    let part = Part::open(&path)?;
+    part.ok_or_else(|| Failure::internal(format!("{path} is somebody else's")))
+}
+
+/// The local registry, if there is one.
+fn layout(job: &Job) -> Result<Option<Layout>, Failure> {
+    match Layout::open_existing(job.home().registry()) {
+        Err(error) if error.kind() == BuildErrorKind::NotFound => Ok(None),
+        opened => Ok(Some(opened?)),
+    }
+}
+
+/// The disks at hand: those that were given, and what is under the file's name now.
+fn seeds(place: &Place, format: ExportFormat, into: &Into<'_>) -> Vec<Seed> {
+    let given = into.seeds.iter().map(|path| Seed { path: path.clone(), must: true });
+    let readable = matches!(format, ExportFormat::Raw | ExportFormat::Qcow2);
+    let old = Some(place.path()).filter(|path| readable && path.is_file());
+    given.chain(old.map(|path| Seed { path, must: false })).collect()
 }

@@ -1,18 +1,32 @@
 //! `imgbake show`
 
+use imgbake_build::BuildError;
+use imgbake_registry::pull::RemoteVersion;
+use imgbake_runtime::{Job, Secrets};
 use imgbake_types::Reference;
 use imgbake_types::record::VersionView;
 use imgbake_ui::{Align, Cell, Table, Tone, human_bytes, human_seconds};
 
 use super::export;
-use crate::app::App;
+use crate::app::{App, conclude};
+use crate::cli::{EventArgs, RemoteArgs};
 use crate::failure::Failure;
 use crate::rooms;
 
 /// Shows one version.
-pub(super) async fn run(app: &App, reference: &Reference, json: bool) -> Result<(), Failure> {
-    let registry = rooms::registry(&app.home)?;
-    let version = export::resolve(&*registry, reference).await?;
+pub(super) async fn run(
+    app: &App,
+    reference: &Reference,
+    remote: &RemoteArgs,
+    json: bool,
+) -> Result<(), Failure> {
+    let version = if reference.host.is_some() {
+        let (job, listener) = app.begin_quiet("show", &EventArgs::default(), Secrets::default())?;
+        let version = remote_version(app, &job, reference, remote).await;
+        conclude(job, listener, version).await?
+    } else {
+        export::resolve(&*rooms::registry(&app.home)?, reference).await?
+    };
     if json {
         return app.print_json(&version);
     }
@@ -60,6 +74,23 @@ pub(super) async fn run(app: &App, reference: &Reference, json: bool) -> Result<
         text.push_str(&tests.render(paint));
     }
     app.print(&text)
+}
+
+/// A version in a registry. Of its channels only the one that it was asked by is known.
+async fn remote_version(
+    app: &App,
+    job: &Job,
+    reference: &Reference,
+    remote: &RemoteArgs,
+) -> Result<VersionView, Failure> {
+    let target = rooms::remote_target(reference)?;
+    let options = rooms::remote_options(&app.config, remote, &[reference])?;
+    let repository = rooms::repository(job, &options, reference).await?;
+    let finding = RemoteVersion::find(&repository, &target);
+    let version = job.cancel().run(finding).await.map_err(BuildError::from)??;
+    let channel = reference.tag_name().filter(|tag| version.is_channel(tag));
+    let channels = channel.map(str::to_owned).into_iter().collect();
+    Ok(job.cancel().run(version.view(channels)).await.map_err(BuildError::from)??)
 }
 
 fn facts(version: &VersionView) -> Table {
