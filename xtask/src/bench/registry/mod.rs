@@ -8,7 +8,8 @@ pub(crate) mod worker;
 use std::path::Path;
 
 use super::docs::Section;
-use super::ground::Ground;
+use super::ground::{self, Ground};
+use super::imgbake::Imgbake;
 use super::report::{Report, median, mib};
 use super::{Options, commands, docs};
 use crate::Result;
@@ -35,6 +36,8 @@ struct Round {
     big: Stored,
     patch: Stored,
     pull: f64,
+    /// Bytes that the rebuild's delta pull moved.
+    moved: u64,
     peers: Peers,
 }
 
@@ -69,24 +72,51 @@ fn round(ground: &Ground, disks: &Disks) -> Result<Round> {
     let again = store.publish("debian", &disks.first, None)?;
     let rebuild = store.publish("debian", &disks.rebuild, None)?;
     let pull = pull(ground, &store, "debian:1")?;
+    let moved = delta_pull(ground, &store)?;
     let store = Store::fresh(&ground.dir.join("registry/child"))?;
     store.publish("debian", &disks.first, None)?;
     let child = store.publish("debian-child", &disks.child, Some(("debian:1", None)))?;
     let store = Store::fresh(&ground.dir.join("registry/patch"))?;
     let big = store.publish("big", &disks.big, None)?;
     let patch = store.publish("big-patch", &disks.patch, Some(("big:1", Some(&disks.big))))?;
-    Ok(Round { first, again, rebuild, child, big, patch, pull, peers })
+    Ok(Round { first, again, rebuild, child, big, patch, pull, moved, peers })
 }
 
 /// Seconds of `imgbake pull` into a raw file.
 fn pull(ground: &Ground, store: &Store, reference: &str) -> Result<f64> {
     let output = ground.dir.join("registry/pulled.raw");
     remove_file(&output)?;
-    let imgbake = super::imgbake::Imgbake { binary: ground.binary.clone(), home: store.home() };
+    let imgbake = Imgbake { binary: ground.binary.clone(), home: store.home() };
     let seconds =
         commands::seconds(imgbake.command().args(["pull", reference, "-o"]).arg(&output))?;
     remove_file(&output)?;
     Ok(seconds)
+}
+
+/// Bytes that pulling the rebuild moves from a registry server to a home that has the first version.
+fn delta_pull(ground: &Ground, store: &Store) -> Result<u64> {
+    let dir = ground.dir.join("registry/delta");
+    ground::remove(&dir)?;
+    let server = peers::Server::start(&dir.join("server"))?;
+    let place = format!("{}/debian", server.address);
+    let publisher = Imgbake { binary: ground.binary.clone(), home: store.home() };
+    for version in ["debian:1", "debian:2"] {
+        commands::output(publisher.command().args(["push", version, &place]))?;
+    }
+    let puller = Imgbake { binary: ground.binary.clone(), home: dir.join("home") };
+    commands::output(puller.command().args(["copy", &format!("{place}:1"), "debian"]))?;
+    let (output, events) = (dir.join("pulled.raw"), dir.join("events.jsonl"));
+    let mut pull = puller.command();
+    pull.arg("pull").arg(format!("{place}:2")).arg("-o").arg(&output).arg("--events").arg(&events);
+    commands::output(&mut pull)?;
+    let ended = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        (event["type"] == "stage_finished").then(|| event["bytes"].as_u64())?
+    };
+    let text = std::fs::read_to_string(&events)?;
+    let moved = text.lines().filter_map(ended).next().ok_or("the pull did not tell its bytes")?;
+    ground::remove(&dir)?;
+    Ok(moved)
 }
 
 fn remove_file(path: &Path) -> Result<()> {
@@ -112,6 +142,7 @@ fn report(rounds: &[Round], disks: &Disks) -> Report {
     let patch = report.figure("patch_publish_seconds", of(|round| round.patch.seconds));
     report.figure("patch_read_mib", of(|round| mib(round.patch.read_bytes)));
     report.figure("patch_mib", of(|round| mib(round.patch.new_bytes)));
+    let moved = report.figure("delta_pull_mib", of(|round| mib(round.moved)));
     let pull = report.figure("pull_seconds", of(|round| round.pull));
     let zstd = report.figure("zstd_seconds", of(|round| round.peers.zstd.seconds));
     report.figure("zstd_mib", of(|round| mib(round.peers.zstd.bytes)));
@@ -130,6 +161,7 @@ fn report(rounds: &[Round], disks: &Disks) -> Report {
     report.ratio("rebuild_bytes_vs_first", rebuild / first_mib);
     report.ratio("child_bytes_vs_first", child / first_mib);
     report.ratio("child_publish_vs_first", patch / big);
+    report.ratio("delta_pull_bytes_vs_needed", moved / rebuild);
     report.ratio("pull_vs_zstd_d", zstd_d / pull);
     report
 }
