@@ -114,7 +114,7 @@ fn delta_pull(ground: &Ground, store: &Store) -> Result<u64> {
         (event["type"] == "stage_finished").then(|| event["bytes"].as_u64())?
     };
     let text = std::fs::read_to_string(&events)?;
-    let moved = text.lines().filter_map(ended).next().ok_or("the pull did not tell its bytes")?;
+    let moved = text.lines().find_map(ended).ok_or("the pull did not tell its bytes")?;
     ground::remove(&dir)?;
     Ok(moved)
 }
