@@ -42,7 +42,7 @@ fn forge(
     let mut config = document(fixture, chunked["config"]["digest"].as_str().unwrap());
     let (old_table, old_pack) = (table.clone(), pack.clone());
     change(&mut chunked, &mut table, &mut pack);
-    let mut put = |bytes: &[u8], entry: &mut Value| {
+    let put = |bytes: &[u8], entry: &mut Value| {
         entry["digest"] = registry.put_blob("forged", bytes).into();
         entry["size"] = bytes.len().into();
     };
