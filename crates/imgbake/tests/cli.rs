@@ -123,6 +123,22 @@ fn an_empty_home_has_no_images_and_says_so() {
 }
 
 #[test]
+fn what_a_registry_is_asked_for_must_be_whole() {
+    let home = Home::new();
+    for (args, words) in [
+        (&["pull", "127.0.0.1:1/web", "-o", "web.raw"][..], "which version"),
+        (&["show", "127.0.0.1:1/web"], "which version"),
+        (&["images", "127.0.0.1:1/web:dev"], "names one version"),
+        (&["pull", "web:dev", "-o", "web.raw", "--seed", "old.raw"], "leave --seed out"),
+        (&["pull", "127.0.0.1:1/web:dev", "-o", "web.tar"], "does not tell its format"),
+    ] {
+        let (code, _, err) = home.run(args);
+        assert_eq!(code, 2, "{args:?}: {err}");
+        assert!(err.contains(words), "{args:?}: {err}");
+    }
+}
+
+#[test]
 fn init_writes_a_template_that_is_valid() {
     let home = Home::new();
     let (code, out, err) = home.run(&["init", "My Web"]);

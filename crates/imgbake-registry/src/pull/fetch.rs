@@ -37,16 +37,10 @@ impl<'a> Fetch<'a> {
         Self { repository, sink, meter, handle, watch }
     }
 
-    /// Takes all pieces. The first one goes alone where it is not a whole pack: it shows whether the
-    /// registry gives pieces at all.
+    /// Takes all pieces; of a registry that gives none, whole packs.
     pub(super) fn all(&self, pieces: Vec<Piece>) -> Result<()> {
         let count = pieces.len();
-        let alone = pieces.first().is_some_and(|first| first.len < first.pack.size);
         let queue = Queue::new(pieces);
-        if alone && let Some(first) = queue.next(self.repository.ignores_ranges()) {
-            let mut reader = FrameReader::new().map_err(disk_error)?;
-            self.piece(&first, &mut reader)?;
-        }
         self.watch.share(REQUESTS, count, |next| {
             let mut reader = FrameReader::new().map_err(disk_error)?;
             while next().is_some()

@@ -11,3 +11,4 @@ mod hostile;
 mod kills;
 mod logins;
 mod many;
+mod pulls;

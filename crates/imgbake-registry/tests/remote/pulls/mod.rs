@@ -1,0 +1,6 @@
+//! Disks straight from registries.
+
+mod disks;
+mod hostile;
+mod resumed;
+mod sources;
