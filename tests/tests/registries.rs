@@ -59,7 +59,7 @@ fn a_version_is_pushed_mirrored_and_fetched() {
     let listed = fresh.run(&["images", &open, "--json"]).json();
     assert_eq!(listed[0]["digest"], digest);
     assert_eq!(fresh.run(&["show", &pinned, "--json"]).json()["verify"], shown["verify"]);
-    assert!(!fresh.home().join("registry").exists());
+    assert!(!fresh.home().join("registry/index.json").exists());
     assert_eq!(fresh.leftovers(), Vec::<String>::new());
 
     // Across, to a registry that wants TLS and a login.
