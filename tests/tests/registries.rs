@@ -1,6 +1,8 @@
 //! A version goes to other registries and comes back, and is the same.
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
+#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
+
 use std::os::unix::fs::PermissionsExt;
 
 use imgbake_testkit::{
@@ -125,4 +127,33 @@ fn what_cannot_be_copied_is_said() {
         assert!(run.stderr.contains(part), "{args:?}: {}", run.stderr);
     }
     assert_eq!(home.leftovers(), Vec::<String>::new());
+}
+
+/// Straight from a registry, by somebody who has neither layout nor seeds.
+fn pulls_with_nothing_at_hand(open: &str, pinned: &str, shown: &serde_json::Value) {
+    let fresh = TestHome::new();
+    let disk = &shown["disk"];
+    for file in ["web.raw", "web.qcow2"] {
+        fresh.run(&["pull", pinned, "-o", file, "--events", "pull.jsonl"]).exits(0);
+    }
+    let raw = imgbake_types::Digest::sha256(std::fs::read(fresh.dir().join("web.raw")).unwrap());
+    assert_eq!(disk["sha256"], raw.to_string());
+    let qcow2 = fresh.dir().join("web.qcow2");
+    run_tool("qemu-img", &["compare", fresh.dir().join("web.raw").as_str(), qcow2.as_str()])
+        .exits(0);
+    // What is under the name already is not moved again.
+    fresh.run(&["pull", pinned, "-o", "web.raw", "--events", "same.jsonl"]).exits(0);
+    let bytes = |events: &str| {
+        let events = fresh.events(events);
+        let copy = |event: &&serde_json::Value| {
+            event["type"] == "stage_finished" && event["stage"] == "copy"
+        };
+        events.iter().find(copy).unwrap()["bytes"].as_u64().unwrap()
+    };
+    assert!(bytes("pull.jsonl") > 1 << 20 && bytes("same.jsonl") < 1 << 20);
+    let listed = fresh.run(&["images", open, "--json"]).json();
+    assert_eq!(listed[0]["digest"], shown["digest"]);
+    assert_eq!(fresh.run(&["show", pinned, "--json"]).json()["verify"], shown["verify"]);
+    assert!(!fresh.home().join("registry/index.json").exists());
+    assert_eq!(fresh.leftovers(), Vec::<String>::new());
 }
