@@ -28,6 +28,8 @@ pub(crate) enum Bench {
     Layers(Options),
     /// Storing and fetching images, against zstd, qemu-img, casync and skopeo
     Registry(Options),
+    /// Storing and fetching, by the image's size and by the number of versions
+    RegistryCurve(Options),
     /// What layers cost: by the number of steps, and by the guest's memory
     LayersCurve(Options),
 }
@@ -55,6 +57,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Build(options) => build::run(options),
         Bench::Layers(options) => layers::run(options),
         Bench::Registry(options) => registry::run(options),
+        Bench::RegistryCurve(options) => registry::curve::run(options),
         Bench::LayersCurve(options) => curve::run(options),
     }
 }

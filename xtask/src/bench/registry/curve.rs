@@ -1,4 +1,5 @@
-//! How costs grow: with the image's size, and with the number of versions.
+//! `cargo xtask bench registry-curve`: how costs grow with the image's size, and with the number of
+//! versions.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::worker::Store;
 use crate::Result;
 use crate::bench::Options;
+use crate::bench::docs::{self, Section};
 use crate::bench::ground::{self, Ground};
 use crate::bench::report::{Report, mib};
 use crate::bench::{commands, imgbake::Imgbake};
@@ -16,9 +18,27 @@ const SIZES: [u64; 3] = [1, 4, 16];
 /// Numbers of versions in a registry.
 const VERSIONS: [usize; 3] = [10, 1_000, 10_000];
 
-/// Adds the curves' figures.
-pub(super) fn add(options: &Options, ground: &Ground, report: &mut Report) -> Result<()> {
-    let dir = ground.dir.join("registry/curve");
+const ABOUT: &str = "No peer. By size: disks of which a quarter is data, half of it compressible; publishing in \
+    an empty registry, and pulling into a raw file. By versions: a registry with so many versions of a disk of \
+    one chunk; publishing another image's first, listing all versions, and `gc --dry-run`, which walks all.";
+
+/// Measures both curves, once.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let ground = Ground::new(options)?;
+    let mut report = Report::new("registry-curve");
+    measure(options, &ground, &mut report)?;
+    let section = Section {
+        heading: "How storing images grows",
+        about: ABOUT,
+        how_often: "Each once",
+        with_packer: false,
+        tables: &report.table(),
+    };
+    docs::publish(options, &ground, &report, &section)
+}
+
+fn measure(options: &Options, ground: &Ground, report: &mut Report) -> Result<()> {
+    let dir = ground.dir.join("registry-curve");
     ground::remove(&dir)?;
     fs::create_dir_all(&dir)?;
     for size in SIZES {
