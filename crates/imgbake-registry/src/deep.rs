@@ -8,16 +8,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8Path;
+use futures::StreamExt;
 use imgbake_types::{Digest, Reference};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
 
 use crate::files::{damaged, io_at, sync_dir};
 use crate::index::Tagged;
 use crate::layout::Layout;
 use crate::oci::Descriptor;
 use crate::store::Store;
-use crate::{Result, lease, reach, tags, versions};
+use crate::{Repository, Result, lease, reach, tags, versions};
 
 /// Threads that read.
 const READERS: usize = 2;
@@ -84,6 +86,27 @@ impl Spare for Layout {
     }
 }
 
+impl Spare for Repository {
+    fn name(&self) -> String {
+        self.label()
+    }
+
+    /// Waits for the network: not on a thread that runs tasks.
+    fn copy(&self, digest: &Digest, size: u64, into: &mut dyn Write) -> Result<bool> {
+        Handle::current().block_on(async {
+            if !self.has_blob(digest).await? {
+                return Ok(false);
+            }
+            let mut stream = self.blob(digest, size, 0..size);
+            while let Some(bytes) = stream.next().await {
+                let path = Utf8Path::new("the copy of a blob");
+                into.write_all(&bytes?).map_err(io_at("write", path))?;
+            }
+            Ok(true)
+        })
+    }
+}
+
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -139,9 +162,9 @@ pub(crate) fn read(
         bytes: wanted.iter().map(|wanted| wanted.descriptor.size).sum(),
         damaged: Vec::new(),
     };
-    for (at, why) in found {
+    for (at, mut why) in found {
         let Wanted { descriptor, breaks } = &wanted[at];
-        let repaired_from = repair(store, descriptor, spares)?;
+        let repaired_from = repair(store, descriptor, spares, &mut why)?;
         report.damaged.push(Damage {
             digest: descriptor.digest.clone(),
             why,
@@ -254,18 +277,25 @@ fn digest_of(file: &mut File, seen: impl Fn(u64) -> bool) -> io::Result<Option<(
     }
 }
 
-/// Puts a blob back from the first place that has it whole; tells which.
+/// Puts a blob back from the first place that has it whole; tells which. What keeps a place from helping
+/// is added to why the blob is damaged.
 fn repair(
     store: &Store,
     descriptor: &Descriptor,
     spares: &[Box<dyn Spare>],
+    why: &mut String,
 ) -> Result<Option<String>> {
     let (digest, size) = (&descriptor.digest, descriptor.size);
     for spare in spares {
         let folder = store.scratch();
         let file =
             tempfile::NamedTempFile::new_in(&folder).map_err(io_at("make a file in", &folder))?;
-        if !spare.copy(digest, size, &mut file.as_file())? || !is_whole(&file, descriptor)? {
+        let copied = spare.copy(digest, size, &mut file.as_file());
+        if let Err(error) = &copied {
+            why.push_str("; ");
+            why.push_str(&error.to_string());
+        }
+        if !copied.is_ok_and(|there| there) || !is_whole(&file, descriptor)? {
             continue;
         }
         let path = store.blobs.path(digest);

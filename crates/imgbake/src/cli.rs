@@ -250,9 +250,13 @@ pub struct VerifyArgs {
     /// Reads every byte; without it, only documents are read, and sizes compared
     #[arg(long)]
     pub deep: bool,
-    /// An OCI image layout to take damaged blobs from; can be given more than once
-    #[arg(long, value_name = "DIR")]
-    pub from: Vec<Utf8PathBuf>,
+    /// Where to take damaged blobs from: an OCI image layout's folder, or HOST/NAME of another registry;
+    /// can be given more than once
+    #[arg(long, value_name = "DIR|HOST/NAME")]
+    pub from: Vec<String>,
+    /// How the other registry is reached.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// Prints JSON
     #[arg(long)]
     pub json: bool,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use camino::Utf8PathBuf;
+use camino::Utf8Path;
 use imgbake_build::BuildError;
 use imgbake_registry::{DeepReport, Depth, Layout, Spare};
 use imgbake_runtime::{Job, Secrets};
@@ -21,14 +21,16 @@ pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         export::local(reference)?;
     }
     let layout = rooms::layout(&app.home)?;
-    let spares = args.from.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let (job, listener) = if args.json {
         app.begin_quiet("verify", &args.events, Secrets::default())?
     } else {
         app.begin("verify", &args.events, Secrets::default())?
     };
     let depth = if args.deep { Depth::Bytes } else { Depth::Presence };
-    let read = read(&job, &layout, args.reference.as_ref(), depth, spares).await;
+    let read = match spares(app, &job, args).await {
+        Ok(spares) => read(&job, &layout, args.reference.as_ref(), depth, spares).await,
+        Err(failure) => Err(failure),
+    };
     let report = conclude(job, listener, read).await?;
     if args.json {
         app.print_json(&report)?;
@@ -40,13 +42,25 @@ pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     }
     let damaged = report.damaged.iter().filter(|damage| damage.repaired_from.is_none()).count();
     Err(BuildError::failed(format!("damaged: {}", count(damaged as u64, "blob")))
-        .help("`--from DIR` takes them from another copy of the registry; else build the versions again")
+        .help("`--from` takes them from another copy or registry; else build the versions again")
         .into())
 }
 
-/// Another registry's folder, to take blobs from.
-fn open(path: &Utf8PathBuf) -> Result<Box<dyn Spare>, Failure> {
-    Ok(Box::new(Layout::open_existing(path.clone())?))
+/// The places to take blobs from, in the order in which they were given.
+async fn spares(app: &App, job: &Job, args: &VerifyArgs) -> Result<Vec<Box<dyn Spare>>, Failure> {
+    let mut spares: Vec<Box<dyn Spare>> = Vec::new();
+    for place in &args.from {
+        // A folder that is there is meant, whatever else its name could be.
+        let reference = place.parse::<Reference>().ok().filter(|place| place.host.is_some());
+        match reference.filter(|_| !Utf8Path::new(place).is_dir()) {
+            Some(reference) => {
+                let options = rooms::remote_options(&app.config, &args.remote, &[&reference])?;
+                spares.push(Box::new(rooms::repository(job, &options, &reference).await?));
+            }
+            None => spares.push(Box::new(Layout::open_existing(place.clone())?)),
+        }
+    }
+    Ok(spares)
 }
 
 async fn read(

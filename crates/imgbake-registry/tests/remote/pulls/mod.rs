@@ -4,3 +4,4 @@ mod disks;
 mod hostile;
 mod resumed;
 mod sources;
+mod spare;
