@@ -5,13 +5,19 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::time::Duration;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8DirEntry, Utf8PathBuf};
 use imgbake_types::Digest;
 
 use crate::Result;
 use crate::files::{damaged, io_at, remove};
 use crate::store::Store;
+
+/// What a lease is called between its making and its lock.
+const NEW: &str = ".new-";
+/// One that was made longer ago, and is still called that, was left by a killed process.
+const MAKING: Duration = Duration::from_secs(60);
 
 /// Keeps a version's blobs until it is dropped.
 #[derive(Debug)]
@@ -35,12 +41,12 @@ pub(crate) fn take(store: &Store, digest: &Digest) -> Result<Option<Lease>> {
     if fs::create_dir_all(&folder).is_err() {
         return Ok(None);
     }
-    let named = tempfile::Builder::new().prefix(".new-").tempfile_in(&folder);
+    let named = tempfile::Builder::new().prefix(NEW).tempfile_in(&folder);
     let Ok(named) = named else { return Ok(None) };
     named.as_file().lock().map_err(io_at("lock a lease in", &folder))?;
     // The name comes last: a lease that has one is locked, or its holder is dead.
     let unique = named.path().file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let path = folder.join(format!("{}{}", digest.hex(), unique.replace(".new-", ".")));
+    let path = folder.join(format!("{}{}", digest.hex(), unique.replace(NEW, ".")));
     let file = named.persist(&path).map_err(|error| io_at("name the lease", &path)(error.error))?;
     Ok(Some(Lease { path, _file: file }))
 }
@@ -53,6 +59,9 @@ pub(crate) fn held(store: &Store) -> Result<BTreeSet<Digest>> {
     for entry in entries {
         let entry = entry.map_err(io_at("read the folder", &folder))?;
         let path = entry.path();
+        if entry.file_name().starts_with(NEW) && is_fresh(&entry) {
+            continue;
+        }
         let Ok(file) = File::open(path) else { continue };
         match file.try_lock() {
             Ok(()) => remove(path)?,
@@ -63,6 +72,12 @@ pub(crate) fn held(store: &Store) -> Result<BTreeSet<Digest>> {
         }
     }
     Ok(held)
+}
+
+/// Whether its maker may be about to lock it.
+fn is_fresh(entry: &Utf8DirEntry) -> bool {
+    let made = entry.metadata().and_then(|metadata| metadata.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < MAKING))
 }
 
 /// The version that a lease's name tells.

@@ -14,6 +14,16 @@ pub struct Backoff {
     most: Duration,
 }
 
+/// How long a server that was asked too often wants to be left alone: the value of Retry-After (RFC 9110,
+/// section 10.2.3), seconds or a date. `None` where it is neither.
+pub fn after(value: &str) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
+    Some(Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or(Duration::ZERO))
+}
+
 impl Default for Backoff {
     fn default() -> Self {
         Self::new(Duration::from_millis(50), Duration::from_secs(1))
@@ -71,4 +81,18 @@ pub fn timed_out(waiting_for: &str, limit: Duration) -> RuntimeError {
         RuntimeErrorKind::TimedOut,
         format!("timed out after {}s waiting for {waiting_for}", limit.as_secs()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_says_seconds_or_a_date() {
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let far = after("Tue, 31 Dec 2999 23:59:59 GMT");
+        assert!(far.is_some_and(|wait| wait.as_secs() > 1_000_000));
+        assert_eq!((after("soon"), after("-1")), (None, None));
+    }
 }

@@ -213,7 +213,7 @@ fn refused(answer: &Response, name: &str) -> Stop {
             let after = answer
                 .headers()
                 .get(RETRY_AFTER)
-                .and_then(|value| retry_after(value.to_str().ok()?));
+                .and_then(|value| imgbake_runtime::retry::after(value.to_str().ok()?));
             Stop::Again { why: format!("the server answers {status}"), after, moved: false }
         }
         404 | 410 => Stop::Fatal(BuildError::new(BuildErrorKind::NotFound, why)),
@@ -225,30 +225,9 @@ fn refused(answer: &Response, name: &str) -> Stop {
     }
 }
 
-/// Retry-After (RFC 9110, section 10.2.3): seconds, or a date.
-fn retry_after(value: &str) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
-    Some(Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or(Duration::ZERO))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert!(
-            retry_after("Tue, 31 Dec 2999 23:59:59 GMT")
-                .is_some_and(|wait| wait.as_secs() > 1_000_000)
-        );
-        assert_eq!(retry_after("soon"), None);
-        assert_eq!(retry_after("-1"), None);
-    }
 
     #[test]
     fn redirects_lead_to_safe_places() {

@@ -212,7 +212,7 @@ pub(super) async fn refused(answer: Response, name: &str) -> Stop {
     let status = answer.status();
     let name = if name.is_empty() { shown(answer.url()) } else { name.to_owned() };
     let after = answer.headers().get(RETRY_AFTER);
-    let after = after.and_then(|value| retry_after(value.to_str().ok()?));
+    let after = after.and_then(|value| imgbake_runtime::retry::after(value.to_str().ok()?));
     let words = words(answer).await;
     let words = if words.is_empty() { words } else { format!(": {words}") };
     let why = format!("{name} answers {status}{words}");
@@ -221,15 +221,6 @@ pub(super) async fn refused(answer: Response, name: &str) -> Stop {
         404 | 410 => Stop::Fatal(BuildError::new(BuildErrorKind::NotFound, why)),
         _ => Stop::Fatal(BuildError::failed(why)),
     }
-}
-
-/// Retry-After (RFC 9110, section 10.2.3): seconds, or a date.
-fn retry_after(value: &str) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value.trim()).ok()?;
-    Some(Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or(Duration::ZERO))
 }
 
 /// distribution-spec v1.1, "Error Codes".
@@ -283,18 +274,5 @@ pub(super) async fn small_body(
             return Err(Stop::Fatal(BuildError::failed(why)));
         }
         body.extend_from_slice(&chunk);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(retry_after("soon"), None);
-        assert_eq!(retry_after("-1"), None);
     }
 }

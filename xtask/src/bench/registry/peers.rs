@@ -166,12 +166,14 @@ impl Server {
             .spawn()
             .map_err(|error| format!("docker-registry: {error}"))?;
         let server = Self { address, process };
-        let started = Instant::now();
+        // It tells nobody when it listens: asked again and again, ever more rarely.
+        let (started, mut wait) = (Instant::now(), Duration::from_millis(50));
         while std::net::TcpStream::connect(&server.address).is_err() {
             if started.elapsed() > START_LIMIT {
                 return Err("docker-registry did not start".into());
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(Duration::from_secs(1));
         }
         Ok(server)
     }
