@@ -8,11 +8,9 @@ use imgbake_bless::{Gate, Promotion, Refusal, Verified, promote};
 use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, Registry};
 use imgbake_disk::chunk::ChunkTable;
 use imgbake_registry::Layout;
-use imgbake_types::record::{
-    ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord, VerifyStatus, VersionView,
-};
-use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
-use imgbake_types::{Arch, Digest};
+use imgbake_testkit::image_config;
+use imgbake_types::Digest;
+use imgbake_types::record::{TestOutcome, VerifyRecord, VerifyStatus, VersionView};
 
 struct Fixture {
     layout: Layout,
@@ -35,27 +33,8 @@ impl Fixture {
             read_bytes: 0,
             plain: None,
         };
-        let config = ImageConfig {
-            name: "web".to_owned(),
-            version: "unnamed".parse().unwrap(),
-            description: None,
-            created: "2026-11-23T10:00:00Z".parse().unwrap(),
-            arch: Arch::X86_64,
-            firmware: Firmware::Bios,
-            disk: capture.disk_record(&[]),
-            parent: None,
-            plan: PlanRecord { digest: Digest::sha256("plan") },
-            proof: Proof {
-                machine: QemuSpec::default(),
-                verify: VerifySpec::default(),
-                tests: Vec::new(),
-            },
-            stages: Vec::new(),
-            labels: std::collections::BTreeMap::new(),
-            imgbake: "0.1.0".to_owned(),
-        };
         let naming = Naming::Dated { day: "2026.11.23".to_owned() };
-        let version = self.layout.publish(&capture, config, &naming).await.unwrap();
+        let version = self.layout.publish(&capture, image_config("web"), &naming).await.unwrap();
         if status != VerifyStatus::Unverified {
             self.verify(&version, status).await;
         }

@@ -10,12 +10,11 @@ use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_registry::Layout;
 use imgbake_runtime::job::new_id;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
+use imgbake_testkit::image_config;
 use imgbake_types::record::{
-    ChannelMove, Chunker, DiskRecord, ImageConfig, PlanRecord, Proof, TestOutcome, VerifyRecord,
-    VerifyStatus, VersionRef, VersionView,
+    ChannelMove, ImageConfig, TestOutcome, VerifyRecord, VerifyStatus, VersionRef, VersionView,
 };
-use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
-use imgbake_types::{Arch, Digest, Reference};
+use imgbake_types::{Digest, Reference};
 use serde_json::Value;
 
 pub(crate) const DAY: &str = "2026.11.23";
@@ -158,30 +157,9 @@ pub(crate) fn manifest_of(fixture: &Fixture, version: &Digest) -> Value {
 
 pub(crate) fn config(name: &str) -> ImageConfig {
     ImageConfig {
-        name: name.to_owned(),
-        version: "unnamed".parse().unwrap(),
         description: Some("a web server".to_owned()),
-        created: "2026-11-23T10:00:00Z".parse().unwrap(),
-        arch: Arch::X86_64,
-        firmware: Firmware::Bios,
-        disk: DiskRecord {
-            sha256: None,
-            table: Digest::sha256(""),
-            virtual_size: 0,
-            stored_bytes: 0,
-            data_bytes: 0,
-            chunker: Chunker { name: String::new(), min: 0, average: 0, max: 0 },
-        },
-        parent: None,
-        plan: PlanRecord { digest: Digest::sha256("plan") },
-        proof: Proof {
-            machine: QemuSpec::default(),
-            verify: VerifySpec::default(),
-            tests: Vec::new(),
-        },
-        stages: Vec::new(),
         labels: [("team".to_owned(), "web".to_owned())].into(),
-        imgbake: "0.1.0".to_owned(),
+        ..image_config(name)
     }
 }
 

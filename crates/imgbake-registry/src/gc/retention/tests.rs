@@ -1,8 +1,6 @@
-use imgbake_types::record::{
-    Chunker, DiskRecord, ImageConfig, Parent, PlanRecord, Proof, VersionRef,
-};
-use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
-use imgbake_types::{Arch, Reference};
+use imgbake_testkit::image_config;
+use imgbake_types::Reference;
+use imgbake_types::record::{ImageConfig, Parent, VersionRef};
 
 use super::*;
 
@@ -18,34 +16,14 @@ fn digest(text: &str) -> Digest {
 /// A version of `web` of some day; `parent` is the text of its parent's digest.
 fn version(name: &str, number: i64, parent: Option<&str>) -> VersionView {
     let config = ImageConfig {
-        name: name.to_owned(),
         version: format!("1.{number}").parse().expect("a version"),
-        description: None,
         created: day(number),
-        arch: Arch::X86_64,
-        firmware: Firmware::Bios,
-        disk: DiskRecord {
-            sha256: None,
-            table: digest("table"),
-            chunker: Chunker { name: "none".to_owned(), min: 0, average: 0, max: 0 },
-            virtual_size: 0,
-            stored_bytes: 0,
-            data_bytes: 0,
-        },
         parent: parent.map(|parent| Parent {
             reference: Some(Reference::tag("web", "x")),
             digest: digest(parent),
             kind: "image".to_owned(),
         }),
-        plan: PlanRecord { digest: digest("plan") },
-        proof: Proof {
-            machine: QemuSpec::default(),
-            verify: VerifySpec::default(),
-            tests: Vec::new(),
-        },
-        stages: Vec::new(),
-        labels: BTreeMap::new(),
-        imgbake: "0".to_owned(),
+        ..image_config(name)
     };
     VersionView::new(config, digest(&format!("{name}{number}")), Vec::new(), None)
 }

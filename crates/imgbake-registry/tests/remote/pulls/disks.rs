@@ -9,10 +9,9 @@ use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_registry::pull::{Came, Part, RemoteVersion, Seed, Sources, pull};
 use imgbake_registry::{Layout, Repository};
 use imgbake_runtime::{Cancel, Job};
-use imgbake_testkit::TestRegistry;
-use imgbake_types::record::{Chunker, DiskRecord, ImageConfig, PlanRecord, Proof, VersionView};
-use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
-use imgbake_types::{Arch, Digest, Target};
+use imgbake_testkit::{TestRegistry, image_config};
+use imgbake_types::record::VersionView;
+use imgbake_types::{Digest, Target};
 use serde_json::Value;
 
 use crate::fixture::{Fixture, MIB, noise};
@@ -53,7 +52,7 @@ pub(super) async fn publish(fixture: &Fixture, name: &str, disk: &[u8]) -> Versi
     };
     let (capture, _) = imgbake_build::capture::capture(request).unwrap();
     let naming = Naming::Dated { day: "2026.11.23".to_owned() };
-    fixture.layout.publish(&capture, config(name), &naming).await.unwrap()
+    fixture.layout.publish(&capture, image_config(name), &naming).await.unwrap()
 }
 
 /// Publishes a disk, and copies the version to a registry under the same name.
@@ -63,35 +62,6 @@ pub(super) async fn push(fixture: &Fixture, host: &str, name: &str, disk: &[u8])
     let target = Target::Digest(version.digest.clone());
     imgbake_registry::transfer::copy(&fixture.job, &from, &target, &to, None).await.unwrap();
     version
-}
-
-fn config(name: &str) -> ImageConfig {
-    ImageConfig {
-        name: name.to_owned(),
-        version: "unnamed".parse().unwrap(),
-        description: None,
-        created: "2026-11-23T10:00:00Z".parse().unwrap(),
-        arch: Arch::X86_64,
-        firmware: Firmware::Bios,
-        disk: DiskRecord {
-            sha256: None,
-            table: Digest::sha256(""),
-            virtual_size: 0,
-            stored_bytes: 0,
-            data_bytes: 0,
-            chunker: Chunker { name: String::new(), min: 0, average: 0, max: 0 },
-        },
-        parent: None,
-        plan: PlanRecord { digest: Digest::sha256("plan") },
-        proof: Proof {
-            machine: QemuSpec::default(),
-            verify: VerifySpec::default(),
-            tests: Vec::new(),
-        },
-        stages: Vec::new(),
-        labels: [].into(),
-        imgbake: "0.1.0".to_owned(),
-    }
 }
 
 /// What a pull has beside the registry.
