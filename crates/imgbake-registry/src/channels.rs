@@ -84,8 +84,14 @@ fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Op
             .help("choose a name such as dev, staging or prod"));
     }
     let Some(version) = version_index(store, entry)? else {
-        let text = format!("`{channel}` cannot be a channel: {} is not imgbake's", entry.label());
-        return Err(BuildError::new(BuildErrorKind::Usage, text));
+        let text = format!(
+            "`{channel}` cannot be moved: {} is no version that this imgbake can read",
+            entry.label()
+        );
+        return Err(BuildError::new(BuildErrorKind::Usage, text).help(format!(
+            "another tool or an imgbake before this format put it there: move {} away, or set IMGBAKE_HOME",
+            store.root()
+        )));
     };
     let config = config(store, &version, &entry.label())?;
     Ok(Some(VersionRef { version: config.image.version, digest: entry.descriptor.digest.clone() }))

@@ -83,3 +83,24 @@ async fn a_damaged_history_is_told() {
     }
     assert_eq!(fixture.layout.history("web", "dev").await.unwrap().len(), 2);
 }
+
+/// As a layout of another format has it: the tag is no version's.
+#[tokio::test]
+async fn a_tag_that_cannot_be_read_is_not_moved_and_says_what_helps() {
+    let fixture = Fixture::new();
+    let version = fixture.publish("web", 1).await;
+    let path = fixture.path("index.json");
+    let mut index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixture.blob(&version.digest)).unwrap()).unwrap();
+    let mut foreign = document["manifests"][0].clone();
+    foreign["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": "web:dev"});
+    index["manifests"].as_array_mut().unwrap().push(foreign);
+    std::fs::write(&path, serde_json::to_vec(&index).unwrap()).unwrap();
+    let error = fixture.layout.move_channel("web", entry("dev", &version)).await.unwrap_err();
+    assert_eq!(error.kind(), BuildErrorKind::Usage);
+    assert!(error.to_string().contains("web:dev is no version"), "{error}");
+    assert!(error.help_text().unwrap().contains("IMGBAKE_HOME"));
+    fixture.move_to("web", "prod", &version).await;
+}
