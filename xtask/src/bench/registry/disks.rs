@@ -102,7 +102,8 @@ fn big(disks: &Disks) -> Result<()> {
     create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(&disks.big);
     commands::output(create.arg(&disks.patch))?;
     // Bytes that do not compress, the same in every run.
-    let noise = disks.patch.with_extension("noise");
+    let dir = disks.patch.with_extension("noise");
+    fs::create_dir_all(&dir)?;
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let bytes: Vec<u8> = std::iter::repeat_with(|| {
         state ^= state << 13;
@@ -110,13 +111,15 @@ fn big(disks: &Disks) -> Result<()> {
         state ^= state << 17;
         state.to_le_bytes()[3]
     })
-    .take(1 << 20)
+    .take(16 << 20)
     .collect();
-    fs::write(&noise, bytes)?;
     let mut write = Command::new("qemu-io");
     write.args(["-f", "qcow2"]);
     for place in 0..16_u32 {
-        write.arg("-c").arg(format!("write -s {} {}M 1M", noise.display(), 150 + 45 * place));
+        let part = dir.join(format!("noise-{place}"));
+        let start = usize::try_from(place)? << 20;
+        fs::write(&part, &bytes[start..start + (1 << 20)])?;
+        write.arg("-c").arg(format!("write -s {} {}M 1M", part.display(), 150 + 45 * place));
     }
     commands::output(write.arg(&disks.patch))?;
     Ok(())

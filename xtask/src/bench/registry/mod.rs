@@ -67,6 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn round(ground: &Ground, disks: &Disks) -> Result<Round> {
     let peers = Peers::run(ground, disks)?;
     let store = Store::fresh(&ground.dir.join("registry/store"))?;
+    // Versions 1 to 3.
     let first = store.publish("debian", &disks.first, None)?;
     let again = store.publish("debian", &disks.first, None)?;
     let rebuild = store.publish("debian", &disks.rebuild, None)?;
@@ -99,14 +100,14 @@ fn delta_pull(ground: &Ground, store: &Store) -> Result<u64> {
     let server = peers::Server::start(&dir.join("server"))?;
     let place = format!("{}/debian", server.address);
     let publisher = Imgbake { binary: ground.binary.clone(), home: store.home() };
-    for version in ["debian:1", "debian:2"] {
+    for version in ["debian:1", "debian:3"] {
         commands::output(publisher.command().args(["push", version, &place]))?;
     }
     let puller = Imgbake { binary: ground.binary.clone(), home: dir.join("home") };
     commands::output(puller.command().args(["copy", &format!("{place}:1"), "debian"]))?;
     let (output, events) = (dir.join("pulled.raw"), dir.join("events.jsonl"));
     let mut pull = puller.command();
-    pull.arg("pull").arg(format!("{place}:2")).arg("-o").arg(&output).arg("--events").arg(&events);
+    pull.arg("pull").arg(format!("{place}:3")).arg("-o").arg(&output).arg("--events").arg(&events);
     commands::output(&mut pull)?;
     let ended = |line: &str| {
         let event: serde_json::Value = serde_json::from_str(line).ok()?;
