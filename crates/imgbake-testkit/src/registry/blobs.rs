@@ -77,8 +77,11 @@ fn cut(shared: &Shared, length: usize) -> Option<usize> {
         return None;
     }
     habits.cuts -= 1;
-    let place = held(&shared.dice).below(length as u64 - 1);
-    Some(usize::try_from(place).unwrap())
+    // Each cut leaves something for those to come, and gives something: a registry that never gives a
+    // byte is a dead one.
+    let most = (length as u64 - 1) / (habits.cuts + 1);
+    let place = 1 + held(&shared.dice).below(most.max(1));
+    Some(usize::try_from(place).unwrap().min(length - 1))
 }
 
 /// A body in pieces; a cut one ends with an error, which ends the connection.
