@@ -145,6 +145,9 @@ pub enum Command {
         /// can be given more than once
         #[arg(long = "seed", value_name = "FILE")]
         seeds: Vec<Utf8PathBuf>,
+        /// Waits until all of it is on the disk, so that a power failure takes nothing back
+        #[arg(long)]
+        sync: bool,
         /// How registries are reached.
         #[command(flatten)]
         remote: RemoteArgs,

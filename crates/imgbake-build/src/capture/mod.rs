@@ -16,6 +16,7 @@ mod packs;
 mod pipeline;
 mod read;
 mod reuse;
+mod settle;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -122,7 +123,7 @@ pub fn capture(request: CaptureRequest<'_>) -> Result<(Capture, Vec<Hit>), Build
 fn first_pass(
     reader: Reader<'_>,
     packer: &mut Packer<'_>,
-    mut tap: Box<dyn Tap>,
+    tap: Box<dyn Tap>,
 ) -> Result<(Option<Digest>, Vec<Hit>, u64), BuildError> {
     let (virtual_size, hashed) = (reader.disk.virtual_size(), reader.hashed);
     let stop = reader.stop;
@@ -130,12 +131,7 @@ fn first_pass(
         let (hash_queue, to_hasher) = read::queue();
         let (tap_queue, to_tap) = read::queue();
         let hashing = scope.spawn(move || hashed.then(|| read::hash(&to_hasher, virtual_size)));
-        let tapper = scope.spawn(move || {
-            for (offset, bytes) in to_tap {
-                tap.data(offset, &bytes);
-            }
-            tap.finish()
-        });
+        let tapper = scope.spawn(move || read::look(&to_tap, tap));
         let read = packer.run(stop, |feed| reader.run(feed, &hash_queue, &tap_queue));
         // The queues end, and so do their threads.
         drop((hash_queue, tap_queue));

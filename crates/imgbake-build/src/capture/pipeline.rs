@@ -1,37 +1,60 @@
 //! From chunks to packs: batches go to workers, and come back into their order at the writer.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use camino::Utf8Path;
-use imgbake_disk::chunk::{ChunkDigest, Frame, FrameWriter, digest};
+use imgbake_disk::chunk::{ChunkDigest, Frame, FrameWriter, LEVEL, digest};
 
 use super::known::Known;
 use super::packs::{PackWriter, Written};
+use super::read::Piece;
 use super::{Row, disk_error, panicked};
 use crate::BuildError;
 
-/// zstd's level: 3 stores 3.5 % less than 1 for a tenth more time, frame by frame.
-const LEVEL: i32 = 3;
 /// Bytes of chunks that go to a worker at once, about.
 const BATCH: usize = 1 << 20;
+/// Batches that wait for a worker. The digest of the whole disk is one long row of work, at its end
+/// often over nothing but zeros: what waits here keeps the other cores busy until then.
+const BACKLOG: usize = 200;
+/// How much workers stand back for the thread that hashes the whole disk (setpriority(2); of a thread).
+const NICE: i32 = 5;
+
+/// A chunk's bytes.
+pub(super) enum Content {
+    /// In a piece of the disk.
+    In(Arc<Piece>, Range<usize>),
+    /// By themselves: they lie in two pieces, or were read for this.
+    Apart(Vec<u8>),
+}
+
+impl Content {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::In(piece, range) => piece.bytes(range),
+            Self::Apart(bytes) => bytes,
+        }
+    }
+}
 
 /// Chunks, one after the other.
 #[derive(Default)]
 struct Batch {
     number: u64,
-    bytes: Vec<u8>,
-    /// Offset on the disk, and length.
-    chunks: Vec<(u64, u32)>,
+    bytes: usize,
+    /// Offset on the disk, and bytes.
+    chunks: Vec<(u64, Content)>,
 }
 
 /// A batch that a worker is done with.
 struct Done {
     number: u64,
     rows: Vec<(Row, Place)>,
+    frames: Vec<u8>,
 }
 
 /// Where a chunk is, as far as its worker knows.
@@ -40,8 +63,8 @@ enum Place {
     Stored,
     /// In the same place as an equal chunk before it.
     Twin,
-    /// Here.
-    Frame(Vec<u8>),
+    /// Among the batch's frames.
+    Frame(Range<usize>),
 }
 
 /// Chunks of this capture, by digest.
@@ -72,10 +95,10 @@ pub(super) struct Feed {
 
 impl Feed {
     /// Adds a chunk; tells whether more are wanted.
-    pub(super) fn chunk(&mut self, offset: u64, bytes: &[u8]) -> bool {
-        self.batch.bytes.extend_from_slice(bytes);
-        self.batch.chunks.push((offset, u32::try_from(bytes.len()).unwrap_or(u32::MAX)));
-        self.batch.bytes.len() < BATCH || self.send()
+    pub(super) fn chunk(&mut self, offset: u64, content: Content) -> bool {
+        self.batch.bytes += content.bytes().len();
+        self.batch.chunks.push((offset, content));
+        self.batch.bytes < BATCH || self.send()
     }
 
     /// Nobody at the other end means that it failed, and says so itself.
@@ -144,15 +167,18 @@ impl<'a> Packer<'a> {
         let Self { writer, seen, rows, workers, .. } = self;
         let seen = &*seen;
         thread::scope(|scope| {
-            let (queue, batches) = sync_channel(*workers);
-            let (under_way, arrived) = sync_channel(2 * *workers + 4);
+            let (queue, batches) = sync_channel(BACKLOG);
+            let (under_way, arrived) = sync_channel(BACKLOG + 2 * *workers + 4);
             let (to_writer, done) = sync_channel(2 * *workers + 4);
+            let (used, spare) = sync_channel(2 * *workers + 8);
+            let spare = Arc::new(Mutex::new(spare));
             let batches = Arc::new(Mutex::new(batches));
             let workers: Vec<_> = (0..*workers)
                 .map(|_| {
                     let (batches, to_writer) = (Arc::clone(&batches), to_writer.clone());
+                    let spare = Arc::clone(&spare);
                     scope.spawn(move || {
-                        work(&batches, known, seen, &to_writer)
+                        work(&batches, &spare, known, seen, &to_writer)
                             .inspect_err(|_| stop.store(true, Ordering::Relaxed))
                     })
                 })
@@ -160,7 +186,7 @@ impl<'a> Packer<'a> {
             // The queues must end when the last worker ends, or others would wait for ever.
             drop((batches, to_writer));
             let writing = scope.spawn(move || {
-                write(&done, &arrived, seen, writer, rows)
+                write(&done, &arrived, &used, seen, writer, rows)
                     .inspect_err(|_| stop.store(true, Ordering::Relaxed))
             });
             let mut feed = Feed { batch: Batch::default(), queue, under_way };
@@ -176,38 +202,47 @@ impl<'a> Packer<'a> {
     }
 }
 
+/// Lets the threads that all others wait for go first. One that cannot stand back works all the same.
+pub(super) fn stand_back() {
+    let _ = rustix::process::setpriority_process(None, NICE);
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn work(
     batches: &Mutex<Receiver<Batch>>,
+    spare: &Mutex<Receiver<Vec<u8>>>,
     known: &Known,
     seen: &Chunks,
     done: &SyncSender<Done>,
 ) -> Result<(), BuildError> {
+    stand_back();
     let mut zstd = FrameWriter::new(LEVEL).map_err(disk_error)?;
     loop {
         let next = lock(batches).recv();
-        let Ok(Batch { number, bytes, chunks }) = next else { return Ok(()) };
-        let mut rest = &bytes[..];
+        let Ok(Batch { number, chunks, .. }) = next else { return Ok(()) };
+        let mut frames = lock(spare).try_recv().unwrap_or_default();
         let mut rows = Vec::with_capacity(chunks.len());
-        for (offset, len) in chunks {
-            let (chunk, more) = rest.split_at(super::known::index(len));
-            rest = more;
+        for (offset, content) in chunks {
+            let chunk = content.bytes();
+            let len = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
             let digest = digest(chunk);
             let stored = known.find(&digest);
             let frame = stored.unwrap_or(Frame { pack: 0, offset: 0, len: 0 });
             let place = if stored.is_some() {
                 Place::Stored
             } else if is_first(seen, &digest, number) {
-                Place::Frame(zstd.frame(chunk).map_err(disk_error)?)
+                let start = frames.len();
+                zstd.append(chunk, &mut frames).map_err(disk_error)?;
+                Place::Frame(start..frames.len())
             } else {
                 Place::Twin
             };
             rows.push((Row { offset, len, digest, frame }, place));
         }
-        if done.send(Done { number, rows }).is_err() {
+        if done.send(Done { number, rows, frames }).is_err() {
             return Ok(());
         }
     }
@@ -234,21 +269,24 @@ fn is_first(seen: &Chunks, digest: &ChunkDigest, number: u64) -> bool {
 fn write(
     done: &Receiver<Done>,
     arrived: &Receiver<()>,
+    used: &SyncSender<Vec<u8>>,
     seen: &Chunks,
     writer: &mut PackWriter,
     all: &mut Vec<Row>,
 ) -> Result<(), BuildError> {
     let mut waiting = BTreeMap::new();
     let mut next = 0;
-    for Done { number, rows } in done {
-        waiting.insert(number, rows);
-        while let Some(rows) = waiting.remove(&next) {
+    for Done { number, rows, frames } in done {
+        waiting.insert(number, (rows, frames));
+        while let Some((rows, mut frames)) = waiting.remove(&next) {
             for (mut row, place) in rows {
                 if !matches!(place, Place::Stored) {
-                    row.frame = place_of(&row, place, seen, writer)?;
+                    row.frame = place_of(&row, place, &frames, seen, writer)?;
                 }
                 all.push(row);
             }
+            frames.clear();
+            let _ = used.try_send(frames);
             next += 1;
             let _ = arrived.recv();
         }
@@ -259,16 +297,17 @@ fn write(
 fn place_of(
     row: &Row,
     place: Place,
+    frames: &[u8],
     seen: &Chunks,
     writer: &mut PackWriter,
 ) -> Result<Frame, BuildError> {
     if let Some(Seen::Written(frame)) = lock(seen).get(&row.digest) {
         return Ok(*frame);
     }
-    let Place::Frame(bytes) = place else {
+    let Place::Frame(range) = place else {
         return Err(BuildError::failed("a chunk is in no pack: this is a defect of imgbake"));
     };
-    let frame = writer.add(&bytes)?;
+    let frame = writer.add(&frames[range])?;
     lock(seen).insert(row.digest, Seen::Written(frame));
     Ok(frame)
 }

@@ -1,26 +1,81 @@
 //! The reader: pieces of a disk's windows to whoever looks at them.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use imgbake_disk::chunk::Cutter;
 use imgbake_disk::hash::DiskHasher;
-use imgbake_disk::zero::{ZERO_BLOCK, is_zero};
+use imgbake_disk::zero::{ZERO_BLOCK, is_zero, zero_runs};
 use imgbake_disk::{DiskSource, Extent};
 use imgbake_runtime::Cancel;
 
-use super::disk_error;
-use super::pipeline::Feed;
-use crate::BuildError;
+use super::pipeline::{Content, Feed};
+use super::{Tap, disk_error};
+use crate::{BuildError, Hit};
 
 /// Bytes read at once: the unit that goes through the queues.
-const PIECE: u64 = 1 << 20;
+const PIECE: u64 = 2 << 20;
 /// Pieces that wait for the hasher or the tap.
-const QUEUE: usize = 8;
+const QUEUE: usize = 6;
+/// Buffers that are kept to be used again.
+const SPARE: usize = 256;
 
-/// Bytes of the disk at an offset.
-type Piece = (u64, Arc<Vec<u8>>);
+/// Bytes of the disk.
+#[derive(Debug)]
+pub(super) struct Piece {
+    offset: u64,
+    bytes: Vec<u8>,
+    /// Where the bytes' room goes when nobody looks at them any more.
+    spare: SyncSender<Vec<u8>>,
+}
+
+impl Piece {
+    /// Whether nearly all of it is data: else chunks that wait would hold much more than their own bytes.
+    fn is_dense(&self) -> bool {
+        let data: usize = zero_runs(&self.bytes).map(|run| run.len()).sum();
+        data >= self.bytes.len() / 8 * 7
+    }
+
+    /// Where a range of the disk is in this piece, if all of it is.
+    fn place(&self, offset: u64, len: usize) -> Option<Range<usize>> {
+        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
+        let end = start.checked_add(len)?;
+        (end <= self.bytes.len()).then_some(start..end)
+    }
+
+    /// Bytes of the piece.
+    pub(super) fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        &self.bytes[range.clone()]
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        let _ = self.spare.try_send(std::mem::take(&mut self.bytes));
+    }
+}
+
+/// Buffers that go round.
+struct Buffers {
+    give: SyncSender<Vec<u8>>,
+    back: Receiver<Vec<u8>>,
+}
+
+impl Buffers {
+    fn new() -> Self {
+        let (give, back) = sync_channel(SPARE);
+        Self { give, back }
+    }
+
+    fn read(&self, disk: &dyn DiskSource, piece: Extent) -> Result<Piece, BuildError> {
+        let mut bytes = self.back.try_recv().unwrap_or_default();
+        bytes.resize(usize::try_from(piece.len).unwrap_or_default(), 0);
+        disk.read_at(piece.offset, &mut bytes).map_err(disk_error)?;
+        Ok(Piece { offset: piece.offset, bytes, spare: self.give.clone() })
+    }
+}
 
 /// What goes over a disk.
 pub(super) struct Reader<'a> {
@@ -35,7 +90,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// A bounded queue of pieces.
-pub(super) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
+pub(super) fn queue() -> (SyncSender<Arc<Piece>>, Receiver<Arc<Piece>>) {
     sync_channel(QUEUE)
 }
 
@@ -44,11 +99,11 @@ impl Reader<'_> {
     pub(super) fn run(
         self,
         feed: &mut Feed,
-        hasher: &SyncSender<Piece>,
-        tap: &SyncSender<Piece>,
+        hasher: &SyncSender<Arc<Piece>>,
+        tap: &SyncSender<Arc<Piece>>,
     ) -> Result<u64, BuildError> {
         let extents = self.disk.extents().map_err(disk_error)?;
-        let mut cutter = Cutter::default();
+        let (mut cutter, buffers) = (Cutter::default(), Buffers::new());
         let mut read = 0;
         // The chunks of a piece are out before the next is read: so it ends soon.
         let mut wanted = true;
@@ -57,38 +112,53 @@ impl Reader<'_> {
                 if !wanted || self.stop.load(Ordering::Relaxed) || self.cancel.is_cancelled() {
                     return Ok(read);
                 }
-                let mut bytes = vec![0; usize::try_from(piece.len).unwrap_or_default()];
-                self.disk.read_at(piece.offset, &mut bytes).map_err(disk_error)?;
-                read += piece.len;
+                let piece = Arc::new(buffers.read(self.disk, piece)?);
+                read += piece.bytes.len() as u64;
                 (self.progress)(piece.offset);
-                if is_zero(&bytes) {
+                if is_zero(&piece.bytes) {
                     continue;
                 }
-                cutter.data(piece.offset, &bytes, &mut |offset, chunk| {
-                    wanted &= feed.chunk(offset, chunk);
-                });
-                // A receiver that is gone has failed, and says so itself.
-                let bytes = Arc::new(bytes);
+                // The hasher has the longest way to go: it begins first. A receiver that is gone has
+                // failed, and says so itself.
                 if self.hashed {
-                    let _ = hasher.send((piece.offset, Arc::clone(&bytes)));
+                    let _ = hasher.send(Arc::clone(&piece));
                 }
-                let _ = tap.send((piece.offset, bytes));
+                let _ = tap.send(Arc::clone(&piece));
+                let is_dense = piece.is_dense();
+                cutter.data(piece.offset, &piece.bytes, &mut |offset, chunk| {
+                    let place = piece.place(offset, chunk.len()).filter(|_| is_dense);
+                    let content = match place {
+                        Some(place) => Content::In(Arc::clone(&piece), place),
+                        None => Content::Apart(chunk.to_vec()),
+                    };
+                    wanted &= feed.chunk(offset, content);
+                });
             }
-            cutter.end(&mut |offset, chunk| wanted &= feed.chunk(offset, chunk));
+            cutter.end(&mut |offset, chunk| {
+                wanted &= feed.chunk(offset, Content::Apart(chunk.to_vec()));
+            });
         }
         Ok(read)
     }
 }
 
 /// The sha256 of a disk whose pieces come in order, with zeros between them.
-pub(super) fn hash(queue: &Receiver<Piece>, virtual_size: u64) -> [u8; 32] {
+pub(super) fn hash(queue: &Receiver<Arc<Piece>>, virtual_size: u64) -> [u8; 32] {
     let mut hasher = DiskHasher::new();
-    for (offset, bytes) in queue {
-        hasher.update_zeros(offset - hasher.position());
-        hasher.update(&bytes);
+    for piece in queue {
+        hasher.update_zeros(piece.offset - hasher.position());
+        hasher.update(&piece.bytes);
     }
     hasher.update_zeros(virtual_size.saturating_sub(hasher.position()));
     hasher.finish()
+}
+
+/// Shows the tap every piece.
+pub(super) fn look(queue: &Receiver<Arc<Piece>>, mut tap: Box<dyn Tap>) -> Vec<Hit> {
+    for piece in queue {
+        tap.data(piece.offset, &piece.bytes);
+    }
+    tap.finish()
 }
 
 /// Cuts the extents in a window, widened to whole blocks, into pieces.
@@ -119,13 +189,13 @@ mod tests {
     #[test]
     fn pieces_are_whole_blocks_inside_the_window() {
         let extent = |offset, len| Extent { offset, len };
-        let extents = [extent(100, 10), extent(8191, 2), extent(1 << 20, (2 << 20) + 1)];
+        let extents = [extent(100, 10), extent(8191, 2), extent(1 << 20, (4 << 20) + 1)];
         let cut = |offset, len| {
             pieces(&extents, extent(offset, len)).map(|p| (p.offset, p.len)).collect::<Vec<_>>()
         };
         assert_eq!(
-            cut(0, 4 << 20),
-            [(0, 4096), (4096, 8192), (1 << 20, 1 << 20), (2 << 20, 1 << 20), (3 << 20, 4096)]
+            cut(0, 16 << 20),
+            [(0, 4096), (4096, 8192), (1 << 20, 2 << 20), (3 << 20, 2 << 20), (5 << 20, 4096)]
         );
         // What is in no extent is zero: nothing of it is read.
         assert_eq!(cut(50, 4060), [(50, 4046)]);

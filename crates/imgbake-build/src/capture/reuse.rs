@@ -8,7 +8,7 @@ use imgbake_disk::chunk::{Frame, PackRef, digest};
 use imgbake_runtime::Cancel;
 
 use super::known::index;
-use super::pipeline::Packer;
+use super::pipeline::{Content, Packer};
 use super::{Row, disk_error};
 use crate::BuildError;
 
@@ -35,19 +35,19 @@ pub(super) fn store_anew(
     let places: Vec<usize> = (0..rows.len()).filter(|at| is_refused(&rows[*at])).collect();
     let old = &*rows;
     let read = packer.run_unknown(stop, |feed| {
-        let (mut read, mut bytes) = (0, Vec::new());
+        let mut read = 0;
         for row in places.iter().map(|at| &old[*at]) {
             if stop.load(Ordering::Relaxed) || cancel.is_cancelled() {
                 break;
             }
-            bytes.resize(index(row.len), 0);
+            let mut bytes = vec![0; index(row.len)];
             disk.read_at(row.offset, &mut bytes).map_err(disk_error)?;
             if digest(&bytes) != row.digest {
                 let words = format!("the disk is not what it was: byte {} changed", row.offset);
                 return Err(BuildError::failed(words));
             }
             read += u64::from(row.len);
-            if !feed.chunk(row.offset, &bytes) {
+            if !feed.chunk(row.offset, Content::Apart(bytes)) {
                 break;
             }
         }

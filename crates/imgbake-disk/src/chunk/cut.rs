@@ -19,10 +19,9 @@ use crate::{
 pub struct Cutter {
     params: Params,
     masks: (u64, u64),
-    /// The open run's bytes that are in no chunk yet, after `done` bytes that are.
-    run: Vec<u8>,
-    done: usize,
-    /// The disk's offset of `run[0]`.
+    /// Bytes of the open run that are in no chunk yet: fewer than the longest chunk has.
+    open: Vec<u8>,
+    /// Where they begin on the disk.
     start: u64,
 }
 
@@ -36,7 +35,7 @@ impl Cutter {
     /// A cutter at a disk's start, or at the start of a window that is cut by itself.
     pub fn new(params: Params) -> Self {
         let masks = select_masks(to_usize(u64::from(params.average)), Normalization::Level1);
-        Self { params, masks, run: Vec::new(), done: 0, start: 0 }
+        Self { params, masks, open: Vec::new(), start: 0 }
     }
 
     /// Takes in the disk's bytes at `offset`, which lies at or after the end of those before; what is
@@ -55,38 +54,53 @@ impl Cutter {
 
     /// Ends the open run: what comes after it is cut by itself.
     pub fn end(&mut self, take: &mut impl FnMut(u64, &[u8])) {
-        while self.done < self.run.len() {
-            self.chunk(take);
+        let open = std::mem::take(&mut self.open);
+        let mut rest = &open[..];
+        while !rest.is_empty() {
+            rest = self.chunk(rest, take);
         }
-        self.run.clear();
-        self.done = 0;
+        self.open = open;
+        self.open.clear();
     }
 
+    /// Takes in a part of a run. Chunks are given out of `bytes` itself, but for one that began before.
     fn add(&mut self, offset: u64, bytes: &[u8], take: &mut impl FnMut(u64, &[u8])) {
-        let end = self.start + to_u64(self.run.len());
-        if offset > end || self.run.is_empty() {
+        if self.open.is_empty() || offset > self.start + to_u64(self.open.len()) {
             self.end(take);
             self.start = offset;
         }
-        self.run.extend_from_slice(bytes);
         let max = to_usize(u64::from(self.params.max));
-        while self.run.len() - self.done >= max {
-            self.chunk(take);
+        let mut rest = bytes;
+        while !self.open.is_empty() {
+            let before = self.open.len();
+            let more = rest.len().min(max - before);
+            let mut open = std::mem::take(&mut self.open);
+            open.extend_from_slice(&rest[..more]);
+            if open.len() < max {
+                self.open = open;
+                return;
+            }
+            let used = max - self.chunk(&open, take).len();
+            rest = &rest[used.saturating_sub(before)..];
+            open.truncate(before);
+            open.drain(..used.min(before));
+            self.open = open;
         }
-        // What is open is shorter than a chunk, so that this moves little.
-        self.run.drain(..self.done);
-        self.start += to_u64(self.done);
-        self.done = 0;
+        while rest.len() >= max {
+            rest = self.chunk(rest, take);
+        }
+        self.open.extend_from_slice(rest);
     }
 
-    /// Gives the next chunk of the open run.
-    fn chunk(&mut self, take: &mut impl FnMut(u64, &[u8])) {
-        let open = &self.run[self.done..];
+    /// Gives the chunk at the start of some bytes; what is behind it is left.
+    fn chunk<'a>(&mut self, bytes: &'a [u8], take: &mut impl FnMut(u64, &[u8])) -> &'a [u8] {
         let [min, average, max] = [self.params.min, self.params.average, self.params.max]
             .map(|size| to_usize(u64::from(size)));
         let (strict, loose) = self.masks;
-        let (_, len) = cut(open, min, average, max, strict, loose, strict << 1, loose << 1);
-        take(self.start + to_u64(self.done), &open[..len]);
-        self.done += len;
+        let (_, len) = cut(bytes, min, average, max, strict, loose, strict << 1, loose << 1);
+        let (chunk, rest) = bytes.split_at(len);
+        take(self.start, chunk);
+        self.start += to_u64(len);
+        rest
     }
 }

@@ -1,11 +1,14 @@
 //! One chunk as one zstd frame (RFC 8878), and its digest.
 
-use std::{fmt, io};
+use std::fmt;
+use std::io::{self, Cursor};
 
 use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::compress_bound;
 
 use super::PARAMS;
-use crate::{DiskError, Result, bytes::to_usize};
+use crate::bytes::{to_u64, to_usize};
+use crate::{DiskError, Result};
 
 /// The BLAKE3 digest of a chunk's bytes, 256 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,7 +48,22 @@ impl FrameWriter {
     /// # Errors
     /// Memory is short.
     pub fn frame(&mut self, chunk: &[u8]) -> Result<Vec<u8>> {
-        self.0.compress(chunk).map_err(|e| DiskError::io("cannot pack a chunk", e))
+        let mut frame = Vec::new();
+        self.append(chunk, &mut frame)?;
+        Ok(frame)
+    }
+
+    /// Puts a chunk's frame behind others; gives its length.
+    ///
+    /// # Errors
+    /// Memory is short.
+    pub fn append(&mut self, chunk: &[u8], frames: &mut Vec<u8>) -> Result<usize> {
+        let at = frames.len();
+        frames.reserve(compress_bound(chunk.len()));
+        let mut end = Cursor::new(frames);
+        end.set_position(to_u64(at));
+        let done = self.0.compress_to_buffer(chunk, &mut end);
+        done.map_err(|e| DiskError::io("cannot pack a chunk", e))
     }
 }
 

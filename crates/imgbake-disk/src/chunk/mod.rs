@@ -28,6 +28,10 @@ pub const MAX_PACK: u64 = 64 << 20;
 /// The longest chunk table that is read, in bytes: 256 GiB of data in chunks of the average size.
 pub const MAX_TABLE: u64 = 192 << 20;
 
+/// zstd's level of the frames that are written: measured (`docs/decisions/0009-chunks.md`). Any level's
+/// frames are read.
+pub const LEVEL: i32 = 1;
+
 /// The chunker's name in a version's config: FastCDC of 2020 (Xia et al., "The Design of Fast
 /// Content-Defined Chunking for Data Deduplication Based Storage Systems"), normalization level 1, the
 /// gear table and masks of the crate `fastcdc`, seed 0.

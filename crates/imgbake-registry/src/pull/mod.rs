@@ -21,7 +21,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use camino::Utf8PathBuf;
-use imgbake_build::{BuildError, BuildErrorKind, Whole};
+use imgbake_build::{BuildErrorKind, Whole};
 use imgbake_disk::chunk::ChunkTable;
 use imgbake_runtime::{Job, StageGuard};
 use imgbake_types::{Digest, Size, Stage};
@@ -33,7 +33,7 @@ pub use version::{RemoteVersion, versions};
 use self::fetch::Fetch;
 use self::sink::{Numbered, Sink};
 use self::watch::Watch;
-use crate::files::{damaged, io_at};
+use crate::files::damaged;
 use crate::restore::{Follower, Output};
 use crate::transfer::meter::Meter;
 use crate::{Layout, Result};
@@ -63,7 +63,7 @@ pub struct Sources {
     pub whole: Whole,
 }
 
-/// A disk that came: all of it, proved and durable.
+/// A disk that came: all of it, each chunk proved. The system writes it to the disk when it likes.
 #[derive(Debug)]
 pub struct Pulled {
     /// SHA-256 of the whole disk, where it was wanted or the version states it.
@@ -160,8 +160,9 @@ impl Work {
         let there = self.part.prepare(&self.table)?;
         let output =
             Output::over(self.part.file(), &packed.label, &packed.disk, there, watch.stop())?;
+        // Each chunk is proved: only a digest that the version does not state is computed.
         let stated = packed.disk.sha256.clone();
-        let whole = if stated.is_some() { Whole::Hash } else { self.sources.whole };
+        let whole = if stated.is_some() { Whole::Skip } else { self.sources.whole };
         let (sender, receiver) = mpsc::channel();
         let numbered = Numbered(&self.table);
         let (filled, followed) = thread::scope(|scope| {
@@ -190,14 +191,7 @@ impl Work {
             }
             (Err(error), _) | (Ok(_), Err(error)) => return Err(error),
         };
-        if let (Some(found), Some(stated)) = (&sha256, &stated)
-            && found != stated
-        {
-            self.part.discard()?;
-            return Err(self.wrong(found, stated));
-        }
-        output.written.sync_all().map_err(io_at("write", &output.path))?;
-        Ok(Pulled { sha256, came, part: self.part })
+        Ok(Pulled { sha256: stated.or(sha256), came, part: self.part })
     }
 
     /// Fills the disk from the cheapest source to the dearest.
@@ -223,15 +217,6 @@ impl Work {
         let fetch = Fetch::new(&self.version.repository, sink, &meter, &self.handle, watch);
         fetch.all(ranges)?;
         came.moved = meter.moved() + self.version.document_bytes;
-        self.stage.status("checking the whole disk");
         Ok(came)
-    }
-
-    fn wrong(&self, found: &Digest, stated: &Digest) -> BuildError {
-        let label = &self.version.packed.label;
-        damaged(format!(
-            "the disk of {label} is not what was captured: it is {found}, captured was {stated}"
-        ))
-        .help("the version is damaged, though each chunk is sound: build the image again")
     }
 }

@@ -8,7 +8,7 @@ use imgbake_disk::chunk::ChunkTable;
 use rustix::fs::{FallocateFlags, OFlags, SeekFrom, fallocate, seek};
 
 use crate::Result;
-use crate::files::{damaged, io_at, remove};
+use crate::files::{damaged, io_at};
 
 /// Attempts to lock a file that others name, end and make anew.
 const ATTEMPTS: usize = 16;
@@ -66,11 +66,6 @@ impl Part {
     /// Whether nothing was in it.
     pub(super) fn is_new(&self) -> bool {
         self.new
-    }
-
-    /// Removes what is wrong as a whole.
-    pub(super) fn discard(&self) -> Result<()> {
-        remove(&self.path)
     }
 
     /// Makes all zero that no chunk covers, whatever is there. Gives how many bytes the file takes.

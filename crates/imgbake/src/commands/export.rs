@@ -18,25 +18,28 @@ use sha2::Digest as _;
 
 use crate::failure::Failure;
 
-/// Writes a version to `output`. The file gets its name when all of it is there.
+/// Writes a version to `output`. The file gets its name when all of it is there and proved.
 pub(super) async fn export(
     job: &Job,
     registry: &dyn Registry,
     version: &VersionView,
     output: &Utf8Path,
     format: Option<ExportFormat>,
+    durable: Durable,
 ) -> Result<(), Failure> {
     let format = format.map_or_else(|| format_of(output), Ok)?;
-    let place = Place::of(output)?;
+    let place = Place::of(output, durable)?;
     let stage = Arc::new(job.events().stage(Stage::Export, &place.name));
     // In the journal, so that a kill leaves nothing.
     let part = place.hidden(job.id());
     job.record(&Entry::Path { path: part.clone() })?;
     let raw =
         if format == ExportFormat::Raw { part.clone() } else { job.work().join("export.raw") };
-    // A raw file is the disk: it is hashed while it is written.
-    let whole = if format == ExportFormat::Raw { Whole::Hash } else { Whole::Skip };
-    let known = restore(job, registry, version, &raw, whole, &stage).await?;
+    // A raw file is the disk, each chunk of which is proved: only a digest that nobody knows is computed.
+    let known = version.disk.sha256.clone().filter(|_| format == ExportFormat::Raw);
+    let unknown = format == ExportFormat::Raw && known.is_none();
+    let whole = if unknown { Whole::Hash } else { Whole::Skip };
+    let known = restore(job, registry, version, &raw, whole, &stage).await?.or(known);
     if format != ExportFormat::Raw {
         convert(job, &version.digest, &raw, &part, format, &stage).await?;
         imgbake_runtime::job::remove_path(&raw)?;
@@ -44,16 +47,26 @@ pub(super) async fn export(
     place.give(job, &part, known, format, stage).await
 }
 
+/// Whether a file's bytes are on the disk, and not only with the system, before it gets its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    /// A power failure soon after takes nothing back.
+    Yes,
+    /// The system writes them when it likes.
+    No,
+}
+
 /// Where a file shall be.
 pub(super) struct Place {
     dir: Utf8PathBuf,
     /// The file's name.
     name: String,
+    durable: Durable,
 }
 
 impl Place {
     /// Finds the folder, and makes it where there is none.
-    pub(super) fn of(output: &Utf8Path) -> Result<Self, Failure> {
+    pub(super) fn of(output: &Utf8Path, durable: Durable) -> Result<Self, Failure> {
         let name = output
             .file_name()
             .ok_or_else(|| Failure::usage(format!("`{output}` is no file's name")))?;
@@ -63,7 +76,7 @@ impl Place {
         };
         fs::create_dir_all(&dir).map_err(io_at("make the folder", &dir))?;
         let dir = dir.canonicalize_utf8().map_err(io_at("find the folder", &dir))?;
-        Ok(Self { dir, name: name.to_owned() })
+        Ok(Self { dir, name: name.to_owned(), durable })
     }
 
     /// The file.
@@ -104,11 +117,37 @@ impl Place {
         format: ExportFormat,
         stage: Arc<StageGuard>,
     ) -> Result<(), Failure> {
-        let (digest, bytes) = name_it(job, part, &self.path(), known).await?;
+        stage.status("giving it its name");
+        let (digest, bytes) = self.name_it(job, part, known).await?;
         if let Some(stage) = Arc::into_inner(stage) {
             stage.finish(bytes, format!("{format}, sha256 {}", digest.short()));
         }
         Ok(())
+    }
+
+    /// Gives both files, the disk and its checksums, their names; gives the disk file's digest and size.
+    async fn name_it(
+        &self,
+        job: &Job,
+        part: &Utf8Path,
+        known: Option<Digest>,
+    ) -> Result<(Digest, u64), Failure> {
+        let (path, durable) = (part.to_owned(), self.durable);
+        let reading = tokio::task::spawn_blocking(move || settle(&path, known, durable));
+        let read = job.cancel().run(reading).await.map_err(BuildError::from)?;
+        let read =
+            read.map_err(|error| Failure::internal(format!("hashing did not end: {error}")))?;
+        let (digest, bytes) = read.map_err(io_at("read", part))?;
+        let output = self.path();
+        let sums = Utf8PathBuf::from(format!("{output}.sha256"));
+        let line = format!("{}  {}\n", digest.hex(), self.name);
+        fs::rename(part, &output).map_err(io_at("name", &output))?;
+        fs::write(&sums, line).map_err(io_at("write", &sums))?;
+        if self.durable == Durable::Yes {
+            File::open(&sums).and_then(|sums| sums.sync_all()).map_err(io_at("write", &sums))?;
+            sync_dir(&self.dir)?;
+        }
+        Ok((digest, bytes))
     }
 }
 
@@ -166,48 +205,29 @@ async fn convert(
     Ok(ended.map_err(disk_error)?)
 }
 
-/// Writes the checksum file, gives both files their names, and gives the digest and size. A digest
-/// that is known already is not computed again.
-async fn name_it(
-    job: &Job,
-    part: &Utf8Path,
-    output: &Utf8Path,
+/// Reads a whole file where its digest is not known, and waits for the disk where that is wanted.
+fn settle(
+    path: &Utf8Path,
     known: Option<Digest>,
-) -> Result<(Digest, u64), Failure> {
-    let path = part.to_owned();
-    let hashing = tokio::task::spawn_blocking(move || match known {
-        Some(digest) => {
-            let file = File::open(&path)?;
-            file.sync_all()?;
-            Ok((digest, file.metadata()?.len()))
-        }
-        None => hash(&path),
-    });
-    let hashed = job.cancel().run(hashing).await.map_err(BuildError::from)?;
-    let hashed =
-        hashed.map_err(|error| Failure::internal(format!("hashing did not end: {error}")))?;
-    let (digest, bytes) = hashed.map_err(io_at("read", part))?;
-    let dir = output.parent().unwrap_or(Utf8Path::new("."));
-    let sums = Utf8PathBuf::from(format!("{output}.sha256"));
-    let line = format!("{}  {}\n", digest.hex(), output.file_name().unwrap_or_default());
-    fs::rename(part, output).map_err(io_at("name", output))?;
-    fs::write(&sums, line).map_err(io_at("write", &sums))?;
-    sync_dir(dir)?;
-    Ok((digest, bytes))
+    durable: Durable,
+) -> std::io::Result<(Digest, u64)> {
+    let mut file = File::open(path)?;
+    let digest = known.map_or_else(|| hash(&mut file), Ok)?;
+    if durable == Durable::Yes {
+        file.sync_all()?;
+    }
+    Ok((digest, file.metadata()?.len()))
 }
 
-fn hash(path: &Utf8Path) -> std::io::Result<(Digest, u64)> {
-    let mut file = File::open(path)?;
-    file.sync_all()?;
-    let (mut sha256, mut bytes) = (sha2::Sha256::new(), 0);
+fn hash(file: &mut File) -> std::io::Result<Digest> {
+    let mut sha256 = sha2::Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     loop {
         let read = file.read(&mut buffer)?;
         if read == 0 {
-            return Ok((Digest::from_sha256(&sha256.finalize()), bytes));
+            return Ok(Digest::from_sha256(&sha256.finalize()));
         }
         sha256.update(&buffer[..read]);
-        bytes += read as u64;
     }
 }
 

@@ -65,8 +65,9 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
             show::run(app, &reference, &remote, json).await
         }
         Command::History { reference, json } => history::run(app, &reference, json).await,
-        Command::Pull { reference, output, format, seeds, remote, events } => {
-            let into = pull::Into { output: &output, format, seeds: &seeds };
+        Command::Pull { reference, output, format, seeds, sync, remote, events } => {
+            let durable = if sync { export::Durable::Yes } else { export::Durable::No };
+            let into = pull::Into { output: &output, format, seeds: &seeds, durable };
             pull::run(app, &reference, &into, &remote, &events).await
         }
         Command::Push { reference, dest, remote, events } => {

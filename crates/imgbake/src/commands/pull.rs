@@ -11,7 +11,7 @@ use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::Reference;
 
-use super::export::{self, Place};
+use super::export::{self, Durable, Place};
 use crate::app::{App, conclude};
 use crate::cli::{EventArgs, RemoteArgs};
 use crate::failure::Failure;
@@ -25,6 +25,8 @@ pub(super) struct Into<'a> {
     pub(super) format: Option<ExportFormat>,
     /// Disks that may have some of the bytes.
     pub(super) seeds: &'a [Utf8PathBuf],
+    /// Whether it waits for the disk.
+    pub(super) durable: Durable,
 }
 
 /// Writes a version's disk to a file.
@@ -49,7 +51,8 @@ pub(super) async fn run(
     let registry = rooms::registry(&app.home)?;
     let version = export::resolve(&*registry, reference).await?;
     let (job, listener) = app.begin("pull", events, Secrets::default())?;
-    let result = export::export(&job, &*registry, &version, into.output, into.format).await;
+    let Into { output, format, durable, .. } = *into;
+    let result = export::export(&job, &*registry, &version, output, format, durable).await;
     conclude(job, listener, result).await
 }
 
@@ -62,7 +65,7 @@ async fn from_remote(
 ) -> Result<(), Failure> {
     let format = into.format.map_or_else(|| export::format_of(into.output), Ok)?;
     let target = rooms::remote_target(reference)?;
-    let place = Place::of(into.output)?;
+    let place = Place::of(into.output, into.durable)?;
     let repository = rooms::repository(job, options, reference).await?;
     let finding = RemoteVersion::find(&repository, &target);
     let version = job.cancel().run(finding).await.map_err(BuildError::from)??;

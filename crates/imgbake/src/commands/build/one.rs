@@ -14,7 +14,8 @@ use crate::failure::Failure;
 use crate::load::{self, Unit};
 use crate::rooms;
 
-use super::super::{export, plan, promote};
+use super::super::export::{self, Durable};
+use super::super::{plan, promote};
 
 /// How a build ended.
 pub(super) struct Ended {
@@ -124,7 +125,8 @@ impl Batch<'_> {
         let outputs = plan.publish().output.into_iter().chain(self.args.output.iter().cloned());
         for output in outputs {
             if result.is_ok() {
-                result = export::export(job, &*self.rooms.registry, &version, &output, None).await;
+                let registry = &*self.rooms.registry;
+                result = export::export(job, registry, &version, &output, None, Durable::No).await;
             }
         }
         let channel = channel.filter(|_| result.is_ok());
