@@ -93,12 +93,12 @@ async fn forged_configs_are_refused() {
     // The same empty file, more often than a layer has files.
     let (mut many, mut long) = (config, manifest);
     let (file, table) = (many["io.imgbake.files"][2].clone(), long["layers"][4].clone());
-    let named = |number: usize| {
+    let numbered = |number: usize| {
         let mut file = file.clone();
         file["name"] = json!(number.to_string());
         file
     };
-    many["io.imgbake.files"] = (0..5000).map(named).collect();
+    many["io.imgbake.files"] = (0..5000).map(numbered).collect();
     long["layers"] = std::iter::repeat_n(table, 5000).collect();
     forge(&registry, long, Some(&many));
     is_refused(&fixture, &registry, "5000 files").await;
