@@ -3,8 +3,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use imgbake_testkit::{TestHome, assert_absent, run_tool, shell, tiny_template, turn};
-use serde_json::Value;
+use camino::Utf8Path;
+use imgbake_testkit::{
+    DockerRegistry, DockerSettings, TestHome, assert_absent, run_tool, shell, tiny_template, turn,
+};
 
 const SECRET: &str = "c0rrect-horse-battery";
 
@@ -22,26 +24,34 @@ fn template(home: &TestHome, head: &str, more: &str) -> camino::Utf8PathBuf {
 }
 
 #[test]
-fn a_shared_cache_serves_an_empty_home() {
-    let (maker, empty) = (TestHome::new(), TestHome::new());
-    let shared = maker.dir().join("shared");
+fn a_shared_cache_serves_empty_homes() {
+    let docker = DockerRegistry::start(DockerSettings::default());
+    let repository = format!("{}/team/layers", docker.host());
+    let maker = TestHome::new();
     let var = format!("token={SECRET}");
     let _turn = turn();
     let made = maker
-        .build(&[template(&maker, "", "").as_str(), "--var", &var, "--cache-to", shared.as_str()])
+        .build(&[template(&maker, "", "").as_str(), "--var", &var, "--cache-to", &repository])
         .exits(0);
     assert_eq!(made.layers("saved"), ["source", "boot", "one", "two", "token", "last"]);
     assert_eq!(made.warnings(), [""; 0]);
 
-    let taken = empty
-        .build(&[template(&empty, "", "").as_str(), "--var", &var, "--cache-from", shared.as_str()])
-        .exits(0);
-    assert_eq!(taken.layers("used"), ["source", "boot", "one", "two"]);
-    assert_eq!((taken.layers("booted"), taken.layers("restored")), (vec!["two"], vec![]));
-    assert_eq!(taken.ran(), ["token", "last"]);
-    assert_eq!(taken.warnings(), [""; 0]);
+    // A layout holds the same layers.
+    let shared = maker.dir().join("shared");
+    copy_layers(&repository, &shared);
+    for from in [repository.as_str(), shared.as_str()] {
+        let empty = TestHome::new();
+        let taken = empty
+            .build(&[template(&empty, "", "").as_str(), "--var", &var, "--cache-from", from])
+            .exits(0);
+        assert_eq!(taken.layers("used"), ["source", "boot", "one", "two"]);
+        assert_eq!((taken.layers("booted"), taken.layers("restored")), (vec!["two"], vec![]));
+        assert_eq!(taken.ran(), ["token", "last"]);
+        assert_eq!(taken.warnings(), [""; 0]);
+        assert_eq!(empty.leftovers(), Vec::<String>::new());
+    }
 
-    // What has seen a sensitive value was never there; other tools read what is.
+    // What has seen a sensitive value was never there.
     assert_absent(SECRET, shared.as_str(), None);
     let keys =
         ["token", "last"].map(|name| maker.layer(name).record["key"].as_str().unwrap().to_owned());
@@ -50,20 +60,19 @@ fn a_shared_cache_serves_an_empty_home() {
         let found = run_tool("grep", &["-r", "-a", "-l", "-F", "--", hex, shared.as_str()]);
         assert_eq!((found.code, found.stdout.as_str()), (1, ""), "{key}");
     }
-    let index: Value =
-        serde_json::from_slice(&std::fs::read(shared.join("index.json")).unwrap()).unwrap();
-    let names: Vec<&str> = index["manifests"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|entry| entry["annotations"]["org.opencontainers.image.ref.name"].as_str())
-        .collect();
-    assert!(names.len() >= 4, "{index}");
-    for name in names {
-        run_tool("skopeo", &["inspect", "--raw", &format!("oci:{shared}:{name}")]).exits(0);
-    }
-    for home in [&maker, &empty] {
-        assert_eq!(home.leftovers(), Vec::<String>::new());
+    assert_eq!(maker.leftovers(), Vec::<String>::new());
+}
+
+/// Copies all layers of a registry's repository into a layout, with another tool.
+fn copy_layers(repository: &str, layout: &Utf8Path) {
+    let remote = format!("docker://{repository}");
+    let listed = run_tool("skopeo", &["list-tags", "--tls-verify=false", &remote]).json();
+    let tags = listed["Tags"].as_array().unwrap();
+    assert_eq!(tags.len(), 4, "{listed}");
+    for tag in tags.iter().map(|tag| tag.as_str().unwrap()) {
+        let (from, to) = (format!("{remote}:{tag}"), format!("oci:{layout}:{tag}"));
+        let args = ["--insecure-policy", "copy", "--src-tls-verify=false", &from, &to];
+        run_tool("skopeo", &args).exits(0);
     }
 }
 
@@ -73,9 +82,16 @@ fn a_secret_leaves_no_memory() {
     let var = format!("token={SECRET}");
     let careful = template(&home, "", "");
     let _turn = turn();
-    let built = home.build(&[careful.as_str(), "--var", &var, "--verbose"]);
+    // Nobody is at port 1: that is told, and no more.
+    let nobody = ["--cache-to", "127.0.0.1:1/layers", "--cache-from", "127.0.0.1:1/layers"];
+    let built =
+        home.build(&[&[careful.as_str(), "--var", &var, "--verbose"][..], &nobody].concat());
     assert!(!format!("{}", built.run).contains(SECRET));
-    built.exits(0);
+    let built = built.exits(0);
+    let told = built.warnings();
+    let about = |words: &str| told.iter().filter(|told| told.contains(words)).count();
+    let counts = (about("no further use"), about("is not shared"), about("127.0.0.1:1"));
+    assert_eq!(counts, (1, 4, 5), "{told:?}");
     for (name, kept) in
         [("boot", true), ("one", true), ("two", true), ("token", false), ("last", false)]
     {

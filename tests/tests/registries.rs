@@ -105,6 +105,24 @@ fn what_cannot_be_copied_is_said() {
         assert_eq!(run.code, code, "{args:?}: {}", run.stderr);
         assert!(run.stderr.contains(part), "{args:?}: {}", run.stderr);
     }
+    // A folder or a registry's repository: what could be both, or neither, says how to write it.
+    let template = tiny_template(&home, "web", "");
+    std::fs::create_dir_all(home.dir().join("r.example/cache")).unwrap();
+    for (place, part) in [
+        ("r.example/cache", "./r.example/cache"),
+        ("r.example/other:1", "neither HOST/NAME"),
+        ("https://r.example/other", "neither HOST/NAME"),
+    ] {
+        for args in [
+            ["build", template.as_str(), "--cache-to", place],
+            ["build", template.as_str(), "--cache-from", place],
+            ["verify", "--deep", "--from", place],
+        ] {
+            let run = home.run(&args).exits(2);
+            let told = run.stderr.replace(['\n', ' ', '│'], "");
+            assert!(told.contains(&part.replace(' ', "")), "{args:?}: {}", run.stderr);
+        }
+    }
     assert_eq!(home.leftovers(), Vec::<String>::new());
 }
 

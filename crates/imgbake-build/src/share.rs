@@ -28,7 +28,7 @@ pub trait LayerShare: Send + Sync {
     ///
     /// # Errors
     /// The store cannot be read.
-    async fn has(&self, keys: &[Digest]) -> Result<Vec<Digest>, BuildError>;
+    async fn has(&self, job: &Job, keys: &[Digest]) -> Result<Vec<Digest>, BuildError>;
 
     /// Stores a layer, whatever stands under its key; durable when it returns. Gives the bytes that the
     /// store grew by: what it has already, of whichever layer, is stored once.

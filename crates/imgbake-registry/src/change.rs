@@ -207,7 +207,7 @@ impl NewBlob {
 }
 
 /// A manifest's bytes; one that a registry would not take is refused.
-fn manifest_bytes(manifest: &impl Serialize) -> Result<Vec<u8>> {
+pub(crate) fn manifest_bytes(manifest: &impl Serialize) -> Result<Vec<u8>> {
     let bytes = json(manifest)?;
     if bytes.len() > MAX_MANIFEST {
         let (len, most) = (bytes.len() >> 10, MAX_MANIFEST >> 20);

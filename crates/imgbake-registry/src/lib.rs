@@ -8,7 +8,7 @@
 //!   Schema"), `CHANNEL.history` is the newest of a channel's moves, `hold-VERSION` keeps a version.
 //!
 //! A layout can hold layers as well ([`LayoutShare`]): their labels are bare, `layer-<hex>`, and so no
-//! image's.
+//! image's. In a repository ([`RemoteShare`]) that is their tag.
 //!
 //! A version's index names a manifest of its disk in chunks: a config, a chunk table, and every pack
 //! that the table names (`docs/reference/registry-format.md`).
@@ -50,7 +50,7 @@ pub use gc::{GcReport, GcRequest, Retention, VersionCost};
 pub use layout::Layout;
 pub use remote::manifests::RawManifest;
 pub use remote::{CredentialSettings, FixedLogin, Remote, RemoteOptions, Repository};
-pub use share::LayoutShare;
+pub use share::{LayoutShare, RemoteShare};
 
 use imgbake_build::BuildError;
 

@@ -59,7 +59,7 @@ pub(crate) fn publish(
 ///
 /// # Errors
 /// A pack of an older version, to which the capture refers, is not there any more.
-pub(crate) fn disk(
+fn disk(
     store: &Store,
     change: &mut Change<'_>,
     capture: &Capture,

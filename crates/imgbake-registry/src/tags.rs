@@ -6,10 +6,16 @@ use imgbake_types::{Digest, version::is_tag};
 const HISTORY: &str = ".history";
 const REFERRERS: &str = "sha256-";
 const HOLD: &str = "hold-";
+const LAYER: &str = "layer-";
+/// Digits of a key in a layer's tag: a tag has at most 128 characters, and 160 bits do not meet.
+const DIGITS: usize = 40;
+/// Which tags nobody may give.
+pub(crate) const HIDDEN: &str = "names that begin with `sha256-` or `hold-`, end in `.history`, or are \
+                                 `layer-` and 40 hex digits are the registry's own";
 
-/// Whether a tag is the registry's own: referrers of a version or a channel's history.
+/// Whether a tag is the registry's own: referrers of a version, a channel's history, a hold, a layer.
 pub fn is_hidden(tag: &str) -> bool {
-    tag.starts_with(REFERRERS) || is_hold(tag) || tag.ends_with(HISTORY)
+    tag.starts_with(REFERRERS) || is_hold(tag) || tag.ends_with(HISTORY) || is_layer(tag)
 }
 
 /// Whether a tag has the form `YYYY.MM.DD-N` that imgbake gives versions.
@@ -34,9 +40,7 @@ pub fn check_channel(channel: &str) -> Result<(), BuildError> {
         return refuse("a channel is letters, digits, `_`, `.` and `-`, 120 at most");
     }
     if is_hidden(channel) {
-        return refuse(
-            "names that begin with `sha256-` or `hold-`, or end in `.history`, are the registry's own",
-        );
+        return refuse(HIDDEN);
     }
     if is_dated(channel) {
         return refuse("it looks like a version, and versions never move");
@@ -58,6 +62,17 @@ pub(crate) fn history(channel: &str) -> String {
 /// The channel whose history a tag is.
 pub(crate) fn channel_of_history(tag: &str) -> Option<&str> {
     tag.strip_suffix(HISTORY)
+}
+
+/// The tag of a shared layer, and its label in a layout.
+pub(crate) fn layer(key: &Digest) -> String {
+    format!("{LAYER}{}", &key.hex()[..DIGITS])
+}
+
+/// Whether a tag is a shared layer's.
+fn is_layer(tag: &str) -> bool {
+    let hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    tag.strip_prefix(LAYER).is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(hex))
 }
 
 /// The tag that keeps a version.
@@ -91,6 +106,8 @@ mod tests {
             ("sha256-00ff", false, true, false),
             ("dev.history", false, true, false),
             ("hold-1.0", false, true, false),
+            ("layer-00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff", false, true, false),
+            ("layer-00ff", false, false, true),
             ("-dev", false, false, false),
             ("", false, false, false),
         ] {

@@ -60,6 +60,13 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && text.split('/').all(component)
 }
 
+/// Whether the first component of a reference with several is a registry's host, as in OCI clients: if it
+/// has a dot or a port, or is `localhost`.
+pub fn is_host(first: &str) -> bool {
+    first.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && (first.contains(['.', ':']) || first == "localhost")
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(host) = &self.host {
@@ -91,14 +98,8 @@ impl FromStr for Reference {
         if tag.is_some_and(|tag| !is_tag(tag)) || (tag.is_some() && digest.is_some()) {
             return Err(error());
         }
-        // As in OCI clients: the first component is a host if it could not be a plain name.
         let (host, name) = match path.split_once('/') {
-            Some((host, name))
-                if host.starts_with(|c: char| c.is_ascii_alphanumeric())
-                    && (host.contains(['.', ':']) || host == "localhost") =>
-            {
-                (Some(host.to_owned()), name)
-            }
+            Some((host, name)) if is_host(host) => (Some(host.to_owned()), name),
             _ => (None, path),
         };
         if !is_name(name) {

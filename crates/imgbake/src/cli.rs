@@ -320,12 +320,17 @@ pub struct BuildArgs {
     /// The same as --cache off: every step runs
     #[arg(long, conflicts_with_all = ["cache", "cache_to", "cache_from"])]
     pub no_cache: bool,
-    /// Writes the disks of layers into an OCI image layout that others can take them from
-    #[arg(long, value_name = "DIR")]
-    pub cache_to: Option<Utf8PathBuf>,
-    /// Takes the disks of layers that are not here from an OCI image layout
-    #[arg(long, value_name = "DIR")]
-    pub cache_from: Option<Utf8PathBuf>,
+    /// Writes the disks of layers to where others can take them from: an OCI image layout's folder, or
+    /// HOST/NAME of a registry
+    #[arg(long, value_name = "DIR|HOST/NAME")]
+    pub cache_to: Option<String>,
+    /// Takes the disks of layers that are not here from an OCI image layout's folder, or HOST/NAME of a
+    /// registry
+    #[arg(long, value_name = "DIR|HOST/NAME")]
+    pub cache_from: Option<String>,
+    /// How the registries of --cache-to and --cache-from are reached.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
     /// Builds that run at once [default: from processors and free memory]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallel: Option<u16>,

@@ -10,6 +10,7 @@ pub mod config;
 pub mod failure;
 pub mod load;
 pub mod logins;
+pub mod place;
 pub mod rooms;
 
 /// This program's name and version, as versions record it.

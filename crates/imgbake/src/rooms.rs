@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use camino::Utf8Path;
 use imgbake_bless::Gate;
 use imgbake_bootstrap::Bootstrap;
 use imgbake_build::share::LayerShare;
 use imgbake_build::{Registry, Rooms};
 use imgbake_qemu::QemuBuilder;
-use imgbake_registry::transfer::Place;
-use imgbake_registry::{Layout, LayoutShare, Remote, RemoteOptions, Repository};
+use imgbake_registry::transfer;
+use imgbake_registry::{Layout, LayoutShare, Remote, RemoteOptions, RemoteShare, Repository};
 use imgbake_runtime::{Home, Job};
 use imgbake_seal::GuestSealer;
 use imgbake_source::{RegistrySource, UrlSource};
 use imgbake_types::{Reference, Target};
 
-use crate::cli::RemoteArgs;
+use crate::cli::{BuildArgs, RemoteArgs};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::place::Place;
 
 /// The registry that references without a host mean.
 pub fn registry(home: &Home) -> Result<Arc<dyn Registry>, Failure> {
@@ -47,12 +47,12 @@ pub async fn place(
     job: &Job,
     options: &RemoteOptions,
     reference: &Reference,
-) -> Result<Place, Failure> {
+) -> Result<transfer::Place, Failure> {
     if reference.host.is_none() {
         let layout = Layout::open(job.home().registry())?;
-        return Ok(Place::local(job, &layout, &reference.name)?);
+        return Ok(transfer::Place::local(job, &layout, &reference.name)?);
     }
-    Ok(Place::remote(repository(job, options, reference).await?))
+    Ok(transfer::Place::remote(repository(job, options, reference).await?))
 }
 
 /// The registry's repository that a reference with a host means.
@@ -93,16 +93,32 @@ pub fn rooms(home: &Home) -> Result<Rooms, Failure> {
 /// Where layers are given to others, and where they are taken from.
 type Shares = (Option<Arc<dyn LayerShare>>, Option<Arc<dyn LayerShare>>);
 
-/// The OCI image layouts that layers are shared through; one for both where both name one folder.
-pub fn shares(to: Option<&Utf8Path>, from: Option<&Utf8Path>) -> Result<Shares, Failure> {
-    let given: Option<Arc<dyn LayerShare>> = match to {
-        Some(path) => Some(Arc::new(LayoutShare::open(path)?)),
-        None => None,
+/// Where layers are shared through; one for both where both name one place.
+pub fn shares(config: &Config, args: &BuildArgs) -> Result<Shares, Failure> {
+    let [to, from] =
+        [&args.cache_to, &args.cache_from].map(|text| text.as_deref().map(Place::find));
+    let (to, from) = (to.transpose()?, from.transpose()?);
+    let repositories = [&to, &from].map(|place| place.as_ref().and_then(Place::repository));
+    let hosts: Vec<&Reference> = repositories.into_iter().flatten().collect();
+    let options = match &hosts[..] {
+        [] => RemoteOptions::default(),
+        hosts => remote_options(config, &args.remote, hosts)?,
     };
-    let taken: Option<Arc<dyn LayerShare>> = match from {
-        Some(path) if to == Some(path) => given.clone(),
-        Some(path) => Some(Arc::new(LayoutShare::open_existing(path)?)),
-        None => None,
+    let open = |place: &Place, new: bool| -> Result<Arc<dyn LayerShare>, Failure> {
+        let share: Arc<dyn LayerShare> = match place {
+            Place::Folder(path) if new => Arc::new(LayoutShare::open(path)?),
+            Place::Folder(path) => Arc::new(LayoutShare::open_existing(path)?),
+            Place::Repository(reference) => {
+                let host = reference.host.as_deref().unwrap_or_default();
+                Arc::new(RemoteShare::new(host, &reference.name, options.clone())?)
+            }
+        };
+        Ok(share)
+    };
+    let given = to.as_ref().map(|place| open(place, true)).transpose()?;
+    let taken = match &from {
+        same if *same == to => given.clone(),
+        other => other.as_ref().map(|place| open(place, false)).transpose()?,
     };
     Ok((given, taken))
 }

@@ -48,7 +48,8 @@ pub(super) async fn push(
     job: &Job,
     layer: &Layer,
 ) -> Result<u64, BuildError> {
-    if !layer.record().shareable || !share.has(std::slice::from_ref(layer.key())).await?.is_empty()
+    if !layer.record().shareable
+        || !share.has(job, std::slice::from_ref(layer.key())).await?.is_empty()
     {
         return Ok(0);
     }
@@ -107,7 +108,7 @@ async fn pull_all(
     let here = |step: &Step| matches!(layers.cache.find(&step.key), Found::Layer(_));
     let first = steps.iter().rposition(here).map_or(0, |deepest| deepest + 1);
     let keys: Vec<Digest> = steps[first..].iter().map(|step| step.key.clone()).collect();
-    let there = from.has(&keys).await?;
+    let there = from.has(build.job, &keys).await?;
     // A chain: what stands on a missing layer is of no use.
     let reach = keys.iter().take_while(|key| there.contains(key)).count();
     let (mut count, mut bytes) = (0, 0);

@@ -8,6 +8,7 @@
 //! Whatever gives a chunk's bytes, they are proved by its digest before they are written, and the table
 //! of digests is proved by the version's own. The file gets no name here: [`Pulled`] holds it, locked.
 
+mod disk;
 mod fetch;
 mod here;
 mod part;
@@ -27,7 +28,9 @@ use imgbake_runtime::{Job, StageGuard};
 use imgbake_types::{Digest, Size, Stage};
 use tokio::runtime::Handle;
 
+pub(crate) use disk::Taking;
 pub use part::Part;
+pub(crate) use version::json;
 pub use version::{RemoteVersion, versions};
 
 use self::fetch::Fetch;

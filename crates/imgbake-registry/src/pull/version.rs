@@ -100,27 +100,9 @@ impl RemoteVersion {
         &self.image.name
     }
 
-    /// Reads the chunk table. It comes in two pieces, where the registry gives pieces at all: so that
-    /// is known before packs are asked for.
+    /// Reads the chunk table.
     pub(super) async fn table(&self) -> Result<ChunkTable> {
-        let Descriptor { digest, size, .. } = self.packed.table_blob()?;
-        let (repository, size) = (&self.repository, *size);
-        let mut bytes = repository.piece(digest, size, 0..size / 2).await?;
-        if repository.ignores_ranges() {
-            bytes = repository.piece(digest, size, 0..size).await?;
-        } else {
-            bytes.extend(repository.piece(digest, size, size / 2..size).await?);
-        }
-        let found = Digest::sha256(&bytes);
-        if found != *digest {
-            let name = repository.label();
-            let what =
-                format!("{name} gives wrong bytes for the blob {digest}: their digest is {found}");
-            return Err(
-                damaged(what).help("the registry, or something before it, is damaged or hostile")
-            );
-        }
-        self.packed.check(&bytes)
+        table(&self.repository, &self.packed).await
     }
 
     /// The version as people see it. Its channels are those that are known: `channels`.
@@ -186,8 +168,31 @@ fn index_of(manifest: &RawManifest, label: &str) -> Result<Option<Index>> {
     Ok((index.artifact_type.as_deref() == Some(IMAGE)).then_some(index))
 }
 
+/// Reads a disk's chunk table. It comes in two pieces, where the registry gives pieces at all: so that
+/// is known before packs are asked for.
+pub(super) async fn table(repository: &Repository, packed: &Packed) -> Result<ChunkTable> {
+    let Descriptor { digest, size, .. } = packed.table_blob()?;
+    let size = *size;
+    let mut bytes = repository.piece(digest, size, 0..size / 2).await?;
+    if repository.ignores_ranges() {
+        bytes = repository.piece(digest, size, 0..size).await?;
+    } else {
+        bytes.extend(repository.piece(digest, size, size / 2..size).await?);
+    }
+    let found = Digest::sha256(&bytes);
+    if found != *digest {
+        let name = repository.label();
+        let what =
+            format!("{name} gives wrong bytes for the blob {digest}: their digest is {found}");
+        return Err(
+            damaged(what).help("the registry, or something before it, is damaged or hostile")
+        );
+    }
+    packed.check(&bytes)
+}
+
 /// A small blob as JSON.
-async fn json<T: serde::de::DeserializeOwned>(
+pub(crate) async fn json<T: serde::de::DeserializeOwned>(
     repository: &Repository,
     blob: &Descriptor,
     label: &str,

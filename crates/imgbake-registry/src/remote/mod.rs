@@ -136,8 +136,7 @@ impl Remote {
     /// The name cannot be one.
     pub fn repository(&self, name: &str) -> Result<Repository> {
         if !is_name(name) {
-            let what = format!("`{}` is no repository name", name.escape_debug());
-            return Err(BuildError::new(BuildErrorKind::Usage, what));
+            return Err(no_name(name));
         }
         let path = self.endpoint().repository(name);
         Ok(Repository { remote: self.clone(), name: name.to_owned(), path })
@@ -201,6 +200,21 @@ impl Repository {
     fn retry(&self, what: impl Into<String>) -> Retry {
         Retry::new(self.remote.job().cancel(), what)
     }
+}
+
+/// Whether a repository could be reached like this, by the words alone.
+///
+/// # Errors
+/// Host or name cannot be one; the file of certificates cannot be read.
+pub(crate) fn check(host: &str, name: &str, options: &RemoteOptions) -> Result<()> {
+    certificates(options)?;
+    Endpoint::new(host, false)?;
+    if is_name(name) { Ok(()) } else { Err(no_name(name)) }
+}
+
+fn no_name(name: &str) -> BuildError {
+    let what = format!("`{}` is no repository name", name.escape_debug());
+    BuildError::new(BuildErrorKind::Usage, what)
 }
 
 fn certificates(options: &RemoteOptions) -> Result<Vec<Certificate>> {

@@ -13,7 +13,7 @@ use super::meter::{Feed, Meter};
 use super::plan::{self, Plan};
 use crate::Result;
 use crate::remote::upload::Pushed;
-use crate::tags::is_hidden;
+use crate::tags::{HIDDEN, is_hidden};
 
 /// Blobs that move at once.
 const PARALLEL: usize = 6;
@@ -117,8 +117,7 @@ fn tag_of(plan: &Plan, target: &Target, wished: Option<&str>) -> Result<String> 
     })?;
     if !is_tag(tag) || is_hidden(tag) {
         let what = format!("`{}` cannot be a version's tag", tag.escape_debug());
-        return Err(BuildError::new(BuildErrorKind::Usage, what)
-            .help("names that begin with `sha256-` or end in `.history` are the registry's own"));
+        return Err(BuildError::new(BuildErrorKind::Usage, what).help(HIDDEN));
     }
     Ok(tag.to_owned())
 }

@@ -7,6 +7,7 @@
 pub(crate) mod blob;
 mod copy;
 mod document;
+pub(crate) mod file;
 mod local;
 pub(crate) mod meter;
 mod partial;

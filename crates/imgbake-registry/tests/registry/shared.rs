@@ -123,9 +123,9 @@ async fn layers_are_found_by_key_beside_versions() {
         share.push(&job, layer(&fixture.dir, name, 1)).await.unwrap();
     }
     let keys = ["none", "a", "other", "b"].map(key);
-    assert_eq!(share.has(&keys).await.unwrap(), [key("a"), key("b")]);
+    assert_eq!(share.has(&job, &keys).await.unwrap(), [key("a"), key("b")]);
     let reader = LayoutShare::open_existing(fixture.layout.root()).unwrap();
-    assert_eq!(reader.has(&keys).await.unwrap().len(), 2);
+    assert_eq!(reader.has(&job, &keys).await.unwrap().len(), 2);
     let versions = fixture.layout.versions(None).await.unwrap();
     assert_eq!(versions, [fixture.resolve("web").await.unwrap()]);
     fixture.layout.sweep().await.unwrap();
@@ -140,7 +140,7 @@ async fn layers_are_found_by_key_beside_versions() {
     // A key that begins alike is another key.
     let mut hex = key("a").hex().to_owned();
     hex.replace_range(60.., "0000");
-    assert!(share.has(&[Digest::from_hex(&hex).unwrap()]).await.unwrap().is_empty());
+    assert!(share.has(&job, &[Digest::from_hex(&hex).unwrap()]).await.unwrap().is_empty());
     job.end().unwrap();
 }
 
@@ -166,9 +166,9 @@ async fn damage_is_told_once_and_mended_by_a_push() {
             assert_eq!(error.kind(), BuildErrorKind::Failed, "{text}");
             assert!(text.contains(&name) && text.contains("layer-"), "{damage}: {text}");
             assert!(error.help_text().is_some_and(|help| help.contains("--cache-to")));
-            assert!(share.has(&[key("a")]).await.unwrap().is_empty(), "{damage}");
+            assert!(share.has(&job, &[key("a")]).await.unwrap().is_empty(), "{damage}");
             share.push(&job, layer(&fixture.dir, "a", 1)).await.unwrap();
-            assert_eq!(share.has(&[key("a")]).await.unwrap(), [key("a")]);
+            assert_eq!(share.has(&job, &[key("a")]).await.unwrap(), [key("a")]);
             let (_, folder) = pull(&share, &job, &fixture.dir, &key("a")).await.unwrap();
             assert!(fs::read(folder.join("disk.qcow2")).unwrap() == disk(1), "{damage}");
         }
@@ -280,7 +280,7 @@ async fn a_push_that_is_killed_leaves_nothing_or_the_layer() {
             fixture.layout.sweep().await.unwrap();
             assert!(names_in(&fixture.path("publishing")).is_empty());
             let pushed = key(&seed.to_string());
-            let there = !share.has(std::slice::from_ref(&pushed)).await.unwrap().is_empty();
+            let there = !share.has(&job, std::slice::from_ref(&pushed)).await.unwrap().is_empty();
             assert!(there || !survived);
             for (wanted, seed) in [(pushed, seed), (key("first"), 1)] {
                 if there || seed == 1 {
@@ -325,7 +325,7 @@ async fn a_cancelled_pull_leaves_nothing() {
     assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == BuildErrorKind::Cancelled));
     let pushed = share.push(&job, layer(&fixture.dir, "b", 2)).await;
     assert_eq!(pushed.unwrap_err().kind(), BuildErrorKind::Cancelled);
-    assert_eq!(share.has(&[key("a"), key("b")]).await.unwrap(), [key("a")]);
+    assert_eq!(share.has(&job, &[key("a"), key("b")]).await.unwrap(), [key("a")]);
     job.end().unwrap();
 }
 
@@ -348,7 +348,7 @@ async fn skopeo_reads_and_copies_layers() {
     skopeo(&job, &["copy", &from, &format!("oci:{copy}:{tag}")]).await;
     Layout::open(copy.clone()).unwrap();
     let copied = LayoutShare::open_existing(copy).unwrap();
-    assert_eq!(copied.has(&[key("a")]).await.unwrap(), [key("a")]);
+    assert_eq!(copied.has(&job, &[key("a")]).await.unwrap(), [key("a")]);
     let (told, folder) = pull(&copied, &job, &fixture.dir, &key("a")).await.unwrap();
     assert_eq!(told, record("a"));
     assert!(fs::read(folder.join("disk.qcow2")).unwrap() == disk(1));

@@ -12,3 +12,4 @@ mod kills;
 mod logins;
 mod many;
 mod pulls;
+mod shared;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use camino::Utf8Path;
 use imgbake_build::BuildError;
 use imgbake_registry::{DeepReport, Depth, Layout, Spare};
 use imgbake_runtime::{Job, Secrets};
@@ -13,6 +12,7 @@ use super::export;
 use crate::app::{App, conclude};
 use crate::cli::VerifyArgs;
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::rooms;
 
 /// Reads what is stored again.
@@ -50,14 +50,12 @@ pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
 async fn spares(app: &App, job: &Job, args: &VerifyArgs) -> Result<Vec<Box<dyn Spare>>, Failure> {
     let mut spares: Vec<Box<dyn Spare>> = Vec::new();
     for place in &args.from {
-        // A folder that is there is meant, whatever else its name could be.
-        let reference = place.parse::<Reference>().ok().filter(|place| place.host.is_some());
-        match reference.filter(|_| !Utf8Path::new(place).is_dir()) {
-            Some(reference) => {
+        match Place::find(place)? {
+            Place::Repository(reference) => {
                 let options = rooms::remote_options(&app.config, &args.remote, &[&reference])?;
                 spares.push(Box::new(rooms::repository(job, &options, &reference).await?));
             }
-            None => spares.push(Box::new(Layout::open_existing(place.clone())?)),
+            Place::Folder(path) => spares.push(Box::new(Layout::open_existing(path)?)),
         }
     }
     Ok(spares)

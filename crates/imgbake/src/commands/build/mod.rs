@@ -181,7 +181,7 @@ fn layers(app: &App, args: &BuildArgs) -> Result<Option<Layers>, Failure> {
         CacheMode::Disk => imgbake_build::cache::CacheMode::Disk,
         CacheMode::Off => return Ok(None),
     };
-    let (to, from) = rooms::shares(args.cache_to.as_deref(), args.cache_from.as_deref())?;
+    let (to, from) = rooms::shares(&app.config, args)?;
     match LayerCache::open(&app.home, app.config.cache_size) {
         Ok(cache) => Ok(Some(Layers { cache, mode, to, from })),
         Err(error) => {

@@ -1,0 +1,153 @@
+//! Layers in a repository of a registry.
+
+mod pull;
+mod push;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use futures::StreamExt;
+use imgbake_build::{BuildErrorKind, LayerShare, SharedLayer};
+use imgbake_runtime::Job;
+use imgbake_types::{Digest, Target};
+
+use super::document::of_key;
+use super::{Damaged, label};
+use crate::files::parse;
+use crate::oci::{MANIFEST, Manifest};
+use crate::remote::check;
+use crate::{RawManifest, Remote, RemoteOptions, Repository, Result};
+
+/// Requests at once.
+const PARALLEL: usize = 6;
+
+/// Layers in a repository of any OCI registry, each under a tag. Clones are the same; any number of
+/// processes may use one repository.
+#[derive(Debug, Clone)]
+pub struct RemoteShare {
+    host: String,
+    name: String,
+    options: RemoteOptions,
+    /// The way there of the job that last asked; none after a failure, so that a registry which went
+    /// is told soon.
+    open: Arc<Mutex<Option<(String, Repository)>>>,
+    damaged: Damaged,
+}
+
+impl RemoteShare {
+    /// A repository. Nobody is asked yet: a registry that is down ends no build.
+    ///
+    /// # Errors
+    /// Host or name cannot be one; the file of certificates cannot be read.
+    pub fn new(host: &str, name: &str, options: RemoteOptions) -> Result<Self> {
+        check(host, name, &options)?;
+        Ok(Self {
+            host: host.to_owned(),
+            name: name.to_owned(),
+            options,
+            open: Arc::default(),
+            damaged: Damaged::default(),
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<(String, Repository)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn repository(&self, job: &Job) -> Result<Repository> {
+        let known = self.open().clone().filter(|(id, _)| id == job.id());
+        if let Some((_, repository)) = known {
+            return Ok(repository);
+        }
+        let remote = Remote::connect(job, &self.host, &self.options).await?;
+        let repository = remote.repository(&self.name)?;
+        *self.open() = Some((job.id().to_owned(), repository.clone()));
+        Ok(repository)
+    }
+
+    /// Begins anew after a failure.
+    fn ended<T>(&self, done: Result<T>) -> Result<T> {
+        if done.is_err() {
+            *self.open() = None;
+        }
+        done
+    }
+}
+
+#[async_trait]
+impl LayerShare for RemoteShare {
+    async fn has(&self, job: &Job, keys: &[Digest]) -> Result<Vec<Digest>> {
+        let keys = self.damaged.others(keys);
+        if keys.is_empty() {
+            return Ok(keys);
+        }
+        let repository = self.repository(job).await?;
+        self.ended(has(job, &repository, keys).await)
+    }
+
+    async fn push(&self, job: &Job, layer: SharedLayer) -> Result<u64> {
+        let repository = self.repository(job).await?;
+        let key = layer.key.clone();
+        let sent = self.ended(push::push(job, &repository, layer).await)?;
+        self.damaged.mended(&key);
+        Ok(sent)
+    }
+
+    async fn pull(&self, job: &Job, key: &Digest, into: &Utf8Path) -> Result<Vec<u8>> {
+        let repository = self.repository(job).await?;
+        let done = self.ended(pull::pull(job, &repository, key, into).await);
+        self.damaged.learn(key, &done);
+        done
+    }
+}
+
+async fn has(job: &Job, repository: &Repository, keys: Vec<Digest>) -> Result<Vec<Digest>> {
+    let asked = futures::stream::iter(keys).map(|key| async {
+        let found = manifest(repository, &key).await;
+        (key, found)
+    });
+    let mut asked = asked.buffered(PARALLEL);
+    let mut there = Vec::new();
+    while let Some((key, found)) = asked.next().await {
+        let damage = match found.map(|found| found.map(|raw| read(repository, &key, &raw))) {
+            Ok(None | Some(Ok(None))) => continue,
+            Ok(Some(Ok(Some(_)))) => {
+                there.push(key);
+                continue;
+            }
+            // A layer that cannot be read is none: its step runs.
+            Ok(Some(Err(damage))) => damage,
+            Err(error) if there.is_empty() || error.kind() == BuildErrorKind::Cancelled => {
+                return Err(error);
+            }
+            // What stands on one that does not come is of no use.
+            Err(error) => {
+                job.events().warn(format!("the shared cache ends early: {error}"));
+                break;
+            }
+        };
+        job.events().warn(format!("a shared layer is damaged: {damage}"));
+    }
+    Ok(there)
+}
+
+/// What is under a key's tag.
+async fn manifest(repository: &Repository, key: &Digest) -> Result<Option<RawManifest>> {
+    repository.manifest(&Target::Tag(label(key))).await
+}
+
+/// A layer's manifest; `None` where it is not this key's.
+fn read(repository: &Repository, key: &Digest, raw: &RawManifest) -> Result<Option<Manifest>> {
+    if raw.media_type != MANIFEST {
+        return Ok(None);
+    }
+    let manifest: Manifest =
+        parse(&raw.bytes, &format!("the manifest {} of {}", raw.digest, owner(repository, key)))?;
+    Ok(of_key(manifest, key))
+}
+
+/// A layer, for errors.
+fn owner(repository: &Repository, key: &Digest) -> String {
+    format!("the shared layer {}:{}", repository.label(), label(key))
+}
