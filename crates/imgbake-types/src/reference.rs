@@ -60,6 +60,12 @@ pub fn is_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && text.split('/').all(component)
 }
 
+/// Whether a text can be a registry's host and port (distribution's reference grammar, `domain`).
+fn is_host(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'))
+}
+
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(host) = &self.host {
@@ -94,8 +100,7 @@ impl FromStr for Reference {
         // As in OCI clients: the first component is a host if it could not be a plain name.
         let (host, name) = match path.split_once('/') {
             Some((host, name))
-                if host.starts_with(|c: char| c.is_ascii_alphanumeric())
-                    && (host.contains(['.', ':']) || host == "localhost") =>
+                if is_host(host) && (host.contains(['.', ':']) || host == "localhost") =>
             {
                 (Some(host.to_owned()), name)
             }
@@ -138,6 +143,15 @@ mod tests {
         let parsed: Reference = "localhost:5000/web:prod".parse().unwrap();
         assert_eq!(parsed.host.as_deref(), Some("localhost:5000"));
         assert_eq!((parsed.name.as_str(), parsed.tag_name()), ("web", Some("prod")));
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        for host in
+            ["reg.example x", "reg.example\n", "reg.example\u{1b}[2J", "reg.example?x=", "r.é"]
+        {
+            assert!(format!("{host}/web").parse::<Reference>().is_err(), "{host:?}");
+        }
     }
 
     #[test]
