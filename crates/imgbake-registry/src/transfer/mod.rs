@@ -6,7 +6,7 @@
 
 pub(crate) mod blob;
 mod copy;
-mod document;
+pub(crate) mod document;
 mod local;
 pub(crate) mod meter;
 mod partial;
