@@ -63,7 +63,9 @@ fn unpack_one(mut entry: Entry<impl Read>, root: &Utf8Path) -> io::Result<u64> {
             };
             if !inside {
                 let target = target.display();
-                return Err(refused(&format!("it is a link to {target}, outside the folder")));
+                return Err(refused(&format!(
+                    "it is a link to {target}, which can lead out of the folder"
+                )));
             }
         }
         EntryType::XGlobalHeader => return Ok(0),
