@@ -25,7 +25,7 @@ fn sound() -> Vec<Vec<u8>> {
         (2, r#"{"auths":{"registry.example/team":{"auth":"dXNlcjpwdw=="},"https://index.docker.io/v1/":{"username":"u","password":"p"},"x":{"identitytoken":"t"}},"credHelpers":{"docker.io":"pass"},"credsStore":"desktop"}"#),
         (3, r#"{"ServerURL":"https://x","Username":"<token>","Secret":"s"}"#),
         (4, r#"</v2/web/tags/list?last=x&n=5>; rel="next""#),
-        (4, r#"<http://elsewhere.example/>; rel=next"#),
+        (4, "<http://elsewhere.example/>; rel=next"),
         (5, "bytes 5-9/10"),
         (6, "0-511"),
         (7, r#"{"errors":[{"code":"DENIED","message":"no","detail":null},{"message":"x"}]}"#),
