@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("imgbake", 5, &[]),
     ("imgbake-testkit", 6, &[]),
     ("imgbake-tests", 6, &["imgbake-testkit"]),
+    ("imgbake-fuzz", 6, &[]),
     ("xtask", 6, &[]),
 ];
 

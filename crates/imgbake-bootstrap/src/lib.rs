@@ -7,6 +7,9 @@
 mod address;
 mod ask;
 mod assemble;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grub;
 mod keyring;
 mod layout;

@@ -7,6 +7,9 @@
 pub mod cache;
 pub mod capture;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keepsake;
 pub mod machine;
 pub mod pins;

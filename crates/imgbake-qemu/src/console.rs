@@ -47,7 +47,7 @@ impl Console {
     }
 
     /// Takes bytes; gives the lines that they end, redacted and plain.
-    fn push(&self, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn push(&self, bytes: &[u8]) -> Vec<String> {
         let mut inner = self.lock();
         inner.heard = Instant::now();
         let lines = inner.redactor.push(bytes);
@@ -55,7 +55,7 @@ impl Console {
     }
 
     /// Takes the line that nothing ended.
-    fn finish(&self) -> Option<String> {
+    pub(crate) fn finish(&self) -> Option<String> {
         let mut inner = self.lock();
         let line = inner.redactor.finish()?;
         Some(inner.keep(plain(&line)))

@@ -259,7 +259,7 @@ async fn answered<T>(work: impl Future<Output = Result<T, QmpError>>) -> Result<
 
 /// The host's port out of `info usernet`: the line `TCP[HOST_FORWARD]`, whose fields are a file
 /// descriptor, source address and port, destination address and port.
-fn parse_port(text: &str) -> Option<u16> {
+pub(crate) fn parse_port(text: &str) -> Option<u16> {
     let line = text.lines().find(|line| line.trim_start().starts_with("TCP[HOST_FORWARD]"))?;
     let fields: Vec<&str> = line.split_whitespace().collect();
     let port = fields.get(3)?.parse().ok()?;

@@ -13,6 +13,9 @@ pub mod argv;
 pub mod builder;
 mod console;
 pub mod firmware;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod grub;
 mod kernel;
 mod launch;

@@ -48,6 +48,9 @@ mod versions;
 pub use deep::{Damage, DeepReport, Depth, Spare};
 pub use gc::{GcReport, GcRequest, Retention, VersionCost};
 pub use layout::Layout;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use remote::fuzzing;
 pub use remote::manifests::RawManifest;
 pub use remote::{CredentialSettings, FixedLogin, Remote, RemoteOptions, Repository};
 pub use share::{LayoutShare, RemoteShare};

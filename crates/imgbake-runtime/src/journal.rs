@@ -142,25 +142,35 @@ fn sweep_one(
     }
     // Between the opening and the lock, its owner may have ended it, or another sweep.
     let Ok(text) = fs::read_to_string(path) else { return Ok(None) };
-    // A kill can cut the last line; what it named was then never made.
-    let entries: Vec<Entry> =
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let entries = entries(&text);
     if entries.contains(&Entry::Kept) && !kept {
         return Ok(None);
     }
     let processes = end_marked(job);
-    let mut paths = 0;
-    for entry in &entries {
-        if let Entry::Path { path } = entry
-            && is_ours(home, job, path)
-            && path.symlink_metadata().is_ok()
-        {
-            crate::job::remove_path(path)?;
-            paths += 1;
-        }
+    let mut removed = 0;
+    for path in paths(home, job, &entries).filter(|path| path.symlink_metadata().is_ok()) {
+        crate::job::remove_path(path)?;
+        removed += 1;
     }
     fs::remove_file(path).map_err(io_at("remove the journal", path))?;
-    Ok(Some(Swept { job: job.to_owned(), processes, paths, failed: None }))
+    Ok(Some(Swept { job: job.to_owned(), processes, paths: removed, failed: None }))
+}
+
+/// Reads a journal. A kill can cut the last line; what it named was then never made.
+pub(crate) fn entries(text: &str) -> Vec<Entry> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// The paths among a journal's entries that it may have removed.
+pub(crate) fn paths<'a>(
+    home: &'a Home,
+    job: &'a str,
+    entries: &'a [Entry],
+) -> impl Iterator<Item = &'a Utf8PathBuf> {
+    entries.iter().filter_map(move |entry| match entry {
+        Entry::Path { path } if is_ours(home, job, path) => Some(path),
+        _ => None,
+    })
 }
 
 /// Whether a journal may have a path removed: a damaged journal must not reach the user's files.

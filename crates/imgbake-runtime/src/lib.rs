@@ -7,6 +7,9 @@
 pub mod cancel;
 pub mod error;
 pub mod events;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod home;
 pub mod job;
 pub mod journal;

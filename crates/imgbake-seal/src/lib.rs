@@ -26,6 +26,9 @@
 //! the file system's block (a qcow2 overlay drops those smaller than its cluster: 4 KiB, not 64); perl or
 //! python3 in the guest to wipe an ext4 journal, where names of deleted files would stay.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod operations;
 mod phases;
 mod plant;

@@ -12,6 +12,12 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// One that nobody reads and nobody stops.
+    #[cfg(feature = "fuzzing")]
+    pub(crate) fn unwatched() -> Self {
+        Self { sender: watch::channel(0).0, cancel: Cancel::new() }
+    }
+
     /// Bytes so far; an error once the job is cancelled.
     pub(crate) fn at(&self, done: u64) -> Result<(), BuildError> {
         self.sender.send_replace(done);

@@ -92,7 +92,7 @@ async fn goes_on(answer: &Response, partial: &mut Partial) -> Result<(), Stop> {
 }
 
 /// `bytes FIRST-LAST/TOTAL`, where the total may be `*` (RFC 9110, section 14.4).
-fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+pub(crate) fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
     let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, _) = range.split_once('-')?;
     let total = if total == "*" { None } else { Some(total.parse().ok()?) };

@@ -177,7 +177,7 @@ fn same_origin(one: &Url, other: &Url) -> bool {
 }
 
 /// Where a redirect leads (RFC 9110, section 15.4). One from https to http is refused.
-fn redirect(from: &Url, target: Option<&str>, name: &str) -> Result<Url, BuildError> {
+pub(crate) fn redirect(from: &Url, target: Option<&str>, name: &str) -> Result<Url, BuildError> {
     let wrong = |why: &str| BuildError::failed(format!("{name} redirects {why}"));
     let target = target.ok_or_else(|| wrong("without saying where to"))?;
     let url = from.join(target).map_err(|_| wrong("to what is no URL"))?;

@@ -8,6 +8,9 @@
 mod blocking;
 mod download;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod http;
 mod image;

@@ -61,11 +61,7 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// Whether the first component of a reference with several is a registry's host, as in OCI clients: if it
-/// has a dot or a port, or is `localhost`.
-pub fn is_host(first: &str) -> bool {
-    first.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && (first.contains(['.', ':']) || first == "localhost")
-}
+/// X
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,6 +135,15 @@ mod tests {
         let parsed: Reference = "localhost:5000/web:prod".parse().unwrap();
         assert_eq!(parsed.host.as_deref(), Some("localhost:5000"));
         assert_eq!((parsed.name.as_str(), parsed.tag_name()), ("web", Some("prod")));
+    }
+
+    #[test]
+    fn refuses_what_is_no_host() {
+        for host in
+            ["reg.example x", "reg.example\n", "reg.example\u{1b}[2J", "reg.example?x=", "r.é"]
+        {
+            assert!(format!("{host}/web").parse::<Reference>().is_err(), "{host:?}");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub use record::{
 };
 pub use survey::LayerInfo;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use record::parse as parse_record;
+
 use error::io_at;
 
 /// The cache's format: what `layers/format` holds.

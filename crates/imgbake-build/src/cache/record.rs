@@ -140,7 +140,7 @@ pub struct StateRecord {
 
 impl LayerRecord {
     /// Every file that proves the layer, by the name that a person knows it by.
-    pub(super) fn files(&self) -> Vec<(&'static str, &LayerFile)> {
+    pub(crate) fn files(&self) -> Vec<(&'static str, &LayerFile)> {
         let kernel = self.base.as_ref().and_then(|base| base.kernel.as_ref());
         let mut files = vec![("disk", &self.disk.file)];
         files.extend(kernel.map(|kernel| ("kernel", &kernel.kernel)));
@@ -153,7 +153,7 @@ impl LayerRecord {
 
 impl LayerFile {
     /// Where the file of a layer in `dir` is; `None` for a name that leads out of the folder.
-    pub(super) fn path(&self, dir: &Utf8Path) -> Option<Utf8PathBuf> {
+    pub(crate) fn path(&self, dir: &Utf8Path) -> Option<Utf8PathBuf> {
         let mut parts = self.file.components();
         let plain = matches!((parts.next(), parts.next()), (Some(Utf8Component::Normal(_)), None));
         (plain || self.file.is_absolute()).then(|| dir.join(&self.file))
@@ -200,7 +200,7 @@ pub(super) fn read(dir: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Reads a record from the bytes of a `layer.json`.
-pub(super) fn parse(bytes: &[u8]) -> Result<LayerRecord, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<LayerRecord, String> {
     let body = body(bytes).ok_or("its layer.json is not one that imgbake wrote")?;
     let (head, layer) = body;
     if Digest::sha256(layer).to_string() != head {

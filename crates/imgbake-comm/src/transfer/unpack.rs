@@ -41,24 +41,30 @@ fn unpack_one(mut entry: Entry<impl Read>, root: &Utf8Path) -> io::Result<u64> {
         let text = format!("{} is refused: {why}", path.display());
         io::Error::new(io::ErrorKind::InvalidData, text)
     };
-    if !stays_inside(Path::new(""), &path)
-        || path.components().any(|part| part == Component::ParentDir)
-    {
+    if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(refused("its path leaves the folder"));
     }
+    if is_below_link(root, &path) {
+        return Err(refused("a link is on its way"));
+    }
     match entry.header().entry_type() {
-        EntryType::Regular
-        | EntryType::Continuous
-        | EntryType::GNUSparse
-        | EntryType::Directory => {}
+        // Of a sparse file a few bytes tell how many zeros it has: nobody asked for such a form.
+        EntryType::Regular | EntryType::Continuous | EntryType::Directory => {}
         kind @ (EntryType::Symlink | EntryType::Link) => {
             let target = entry.link_name()?.ok_or_else(|| refused("it is a link to nothing"))?;
-            // A hard link's target counts from the folder, a symbolic link's from where it is.
-            let from = if kind == EntryType::Link { None } else { path.parent() };
-            if !stays_inside(from.unwrap_or(Path::new("")), &target) {
+            let here = path.parent().unwrap_or(Path::new(""));
+            let inside = if kind == EntryType::Symlink {
+                leads_inside(here, &target)
+            } else {
+                // A hard link's target counts from the folder. One to a symbolic link is that link here.
+                let same = root.as_std_path().join(&target).read_link();
+                leads_inside(Path::new(""), &target)
+                    && same.map_or(true, |target| leads_inside(here, &target))
+            };
+            if !inside {
+                let target = target.display();
                 return Err(refused(&format!(
-                    "it is a link to {}, outside the folder",
-                    target.display()
+                    "it is a link to {target}, which can lead out of the folder"
                 )));
             }
         }
@@ -70,18 +76,30 @@ fn unpack_one(mut entry: Entry<impl Read>, root: &Utf8Path) -> io::Result<u64> {
     if entry.unpack_in(root)? { Ok(size) } else { Err(refused("its path leaves the folder")) }
 }
 
-/// Whether a relative path, seen from a folder, stays below where that folder's own path starts.
-fn stays_inside(from: &Path, path: &Path) -> bool {
-    let mut depth = 0_usize;
-    for part in from.components().chain(path.components()) {
-        match part {
-            Component::Normal(_) => depth += 1,
-            Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
-            _ => return false,
+/// Whether a folder on the way to `path` is a link: then a link there starts elsewhere than its path says.
+/// No tar writes such an entry.
+fn is_below_link(root: &Utf8Path, path: &Path) -> bool {
+    let link = |folder: &Path| {
+        root.as_std_path().join(folder).symlink_metadata().is_ok_and(|found| found.is_symlink())
+    };
+    path.ancestors().skip(1).filter(|folder| *folder != Path::new("")).any(link)
+}
+
+/// Whether a link from a folder leads to a place below where that folder's own path starts, whatever
+/// links are on its way: it goes up first, and then only down. After a link, `..` leads elsewhere than
+/// the words say.
+fn leads_inside(from: &Path, target: &Path) -> bool {
+    let mut depth = from.components().filter(|part| matches!(part, Component::Normal(_))).count();
+    let mut parts = target.components().peekable();
+    while let Some(up) =
+        parts.next_if(|part| matches!(part, Component::ParentDir | Component::CurDir))
+    {
+        if up == Component::ParentDir {
+            let Some(above) = depth.checked_sub(1) else { return false };
+            depth = above;
         }
     }
-    true
+    parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
 /// Pieces from another task, as a reader.
@@ -150,7 +168,14 @@ mod tests {
             if link {
                 header.as_old_mut().linkname[..body.len()].copy_from_slice(body.as_bytes());
             }
-            header.set_size(if link { 0 } else { body.len() as u64 });
+            let size = if link { 0 } else { body.len() as u64 };
+            header.set_size(size);
+            if *kind == EntryType::GNUSparse {
+                let sparse = header.as_gnu_mut().unwrap();
+                sparse.set_real_size((1 << 30) + size);
+                sparse.sparse[0].set_offset(1 << 30);
+                sparse.sparse[0].set_length(size);
+            }
             header.set_cksum();
             tar.append(&header, if link { &b""[..] } else { body.as_bytes() }).unwrap();
         }
@@ -168,6 +193,8 @@ mod tests {
             ("a/file", EntryType::Regular, "hello"),
             ("a/up", EntryType::Symlink, "../b"),
             ("same", EntryType::Link, "a/file"),
+            ("b", EntryType::Regular, ""),
+            ("a/same", EntryType::Link, "a/up"),
         ]);
         assert_eq!(unpack(&bytes[..], root).unwrap(), 5);
         assert_eq!(std::fs::read(root.join("same")).unwrap(), b"hello");
@@ -187,8 +214,17 @@ mod tests {
             &[("l", EntryType::Link, "../x")],
             &[("l", EntryType::Link, "/etc/passwd")],
             &[("d", EntryType::Symlink, "e/.."), ("d/../../x", EntryType::Regular, "x")],
+            &[("e", EntryType::Symlink, "."), ("d", EntryType::Symlink, "e/e/../..")],
+            &[("e", EntryType::Symlink, "."), ("e/l", EntryType::Symlink, "../x")],
+            &[
+                ("a/l", EntryType::Symlink, "../x"),
+                ("x", EntryType::Regular, "x"),
+                ("l", EntryType::Link, "a/l"),
+            ],
+            &[("e", EntryType::Symlink, "."), ("e/file", EntryType::Regular, "x")],
             &[("dev", EntryType::Char, "")],
             &[("pipe", EntryType::Fifo, "")],
+            &[("sparse", EntryType::GNUSparse, "x")],
         ];
         for case in cases {
             let outer = tempfile::tempdir().unwrap();

@@ -219,6 +219,6 @@ impl Reader {
 }
 
 /// The first offset of `bytes FIRST-LAST/TOTAL` (RFC 9110, section 14.4).
-fn first(text: &str) -> Option<u64> {
+pub(super) fn first(text: &str) -> Option<u64> {
     text.trim().strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }

@@ -246,7 +246,12 @@ async fn words(mut answer: Response) -> String {
             break;
         }
     }
-    let Ok(told) = serde_json::from_slice::<Errors>(&body) else { return String::new() };
+    told(&body)
+}
+
+/// The words of an error's body.
+pub(super) fn told(body: &[u8]) -> String {
+    let Ok(told) = serde_json::from_slice::<Errors>(body) else { return String::new() };
     let one = |error: OneError| match (error.code.as_str(), error.message.as_str()) {
         (code, "") => code.to_owned(),
         ("", message) => message.to_owned(),

@@ -11,6 +11,8 @@ pub(crate) mod body;
 mod challenge;
 mod credentials;
 mod endpoint;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 pub(crate) mod manifests;
 pub(crate) mod referrers;

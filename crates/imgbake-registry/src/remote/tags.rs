@@ -183,7 +183,7 @@ impl Repository {
 }
 
 /// The target of `<TARGET>; rel="next"`.
-fn next_of(header: &str) -> Option<String> {
+pub(super) fn next_of(header: &str) -> Option<String> {
     let (target, parameters) = header.trim().strip_prefix('<')?.split_once('>')?;
     let is_next = parameters.split([';', ',']).any(|parameter| {
         let parameter = parameter.trim().replace('"', "");

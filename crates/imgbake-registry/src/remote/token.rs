@@ -140,7 +140,7 @@ impl Remote {
     }
 }
 
-fn token_of(body: &[u8]) -> Option<Token> {
+pub(super) fn token_of(body: &[u8]) -> Option<Token> {
     let answer: Answer = serde_json::from_slice(body).ok()?;
     let text = if answer.token.is_empty() { answer.access_token } else { answer.token };
     let life = answer.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

@@ -263,7 +263,7 @@ impl Upload<'_> {
 }
 
 /// Bytes that a registry says it has: `Range: 0-LAST`.
-fn reached(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn reached(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     let last: u64 = range.trim_start_matches("bytes=").split_once('-')?.1.trim().parse().ok()?;
     // Nothing and one byte are written alike, and a registry asks for no second upload of one byte.

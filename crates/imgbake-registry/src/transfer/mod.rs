@@ -6,8 +6,12 @@
 
 pub(crate) mod blob;
 mod copy;
+<<<<<<< HEAD
 mod document;
 pub(crate) mod file;
+=======
+pub(crate) mod document;
+>>>>>>> w-fuzz
 mod local;
 pub(crate) mod meter;
 mod partial;

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 pub(crate) use file::Login;
-use file::{AuthFile, Said};
+pub(super) use file::{AuthFile, Said};
 
 use crate::Result;
 use crate::files::read_small;
@@ -130,9 +130,15 @@ async fn ask(job: &Job, helper: &str, server: &str, origin: &str) -> Result<Opti
         let what = format!("{origin} gave no login of {server} ({}): {why}", output.status);
         return Err(BuildError::failed(what));
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| {
+    let login = login_of(&output.stdout).ok_or_else(|| {
         BuildError::failed(format!("{origin} answers for {server} with what is no login"))
     })?;
+    Ok(Some(login))
+}
+
+/// The login that a helper printed.
+pub(crate) fn login_of(printed: &[u8]) -> Option<Login> {
+    let answer: Answer = serde_json::from_slice(printed).ok()?;
     let is_identity = answer.user == IDENTITY_USER;
-    Ok(Some(Login { user: answer.user, secret: answer.secret.into(), is_identity }))
+    Some(Login { user: answer.user, secret: answer.secret.into(), is_identity })
 }
