@@ -11,7 +11,7 @@ use crate::change::Change;
 use crate::files::damaged;
 use crate::index::Index;
 use crate::missing;
-use crate::oci::{CREATED, MOVE, Manifest, PREVIOUS};
+use crate::oci::{CREATED, Descriptor, MOVE, Manifest, PREVIOUS};
 use crate::store::Store;
 use crate::tags::{self, check_channel};
 use crate::versions::{config, is_version, version_index};
@@ -52,7 +52,7 @@ fn target(
     index: &Index,
     name: &str,
     to: &VersionRef,
-) -> Result<crate::oci::Descriptor> {
+) -> Result<Descriptor> {
     let entry = index
         .find(name, to.version.as_str())
         .ok_or_else(|| missing::channel(store, index, name, to.version.as_str()))?;
@@ -101,11 +101,15 @@ fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Op
 pub(crate) fn history(store: &Store, name: &str, channel: &str) -> Result<Vec<ChannelMove>> {
     check_channel(channel)?;
     let index = store.index()?;
-    let owner = format!("the history of {name}:{channel}");
     let head = index.find(name, &tags::history(channel));
-    let mut next = Some(
-        head.ok_or_else(|| missing::channel(store, &index, name, channel))?.descriptor.clone(),
-    );
+    let head = head.ok_or_else(|| missing::channel(store, &index, name, channel))?;
+    moves(store, &format!("{name}:{channel}"), head.descriptor)
+}
+
+/// The moves of a channel, from the newest one's record on.
+pub(crate) fn moves(store: &Store, label: &str, head: &Descriptor) -> Result<Vec<ChannelMove>> {
+    let owner = format!("the history of {label}");
+    let mut next = Some(head.clone());
     let mut moves = Vec::new();
     let mut seen = BTreeSet::new();
     while let Some(descriptor) = next {
@@ -128,7 +132,7 @@ pub(crate) fn history(store: &Store, name: &str, channel: &str) -> Result<Vec<Ch
 }
 
 /// The record before this one.
-fn before(store: &Store, record: &Manifest, owner: &str) -> Result<Option<crate::oci::Descriptor>> {
+fn before(store: &Store, record: &Manifest, owner: &str) -> Result<Option<Descriptor>> {
     let Some(digest) = record.annotations.get(PREVIOUS) else { return Ok(None) };
     let digest: Digest = digest
         .parse()

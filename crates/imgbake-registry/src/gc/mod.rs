@@ -9,7 +9,7 @@ mod blobs;
 pub(crate) mod hold;
 mod retention;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use imgbake_types::record::VersionView;
 use imgbake_types::{Digest, VersionName};
@@ -18,8 +18,9 @@ use serde::Serialize;
 
 pub use retention::Retention;
 
-use crate::index::Index;
-use crate::reach::{self, Reached};
+use crate::index::{Index, Names};
+use crate::oci::Descriptor;
+use crate::reach::{self, Documents, Reached};
 use crate::store::Store;
 use crate::{Result, channels, intent, lease, tags, versions};
 use retention::{ChannelFacts, Facts};
@@ -91,16 +92,14 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
     let versions = versions::list(store, None)?;
     let pulled = lease::held(store)?;
     let kept = decide(store, &index, request, &versions, &pulled)?;
-    let costs = costs(store, &index, &versions, &kept)?;
+    let mut documents = Documents::new(store);
+    let costs = costs(&mut documents, &index, &versions, &kept)?;
     if untag(&mut index, &versions, &kept) && !request.dry_run {
         store.write_index(&index)?;
     }
-    let mut reached = reach::all(store, &index)?;
-    reach::from(
-        store,
-        pulled.iter().filter_map(|it| reach::root(store, it)).collect(),
-        &mut reached,
-    )?;
+    let mut reached = Reached::new();
+    let pulled: Vec<Descriptor> = pulled.iter().filter_map(|it| reach::root(store, it)).collect();
+    documents.reach(index.manifests.iter().chain(&pulled), &mut reached)?;
     let swept = blobs::sweep(store, &reached, request)?;
     Ok(GcReport {
         dry_run: request.dry_run,
@@ -121,13 +120,11 @@ fn decide(
     versions: &[VersionView],
     pulled: &BTreeSet<Digest>,
 ) -> Result<BTreeMap<Digest, String>> {
-    let heads = index.tagged().filter_map(|entry| {
-        let channel = tags::channel_of_history(entry.tag)?;
-        Some((entry.name.to_owned(), channel.to_owned()))
-    });
     let mut channels = Vec::new();
-    for (image, channel) in heads.collect::<Vec<_>>() {
-        let moves = channels::history(store, &image, &channel)?;
+    for entry in index.tagged() {
+        let Some(channel) = tags::channel_of_history(entry.tag) else { continue };
+        let moves = channels::moves(store, &format!("{}:{channel}", entry.name), entry.descriptor)?;
+        let (image, channel) = (entry.name.to_owned(), channel.to_owned());
         channels.push(ChannelFacts { image, channel, moves });
     }
     let facts = Facts {
@@ -143,18 +140,18 @@ fn decide(
 
 /// What each version needs, and what only it needs.
 fn costs(
-    store: &Store,
+    documents: &mut Documents<'_>,
     index: &Index,
     versions: &[VersionView],
     kept: &BTreeMap<Digest, String>,
 ) -> Result<Vec<VersionCost>> {
+    let names = Names::of(index);
     let mut needs: Vec<Reached> = Vec::with_capacity(versions.len());
     let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
     for version in versions {
         let mut reached = Reached::new();
-        let tag = index.find(&version.name, version.version.as_str());
-        let roots = tag.map(|entry| entry.descriptor.clone()).into_iter().collect();
-        reach::from(store, roots, &mut reached)?;
+        let tag = names.find(&version.name, version.version.as_str());
+        documents.reach(tag.map(|entry| entry.descriptor), &mut reached)?;
         for digest in reached.keys() {
             *users.entry(digest.clone()).or_default() += 1;
         }
@@ -178,13 +175,14 @@ fn costs(
 
 /// Takes the names away from versions that do not stay; tells whether there was one.
 fn untag(index: &mut Index, versions: &[VersionView], kept: &BTreeMap<Digest, String>) -> bool {
-    let gone: Vec<&VersionView> =
-        versions.iter().filter(|version| !kept.contains_key(&version.digest)).collect();
-    for version in &gone {
-        let of_it = |tag: &str| {
-            tag == version.version.as_str() || tag.starts_with(&tags::referrers(&version.digest))
-        };
-        index.remove(&version.name, of_it);
+    let mut gone: HashMap<&str, HashSet<String>> = HashMap::new();
+    for version in versions.iter().filter(|version| !kept.contains_key(&version.digest)) {
+        let tags = [version.version.to_string(), tags::referrers(&version.digest)];
+        gone.entry(&version.name).or_default().extend(tags);
     }
+    index.remove(|name, tag| {
+        let tag = tags::list_of(tag).unwrap_or(tag);
+        gone.get(name).is_some_and(|tags| tags.contains(tag))
+    });
     !gone.is_empty()
 }
