@@ -197,7 +197,8 @@ impl NewBlob {
             Content::Bytes(bytes) => files::write(&store.scratch(), &path, bytes),
             Content::File(from) => match fs::rename(from, &path) {
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    files::copy(&store.scratch(), from, &path)?;
+                    let mut source = File::open(from).map_err(io_at("open", from))?;
+                    files::copy(&store.scratch(), &mut source, &path)?;
                     files::remove(from)
                 }
                 moved => moved.map_err(io_at("move in", from)),

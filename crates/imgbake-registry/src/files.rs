@@ -63,12 +63,11 @@ pub(crate) fn write(scratch: &Utf8Path, path: &Utf8Path, bytes: &[u8]) -> Result
     persist(file, path)
 }
 
-/// Copies a file in the same way.
-pub(crate) fn copy(scratch: &Utf8Path, from: &Utf8Path, path: &Utf8Path) -> Result<()> {
-    let mut source = File::open(from).map_err(io_at("open", from))?;
+/// Copies an open file in the same way.
+pub(crate) fn copy(scratch: &Utf8Path, source: &mut File, path: &Utf8Path) -> Result<()> {
     let mut file =
         tempfile::NamedTempFile::new_in(scratch).map_err(io_at("make a file in", scratch))?;
-    io::copy(&mut source, file.as_file_mut()).map_err(io_at("copy to", path))?;
+    io::copy(source, file.as_file_mut()).map_err(io_at("copy to", path))?;
     persist(file, path)
 }
 

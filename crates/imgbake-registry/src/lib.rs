@@ -38,6 +38,7 @@ pub mod pull;
 mod reach;
 mod remote;
 mod restore;
+mod seed;
 mod share;
 mod store;
 pub mod tags;
@@ -45,7 +46,7 @@ pub mod transfer;
 mod verify;
 mod versions;
 
-pub use deep::{Damage, DeepReport, Depth, Spare};
+pub use deep::{Damage, DeepReport, Depth, Repair, Spare};
 pub use gc::{GcReport, GcRequest, Retention, VersionCost};
 pub use layout::Layout;
 pub use remote::manifests::RawManifest;

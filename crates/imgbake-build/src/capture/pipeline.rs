@@ -14,8 +14,8 @@ use super::packs::{PackWriter, Written};
 use super::{Row, disk_error, panicked};
 use crate::BuildError;
 
-/// zstd's level: 3 stores 3.5 % less than 1 for a tenth more time, frame by frame.
-const LEVEL: i32 = 3;
+/// zstd's level of a chunk's frame: 3 stores 3.5 % less than 1 for a tenth more time, frame by frame.
+pub const LEVEL: i32 = 3;
 /// Bytes of chunks that go to a worker at once, about.
 const BATCH: usize = 1 << 20;
 

@@ -10,6 +10,7 @@ mod full;
 mod gc;
 mod hostile;
 mod kills;
+mod mend;
 mod names;
 mod order;
 mod processes;
