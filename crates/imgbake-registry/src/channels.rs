@@ -9,6 +9,7 @@ use imgbake_types::record::{ChannelMove, VersionRef};
 use crate::Result;
 use crate::change::Change;
 use crate::files::damaged;
+use crate::given::Given;
 use crate::index::Index;
 use crate::missing;
 use crate::oci::{CREATED, Descriptor, MOVE, Manifest, PREVIOUS};
@@ -47,12 +48,7 @@ pub(crate) fn move_channel(
 }
 
 /// The descriptor of the version that a channel shall point at.
-fn target(
-    store: &Store,
-    index: &Index,
-    name: &str,
-    to: &VersionRef,
-) -> Result<Descriptor> {
+fn target(store: &Store, index: &Index, name: &str, to: &VersionRef) -> Result<Descriptor> {
     let entry = index
         .find(name, to.version.as_str())
         .ok_or_else(|| missing::channel(store, index, name, to.version.as_str()))?;
@@ -77,7 +73,17 @@ fn target(
 
 /// Where a channel points now.
 fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Option<VersionRef>> {
-    let Some(entry) = index.find(name, channel) else { return Ok(None) };
+    let Some(entry) = index.find(name, channel) else {
+        return match Given::read(store)?.find(name, channel) {
+            None => Ok(None),
+            Some(_) => {
+                let text =
+                    format!("`{channel}` cannot be a channel: {name}:{channel} was a version");
+                Err(BuildError::new(BuildErrorKind::Usage, text)
+                    .help("choose a name such as dev, staging or prod"))
+            }
+        };
+    };
     if is_version(store, entry)? {
         let text = format!("`{channel}` cannot be a channel: {} is a version", entry.label());
         return Err(BuildError::new(BuildErrorKind::Usage, text)

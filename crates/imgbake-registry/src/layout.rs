@@ -148,7 +148,7 @@ impl Registry for Layout {
 
     async fn versions(&self, name: Option<&str>) -> Result<Vec<VersionView>> {
         let name = name.map(str::to_owned);
-        self.run(move |store| versions::list(store, name.as_deref())).await
+        self.run(move |store| versions::list(store, &store.index()?, name.as_deref())).await
     }
 
     async fn resolve(&self, reference: &Reference) -> Result<VersionView> {

@@ -33,6 +33,11 @@ impl<'a> Documents<'a> {
         Self { store, read: HashMap::new() }
     }
 
+    /// Where they are read.
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
+    }
+
     /// Adds every blob that some descriptors lead to. What was reached before is not walked again.
     pub(crate) fn reach<'d>(
         &mut self,

@@ -77,9 +77,8 @@ fn names_itself(version: &Index, tag: &str) -> bool {
 }
 
 /// All versions, or those of one image, in the order in which they were published.
-pub(crate) fn list(store: &Store, name: Option<&str>) -> Result<Vec<VersionView>> {
-    let index = store.index()?;
-    let names = Names::of(&index);
+pub(crate) fn list(store: &Store, index: &Index, name: Option<&str>) -> Result<Vec<VersionView>> {
+    let names = Names::of(index);
     let mut views = Vec::new();
     for entry in index.tagged().filter(|entry| name.is_none_or(|name| name == entry.name)) {
         if let Some(version) = version_index(store, entry)?
