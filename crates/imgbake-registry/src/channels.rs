@@ -74,15 +74,12 @@ fn target(store: &Store, index: &Index, name: &str, to: &VersionRef) -> Result<D
 /// Where a channel points now.
 fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Option<VersionRef>> {
     let Some(entry) = index.find(name, channel) else {
-        return match Given::read(store)?.find(name, channel) {
-            None => Ok(None),
-            Some(_) => {
-                let text =
-                    format!("`{channel}` cannot be a channel: {name}:{channel} was a version");
-                Err(BuildError::new(BuildErrorKind::Usage, text)
-                    .help("choose a name such as dev, staging or prod"))
-            }
-        };
+        if Given::read(store)?.find(name, channel).is_none() {
+            return Ok(None);
+        }
+        let text = format!("`{channel}` cannot be a channel: {name}:{channel} was a version");
+        return Err(BuildError::new(BuildErrorKind::Usage, text)
+            .help("choose a name such as dev, staging or prod"));
     };
     if is_version(store, entry)? {
         let text = format!("`{channel}` cannot be a channel: {} is a version", entry.label());

@@ -48,7 +48,9 @@ pub(super) fn packs(
                 Ok(from) => damage.repaired_from = Some(from),
                 Err(why) => {
                     damage.also(&why);
-                    unread.iter().for_each(|error| damage.also(&spare::words(error)));
+                    for error in &unread {
+                        damage.also(&spare::words(error));
+                    }
                 }
             }
         }
@@ -104,14 +106,14 @@ impl<'a> Mending<'a> {
         })?;
         self.prove()?;
         if !self.lacking.is_empty() {
-            each_table(store, watch, |_| true, |table| self.from_packs(store, table))?;
+            each_table(store, watch, |_| true, |table| self.take_from_packs(store, table))?;
         }
         let mut unread = Vec::new();
         for seed in seeds {
             if self.lacking.is_empty() {
                 break;
             }
-            match self.from_seed(seed, watch) {
+            match self.take_from_seed(seed, watch) {
                 Ok(()) => {}
                 Err(Uncut::Seed(error)) => unread.push(error),
                 Err(Uncut::Taker(error)) => return Err(error),
@@ -158,7 +160,7 @@ impl<'a> Mending<'a> {
     }
 
     /// Takes what a version's packs have. What cannot be read of them is no help.
-    fn from_packs(&mut self, store: &Store, table: &ChunkTable) -> Result<()> {
+    fn take_from_packs(&mut self, store: &Store, table: &ChunkTable) -> Result<()> {
         let packs = LocalPacks::new(store, "the local registry");
         for chunk in table.chunks() {
             let key = (chunk.len, chunk.digest);
@@ -179,7 +181,7 @@ impl<'a> Mending<'a> {
 
     /// Takes what a seed has: first from where the chunks were on their disks, since a disk that was cut
     /// around its changes is not cut so again; then from wherever the cutter finds them.
-    fn from_seed(&mut self, path: &Utf8Path, watch: &Watch<'_>) -> Result<(), Uncut> {
+    fn take_from_seed(&mut self, path: &Utf8Path, watch: &Watch<'_>) -> Result<(), Uncut> {
         let seed = SeedDisk::open(path).map_err(Uncut::Seed)?;
         let wanted: Vec<((u32, ChunkDigest), u64)> = self
             .lacking
@@ -233,11 +235,11 @@ fn each_table(
 fn table(
     store: &Store,
     entry: Tagged<'_>,
-    picked: impl Fn(&Packed) -> bool,
+    is_wanted: impl Fn(&Packed) -> bool,
 ) -> Result<Option<ChunkTable>> {
     let Some(version) = version_index(store, entry)? else { return Ok(None) };
     let packed = Packed::of_version(store, entry.label(), &version)?;
-    if !picked(&packed) {
+    if !is_wanted(&packed) {
         return Ok(None);
     }
     packed.table(store).map(Some)
