@@ -16,7 +16,7 @@ use crate::files::{self, damaged, io_at, sync_dir};
 use crate::index::Index;
 use crate::intent;
 use crate::oci::{Descriptor, EMPTY, INDEX, MANIFEST, Manifest};
-use crate::store::{Lock, Store, json};
+use crate::store::{Lock, Store, json, list_json};
 
 /// The longest manifest or index that is written: registries take 4 MiB at least.
 const MAX_MANIFEST: usize = 3 << 20;
@@ -132,7 +132,7 @@ impl<'a> Change<'a> {
     /// Makes the change; durable when it returns. A change that fails leaves nothing.
     pub(crate) fn commit(self) -> Result<()> {
         // What would not fit in `index.json` must be known before anything is written.
-        let needed = self.needed() + json(&self.index)?.len() as u64 + MARGIN;
+        let needed = self.needed() + list_json(&self.index)?.len() as u64 + MARGIN;
         space::require(self.store.root(), needed)?;
         let done = self.apply();
         let Err(error) = done else { return Ok(()) };
@@ -197,7 +197,8 @@ impl NewBlob {
             Content::Bytes(bytes) => files::write(&store.scratch(), &path, bytes),
             Content::File(from) => match fs::rename(from, &path) {
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    files::copy(&store.scratch(), from, &path)?;
+                    let mut source = File::open(from).map_err(io_at("open", from))?;
+                    files::copy(&store.scratch(), &mut source, &path)?;
                     files::remove(from)
                 }
                 moved => moved.map_err(io_at("move in", from)),

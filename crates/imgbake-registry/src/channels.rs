@@ -9,9 +9,10 @@ use imgbake_types::record::{ChannelMove, VersionRef};
 use crate::Result;
 use crate::change::Change;
 use crate::files::damaged;
+use crate::given::Given;
 use crate::index::Index;
 use crate::missing;
-use crate::oci::{CREATED, MOVE, Manifest, PREVIOUS};
+use crate::oci::{CREATED, Descriptor, MOVE, Manifest, PREVIOUS};
 use crate::store::Store;
 use crate::tags::{self, check_channel};
 use crate::versions::{config, is_version, version_index};
@@ -47,12 +48,7 @@ pub(crate) fn move_channel(
 }
 
 /// The descriptor of the version that a channel shall point at.
-fn target(
-    store: &Store,
-    index: &Index,
-    name: &str,
-    to: &VersionRef,
-) -> Result<crate::oci::Descriptor> {
+fn target(store: &Store, index: &Index, name: &str, to: &VersionRef) -> Result<Descriptor> {
     let entry = index
         .find(name, to.version.as_str())
         .ok_or_else(|| missing::channel(store, index, name, to.version.as_str()))?;
@@ -77,7 +73,14 @@ fn target(
 
 /// Where a channel points now.
 fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Option<VersionRef>> {
-    let Some(entry) = index.find(name, channel) else { return Ok(None) };
+    let Some(entry) = index.find(name, channel) else {
+        if Given::read(store)?.find(name, channel).is_none() {
+            return Ok(None);
+        }
+        let text = format!("`{channel}` cannot be a channel: {name}:{channel} was a version");
+        return Err(BuildError::new(BuildErrorKind::Usage, text)
+            .help("choose a name such as dev, staging or prod"));
+    };
     if is_version(store, entry)? {
         let text = format!("`{channel}` cannot be a channel: {} is a version", entry.label());
         return Err(BuildError::new(BuildErrorKind::Usage, text)
@@ -101,11 +104,15 @@ fn current(store: &Store, index: &Index, name: &str, channel: &str) -> Result<Op
 pub(crate) fn history(store: &Store, name: &str, channel: &str) -> Result<Vec<ChannelMove>> {
     check_channel(channel)?;
     let index = store.index()?;
-    let owner = format!("the history of {name}:{channel}");
     let head = index.find(name, &tags::history(channel));
-    let mut next = Some(
-        head.ok_or_else(|| missing::channel(store, &index, name, channel))?.descriptor.clone(),
-    );
+    let head = head.ok_or_else(|| missing::channel(store, &index, name, channel))?;
+    moves(store, &format!("{name}:{channel}"), head.descriptor)
+}
+
+/// The moves of a channel, from the newest one's record on.
+pub(crate) fn moves(store: &Store, label: &str, head: &Descriptor) -> Result<Vec<ChannelMove>> {
+    let owner = format!("the history of {label}");
+    let mut next = Some(head.clone());
     let mut moves = Vec::new();
     let mut seen = BTreeSet::new();
     while let Some(descriptor) = next {
@@ -128,7 +135,7 @@ pub(crate) fn history(store: &Store, name: &str, channel: &str) -> Result<Vec<Ch
 }
 
 /// The record before this one.
-fn before(store: &Store, record: &Manifest, owner: &str) -> Result<Option<crate::oci::Descriptor>> {
+fn before(store: &Store, record: &Manifest, owner: &str) -> Result<Option<Descriptor>> {
     let Some(digest) = record.annotations.get(PREVIOUS) else { return Ok(None) };
     let digest: Digest = digest
         .parse()

@@ -12,6 +12,9 @@ use crate::Result;
 
 /// The largest JSON document that is read or written, in bytes.
 pub(crate) const MAX_JSON: u64 = 8 << 20;
+/// The same for the layout's own lists, of names and of blobs: 10,000 versions with their records have
+/// an `index.json` of 6 MiB.
+pub(crate) const MAX_LIST: u64 = 64 << 20;
 
 /// For `map_err`: names the operation and the path; a full file system is told apart.
 pub(crate) fn io_at<'a>(
@@ -35,7 +38,9 @@ pub(crate) fn read_bounded(path: &Utf8Path, most: u64) -> Result<Option<Vec<u8>>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(io_at("open", path))?,
     };
-    let mut bytes = Vec::new();
+    // With room for all of it from the start it is read at once, not piece by piece.
+    let size = file.metadata().map_err(io_at("read", path))?.len().min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     file.take(most + 1).read_to_end(&mut bytes).map_err(io_at("read", path))?;
     if bytes.len() as u64 > most {
         return Err(damaged(format!("{path} is longer than {} MiB", most >> 20)));
@@ -63,12 +68,11 @@ pub(crate) fn write(scratch: &Utf8Path, path: &Utf8Path, bytes: &[u8]) -> Result
     persist(file, path)
 }
 
-/// Copies a file in the same way.
-pub(crate) fn copy(scratch: &Utf8Path, from: &Utf8Path, path: &Utf8Path) -> Result<()> {
-    let mut source = File::open(from).map_err(io_at("open", from))?;
+/// Copies an open file in the same way.
+pub(crate) fn copy(scratch: &Utf8Path, source: &mut File, path: &Utf8Path) -> Result<()> {
     let mut file =
         tempfile::NamedTempFile::new_in(scratch).map_err(io_at("make a file in", scratch))?;
-    io::copy(&mut source, file.as_file_mut()).map_err(io_at("copy to", path))?;
+    io::copy(source, file.as_file_mut()).map_err(io_at("copy to", path))?;
     persist(file, path)
 }
 

@@ -1,10 +1,14 @@
 //! `index.json`, the names of everything in the layout, and the other indexes.
 
+use std::collections::HashMap;
+
+use imgbake_types::Digest;
 use imgbake_types::reference::is_name;
 use imgbake_types::version::is_tag;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Annotations, Descriptor, INDEX, REF_NAME};
+use crate::tags::is_hidden;
 
 /// An image index (image-spec, image-index.md); `index.json` is one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +40,43 @@ impl Tagged<'_> {
     /// `NAME:TAG`
     pub(crate) fn label(&self) -> String {
         format!("{}:{}", self.name, self.tag)
+    }
+}
+
+/// An index for whoever asks for many names: none of them is looked for.
+pub(crate) struct Names<'a>(HashMap<&'a str, Image<'a>>);
+
+/// What an index has of one name.
+#[derive(Default)]
+struct Image<'a> {
+    entries: HashMap<&'a str, Tagged<'a>>,
+    /// Tags, the hidden ones aside, of each digest, in their order.
+    tags: HashMap<&'a Digest, Vec<&'a str>>,
+}
+
+impl<'a> Names<'a> {
+    /// All names of an index.
+    pub(crate) fn of(index: &'a Index) -> Self {
+        let mut images: HashMap<&str, Image<'_>> = HashMap::new();
+        for entry in index.tagged() {
+            let image = images.entry(entry.name).or_default();
+            image.entries.entry(entry.tag).or_insert(entry);
+            if !is_hidden(entry.tag) {
+                image.tags.entry(&entry.descriptor.digest).or_default().push(entry.tag);
+            }
+        }
+        Self(images)
+    }
+
+    /// What a name's tag points at.
+    pub(crate) fn find(&self, name: &str, tag: &str) -> Option<Tagged<'a>> {
+        self.0.get(name)?.entries.get(tag).copied()
+    }
+
+    /// The tags by which people call a name's digest.
+    pub(crate) fn tags(&self, name: &str, digest: &Digest) -> &[&'a str] {
+        let tags = self.0.get(name).and_then(|image| image.tags.get(digest));
+        tags.map_or(&[], Vec::as_slice)
     }
 }
 
@@ -71,12 +112,12 @@ impl Index {
         self.set_label(&format!("{name}:{tag}"), descriptor);
     }
 
-    /// Takes the tags of a name away that a test picks.
-    pub(crate) fn remove(&mut self, name: &str, picked: impl Fn(&str) -> bool) {
+    /// Takes the names away, with their tags, that a test picks.
+    pub(crate) fn remove(&mut self, picked: impl Fn(&str, &str) -> bool) {
         self.manifests.retain(|descriptor| {
             let label =
                 descriptor.annotations.get(REF_NAME).and_then(|label| label.rsplit_once(':'));
-            !label.is_some_and(|(of, tag)| of == name && picked(tag))
+            !label.is_some_and(|(name, tag)| picked(name, tag))
         });
     }
 

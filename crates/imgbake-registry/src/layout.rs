@@ -11,7 +11,7 @@ use imgbake_disk::chunk::ChunkTable;
 use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VersionView};
 use imgbake_types::{Digest, Reference};
 
-use crate::deep::{DeepReport, Depth, Spare};
+use crate::deep::{DeepReport, Depth, Repair};
 use crate::files::damaged;
 use crate::gc::{GcReport, GcRequest};
 use crate::store::Store;
@@ -49,16 +49,16 @@ impl Layout {
         Store::open_existing(root.into()).map(Self)
     }
 
-    /// Reads every blob again, of one version or of all names; what is damaged is put back from the
-    /// first of `spares` that has it. `progress` is given the bytes read, and bytes in all.
+    /// Reads every blob again, of one version or of all names; what is damaged is put back as far as
+    /// `repair` and what is stored beside it have it. `progress` is given the bytes read, and bytes in all.
     ///
     /// # Errors
-    /// There is no such version, or a file can be neither read nor written.
+    /// There is no such version, a seed cannot be opened, or a file can be neither read nor written.
     pub async fn read_again(
         &self,
         reference: Option<&Reference>,
         depth: Depth,
-        spares: Vec<Box<dyn Spare>>,
+        repair: Repair,
         progress: impl Fn(u64, u64) + Send + Sync + 'static,
     ) -> Result<DeepReport> {
         let reference = reference.cloned();
@@ -66,7 +66,7 @@ impl Layout {
         let stopped = Arc::clone(&stop.0);
         self.run(move |store| {
             let watch = deep::Watch { depth, progress: &progress, stop: &stopped };
-            deep::read(store, reference.as_ref(), &spares, &watch)
+            deep::read(store, reference.as_ref(), &repair, &watch)
         })
         .await
     }
@@ -148,7 +148,7 @@ impl Registry for Layout {
 
     async fn versions(&self, name: Option<&str>) -> Result<Vec<VersionView>> {
         let name = name.map(str::to_owned);
-        self.run(move |store| versions::list(store, name.as_deref())).await
+        self.run(move |store| versions::list(store, &store.index()?, name.as_deref())).await
     }
 
     async fn resolve(&self, reference: &Reference) -> Result<VersionView> {

@@ -16,6 +16,8 @@
 //! The same tags mean the same in a repository of any other registry ([`Remote`]); [`transfer`] moves
 //! versions between the two.
 //!
+//! Names of versions that gc took away are in `given.json`: they are never given again.
+//!
 //! Changes are made under the lock `.lock` and in one order: what `publishing/` says shall come,
 //! blobs, manifests, indexes, `index.json`; each is durable before the next. Readers take no lock: they read
 //! `index.json` once, and what it names is all there.
@@ -26,6 +28,7 @@ mod channels;
 mod deep;
 mod files;
 mod gc;
+mod given;
 mod index;
 mod intent;
 mod known;
@@ -38,6 +41,7 @@ pub mod pull;
 mod reach;
 mod remote;
 mod restore;
+mod seed;
 mod share;
 mod store;
 pub mod tags;
@@ -45,7 +49,7 @@ pub mod transfer;
 mod verify;
 mod versions;
 
-pub use deep::{Damage, DeepReport, Depth, Spare};
+pub use deep::{Damage, DeepReport, Depth, Repair, Spare};
 pub use gc::{GcReport, GcRequest, Retention, VersionCost};
 pub use layout::Layout;
 #[cfg(feature = "fuzzing")]

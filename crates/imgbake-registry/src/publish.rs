@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::Result;
 use crate::change::{self, Change};
 use crate::files::damaged;
+use crate::given::Given;
 use crate::index::Index;
 use crate::oci::{
     Annotations, CHUNKED, CHUNKED_FORM, CONFIG, CREATED, Config, DESCRIPTION, Descriptor,
@@ -35,7 +36,7 @@ pub(crate) fn publish(
     let table = capture.table.encode();
     config.disk = capture.disk_record(&table);
     let mut change = Change::begin(store)?;
-    config.version = pick(&change.index, &config.name, naming)?;
+    config.version = pick(&change.index, &Given::read(store)?, &config.name, naming)?;
     let layers = disk(store, &mut change, capture, table)?;
     let document = change.document(CONFIG, &oci_config(&layers, &config))?;
     let chunked = change.manifest(&Manifest::new(CHUNKED, document, layers))?;
@@ -112,13 +113,14 @@ fn plain_manifest(
     Ok(of_form(change.manifest(&manifest)?, form, config))
 }
 
-/// The new version's name. It was never used: tags of versions do not go.
-fn pick(index: &Index, name: &str, naming: &Naming) -> Result<VersionName> {
+/// The new version's name. It was never used, by a version that is there or by one that is gone.
+fn pick(index: &Index, given: &Given, name: &str, naming: &Naming) -> Result<VersionName> {
     let version = match naming {
         Naming::Fixed(version) => version.clone(),
         Naming::Dated { day } => {
-            let tags = index.tagged().filter(|entry| entry.name == name);
-            let last = tags.filter_map(|entry| number_of_day(entry.tag, day)).max().unwrap_or(0);
+            let tags = index.tagged().filter(|entry| entry.name == name).map(|entry| entry.tag);
+            let used = tags.chain(given.versions(name));
+            let last = used.filter_map(|tag| number_of_day(tag, day)).max().unwrap_or(0);
             let next = last
                 .checked_add(1)
                 .ok_or_else(|| usage(format!("{name} has no number left for {day}")))?;
@@ -131,13 +133,13 @@ fn pick(index: &Index, name: &str, naming: &Naming) -> Result<VersionName> {
             "`{tag}` cannot be a version: it is no tag, or one of the registry's own"
         )));
     }
-    match index.find(name, tag) {
-        None => Ok(version),
-        Some(_) => Err(usage(format!(
-            "{name}:{tag} exists already, and what a version names never changes"
-        ))
-        .help("choose another `[publish] version`, or leave it out to get the day's next number")),
-    }
+    let why = match (index.find(name, tag), given.find(name, tag)) {
+        (None, None) => return Ok(version),
+        (Some(_), _) => "exists already",
+        (None, Some(_)) => "was a version that gc took away",
+    };
+    Err(usage(format!("{name}:{tag} {why}, and what a version names never changes"))
+        .help("choose another `[publish] version`, or leave it out to get the day's next number"))
 }
 
 fn usage(text: String) -> BuildError {

@@ -1,7 +1,8 @@
 //! Which blobs a name leads to: index → manifests → config, layers and the record before a channel's
 //! move. A `subject` is not followed: what speaks of a version does not keep it.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use imgbake_types::Digest;
 
@@ -17,19 +18,53 @@ pub(crate) type Reached = BTreeMap<Digest, u64>;
 /// Every blob that all of an index's names lead to.
 pub(crate) fn all(store: &Store, index: &Index) -> Result<Reached> {
     let mut reached = Reached::new();
-    from(store, index.manifests.clone(), &mut reached)?;
+    Documents::new(store).reach(&index.manifests, &mut reached)?;
     Ok(reached)
 }
 
-/// Adds every blob that some descriptors lead to. What was reached before is not walked again.
-pub(crate) fn from(store: &Store, roots: Vec<Descriptor>, reached: &mut Reached) -> Result<()> {
-    let mut open = roots;
-    while let Some(descriptor) = open.pop() {
-        if reached.insert(descriptor.digest.clone(), descriptor.size).is_none() {
-            open.extend(children(store, &descriptor)?);
+/// What manifests and indexes name, each of them read once.
+pub(crate) struct Documents<'a> {
+    store: &'a Store,
+    read: HashMap<Digest, Vec<Descriptor>>,
+}
+
+impl<'a> Documents<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self { store, read: HashMap::new() }
+    }
+
+    /// Where they are read.
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// Adds every blob that some descriptors lead to. What was reached before is not walked again.
+    pub(crate) fn reach<'d>(
+        &mut self,
+        roots: impl IntoIterator<Item = &'d Descriptor>,
+        reached: &mut Reached,
+    ) -> Result<()> {
+        let mut open: Vec<Descriptor> = roots.into_iter().map(Descriptor::bare).collect();
+        while let Some(descriptor) = open.pop() {
+            if reached.insert(descriptor.digest.clone(), descriptor.size).is_none() {
+                open.extend_from_slice(self.children(&descriptor)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn children(&mut self, descriptor: &Descriptor) -> Result<&[Descriptor]> {
+        if ![INDEX, MANIFEST].contains(&descriptor.media_type.as_str()) {
+            return Ok(&[]);
+        }
+        match self.read.entry(descriptor.digest.clone()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(new) => {
+                let children = children(self.store, descriptor)?;
+                Ok(new.insert(children.iter().map(Descriptor::bare).collect()))
+            }
         }
     }
-    Ok(())
 }
 
 /// What a manifest or index names; nothing where the blob is neither.

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::blobs::Blobs;
-use crate::files::{self, damaged, io_at, parse, read_small, sync_dir};
+use crate::files::{
+    self, MAX_JSON, MAX_LIST, damaged, io_at, parse, read_bounded, read_small, sync_dir,
+};
 use crate::index::Index;
 
 /// image-spec, image-layout.md, "oci-layout file".
@@ -162,7 +164,7 @@ impl Store {
     pub(crate) fn index(&self) -> Result<Index> {
         let path = self.root.join("index.json");
         let help = "put `index.json` back from a copy: it names every version";
-        let bytes = read_small(&path)?.ok_or_else(|| {
+        let bytes = read_bounded(&path, MAX_LIST)?.ok_or_else(|| {
             damaged(format!("{path} is missing: the registry is damaged")).help(help)
         })?;
         let index: Index = parse(&bytes, path.as_str()).map_err(|error| error.help(help))?;
@@ -175,7 +177,7 @@ impl Store {
 
     /// Replaces `index.json` at once; durable when it returns. The lock must be held.
     pub(crate) fn write_index(&self, index: &Index) -> Result<()> {
-        files::write(&self.scratch(), &self.root.join("index.json"), &json(index)?)?;
+        files::write(&self.scratch(), &self.root.join("index.json"), &list_json(index)?)?;
         sync_dir(&self.root)
     }
 
@@ -200,10 +202,19 @@ impl Store {
 
 /// A document's bytes; one too long to be read again is refused.
 pub(crate) fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    bounded_json(value, MAX_JSON)
+}
+
+/// The same for one of the layout's own lists.
+pub(crate) fn list_json(value: &impl Serialize) -> Result<Vec<u8>> {
+    bounded_json(value, MAX_LIST)
+}
+
+fn bounded_json(value: &impl Serialize, most: u64) -> Result<Vec<u8>> {
     let bytes =
         serde_json::to_vec(value).map_err(|error| damaged("cannot write JSON").because(error))?;
-    if bytes.len() as u64 > files::MAX_JSON {
-        let limit = files::MAX_JSON >> 20;
+    if bytes.len() as u64 > most {
+        let limit = most >> 20;
         return Err(damaged(format!(
             "a registry document would be longer than {limit} MiB: too many names or blobs"
         )));

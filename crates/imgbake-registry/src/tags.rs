@@ -54,6 +54,13 @@ pub(crate) fn referrers(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
+/// The tag of the list to which a tag of the same belongs: registries that keep no lists get a tag for
+/// each referrer, `sha256-HEX.DIGITS`.
+pub(crate) fn list_of(tag: &str) -> Option<&str> {
+    let list = tag.split_once('.').map_or(tag, |(list, _)| list);
+    tag.starts_with(REFERRERS).then_some(list)
+}
+
 /// The tag of the newest record of a channel's moves.
 pub(crate) fn history(channel: &str) -> String {
     format!("{channel}{HISTORY}")

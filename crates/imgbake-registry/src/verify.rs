@@ -8,7 +8,7 @@ use imgbake_types::record::VerifyRecord;
 use crate::Result;
 use crate::change::Change;
 use crate::files::damaged;
-use crate::index::Index;
+use crate::index::{Index, Tagged};
 use crate::oci::{CREATED, Manifest, VERIFY};
 use crate::store::Store;
 use crate::tags;
@@ -26,7 +26,7 @@ pub(crate) fn record(store: &Store, name: &str, record: &VerifyRecord) -> Result
         )
     })?;
     let tag = tags::referrers(&record.subject);
-    let mut referrers = referrers(store, &change.index, name, &record.subject)?;
+    let mut referrers = referrers(store, change.index.find(name, &tag))?;
 
     let layer = change.document(VERIFY, record)?;
     let config = change.empty_config();
@@ -43,15 +43,15 @@ pub(crate) fn record(store: &Store, name: &str, record: &VerifyRecord) -> Result
     change.commit()
 }
 
-/// The record that was added last.
+/// The record that was added last to the list of what refers to a version, where it has one.
 pub(crate) fn newest(
     store: &Store,
-    index: &Index,
+    list: Option<Tagged<'_>>,
     name: &str,
     digest: &Digest,
 ) -> Result<Option<VerifyRecord>> {
     let owner = format!("the verify record of {name}@{digest}");
-    let known = referrers(store, index, name, digest)?;
+    let known = referrers(store, list)?;
     let Some(manifest) = last_record(store, &known, &owner)? else { return Ok(None) };
     let [layer] = &manifest.layers[..] else {
         return Err(damaged(format!("{owner} has {} layers, not one", manifest.layers.len())));
@@ -76,8 +76,8 @@ fn last_record(store: &Store, known: &Index, owner: &str) -> Result<Option<Manif
     Ok(None)
 }
 
-fn referrers(store: &Store, index: &Index, name: &str, digest: &Digest) -> Result<Index> {
-    match index.find(name, &tags::referrers(digest)) {
+fn referrers(store: &Store, list: Option<Tagged<'_>>) -> Result<Index> {
+    match list {
         Some(entry) => store.blobs.json(entry.descriptor, &entry.label()),
         None => Ok(Index::default()),
     }

@@ -6,13 +6,13 @@ use imgbake_types::{Digest, Reference, Target};
 
 use crate::Result;
 use crate::files::damaged;
-use crate::index::{Index, Tagged};
+use crate::index::{Index, Names, Tagged};
 use crate::missing;
 use crate::oci::{
     CHUNKED, CHUNKED_FORM, Config, Descriptor, FORM, IMAGE, INDEX, MANIFEST, Manifest, VERSION,
 };
 use crate::store::Store;
-use crate::tags::is_hidden;
+use crate::tags::{self, is_hidden};
 use crate::verify;
 
 /// The fewest digits of a digest that a tag may stand for.
@@ -77,14 +77,14 @@ fn names_itself(version: &Index, tag: &str) -> bool {
 }
 
 /// All versions, or those of one image, in the order in which they were published.
-pub(crate) fn list(store: &Store, name: Option<&str>) -> Result<Vec<VersionView>> {
-    let index = store.index()?;
+pub(crate) fn list(store: &Store, index: &Index, name: Option<&str>) -> Result<Vec<VersionView>> {
+    let names = Names::of(index);
     let mut views = Vec::new();
     for entry in index.tagged().filter(|entry| name.is_none_or(|name| name == entry.name)) {
         if let Some(version) = version_index(store, entry)?
             && names_itself(&version, entry.tag)
         {
-            views.push(view(store, &index, entry, &version)?);
+            views.push(view(store, &names, entry, &version)?);
         }
     }
     Ok(views)
@@ -112,7 +112,7 @@ pub(crate) fn resolve(store: &Store, reference: &Reference) -> Result<VersionVie
     let entry = found.ok_or_else(|| missing::version(store, &index, reference))?;
     let version = version_index(store, entry)?
         .ok_or_else(|| damaged(format!("{} is no image that imgbake made", entry.label())))?;
-    view(store, &index, entry, &version)
+    view(store, &Names::of(&index), entry, &version)
 }
 
 /// A version's tag and index by its digest, under whichever name it has.
@@ -163,14 +163,19 @@ fn by_prefix<'a>(index: &'a Index, name: &str, digits: &str) -> Result<Option<Ta
     Ok(Some(first))
 }
 
-fn view(store: &Store, index: &Index, entry: Tagged<'_>, version: &Index) -> Result<VersionView> {
+fn view(
+    store: &Store,
+    names: &Names<'_>,
+    entry: Tagged<'_>,
+    version: &Index,
+) -> Result<VersionView> {
     let mut image = config(store, version, &entry.label())?.image;
     entry.name.clone_into(&mut image.name);
     let digest = &entry.descriptor.digest;
-    let channels = of_name(index, entry.name)
-        .filter(|other| other.descriptor.digest == *digest && other.tag != image.version.as_str())
-        .map(|other| other.tag.to_owned())
-        .collect();
-    let record = verify::newest(store, index, entry.name, digest)?;
+    let channels = names.tags(entry.name, digest).iter();
+    let channels = channels.filter(|tag| **tag != image.version.as_str());
+    let channels = channels.map(|tag| (*tag).to_owned()).collect();
+    let records = names.find(entry.name, &tags::referrers(digest));
+    let record = verify::newest(store, records, entry.name, digest)?;
     Ok(VersionView::new(image, digest.clone(), channels, record))
 }

@@ -61,7 +61,12 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// Whether the first component of a reference with several is a registry's host, as in OCI clients: if it
-/// X
+/// has a dot or a port, or is `localhost` (distribution's reference grammar, `domain`).
+pub fn is_host(first: &str) -> bool {
+    first.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && first.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'))
+        && (first.contains(['.', ':']) || first == "localhost")
+}
 
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -257,6 +257,10 @@ pub struct VerifyArgs {
     /// can be given more than once
     #[arg(long, value_name = "DIR|HOST/NAME")]
     pub from: Vec<String>,
+    /// A raw or qcow2 disk that may have the bytes of damaged packs, such as an exported one; can be given
+    /// more than once
+    #[arg(long = "seed", value_name = "FILE")]
+    pub seeds: Vec<Utf8PathBuf>,
     /// How the other registry is reached.
     #[command(flatten)]
     pub remote: RemoteArgs,

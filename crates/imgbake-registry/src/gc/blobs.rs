@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::GcRequest;
 use crate::Result;
-use crate::files::{self, io_at, parse, read_small, remove, sync_dir};
+use crate::files::{self, MAX_LIST, io_at, parse, read_bounded, remove, sync_dir};
 use crate::reach::Reached;
-use crate::store::{Store, json};
+use crate::store::{Store, list_json};
+
+const FILE: &str = "condemned.json";
 
 /// Blobs that nothing leads to, each with the time at which that was first seen.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -18,48 +20,80 @@ struct Condemned {
     blobs: BTreeMap<Digest, Timestamp>,
 }
 
-/// Numbers of blobs, and their bytes.
+/// What becomes of the blobs that nothing leads to. Numbers of blobs come with their bytes.
 #[derive(Debug, Default)]
-pub(super) struct Swept {
+pub(super) struct Sweep {
     pub(super) deleted: (usize, u64),
     pub(super) waiting: (usize, u64),
+    /// Their time is over.
+    due: Vec<Digest>,
+    /// Their time is over, though names that go now led to them: nobody wants a grace period.
+    due_at_once: Vec<Digest>,
+    condemned: Condemned,
 }
 
-/// Condemns and deletes. The lock must be held.
-pub(super) fn sweep(store: &Store, reached: &Reached, request: &GcRequest) -> Result<Swept> {
-    let path = store.root().join("condemned.json");
-    // One that cannot be read is begun again: then blobs wait once more.
-    let before: Condemned =
-        read_small(&path)?.and_then(|bytes| parse(&bytes, path.as_str()).ok()).unwrap_or_default();
-    let mut condemned = Condemned::default();
-    let mut over = Vec::new();
-    let mut swept = Swept::default();
-    for (digest, size, written) in blobs(store)? {
-        if reached.contains_key(&digest) {
-            continue;
+impl Sweep {
+    /// Finds what nothing leads to after names are gone; `before` is what they led to.
+    pub(super) fn plan(
+        store: &Store,
+        before: &Reached,
+        after: &Reached,
+        request: &GcRequest,
+    ) -> Result<Self> {
+        let known = known(store);
+        let mut sweep = Self::default();
+        for (digest, size, written) in blobs(store)? {
+            if after.contains_key(&digest) {
+                continue;
+            }
+            // What was wanted until now waits from now on, whatever it had waited before that.
+            let named = before.contains_key(&digest);
+            let since = known.blobs.get(&digest).filter(|_| !named);
+            let since = since.copied().unwrap_or(request.now);
+            // What was written a moment ago may be about to get its name.
+            let age = |time: Timestamp| request.now.duration_since(time);
+            if age(since) >= request.grace && age(written) >= request.grace {
+                add(&mut sweep.deleted, size);
+                let due = if named { &mut sweep.due_at_once } else { &mut sweep.due };
+                due.push(digest);
+            } else {
+                add(&mut sweep.waiting, size);
+                sweep.condemned.blobs.insert(digest, since);
+            }
         }
-        let since = before.blobs.get(&digest).copied().unwrap_or(request.now);
-        // What was written a moment ago may be about to get its name.
-        let age = |time: Timestamp| request.now.duration_since(time);
-        if age(since) >= request.grace && age(written) >= request.grace {
-            add(&mut swept.deleted, size);
-            over.push(digest);
-        } else {
-            add(&mut swept.waiting, size);
-            condemned.blobs.insert(digest, since);
-        }
+        Ok(sweep)
     }
-    if !request.dry_run {
-        for digest in &over {
-            remove(&store.blobs.path(digest))?;
-        }
-        if !over.is_empty() {
-            sync_dir(&store.blobs.folder())?;
-        }
-        files::write(&store.scratch(), &path, &json(&condemned)?)?;
+
+    /// Deletes what no name leads to even before any goes. The lock must be held.
+    pub(super) fn delete_due(&mut self, store: &Store) -> Result<()> {
+        delete(store, std::mem::take(&mut self.due))
+    }
+
+    /// Writes down what waits, and deletes the rest, once the names are gone: but not what is `in_use`.
+    /// The lock must be held.
+    pub(super) fn finish(mut self, store: &Store, in_use: &Reached) -> Result<()> {
+        files::write(&store.scratch(), &store.root().join(FILE), &list_json(&self.condemned)?)?;
         sync_dir(store.root())?;
+        self.due_at_once.retain(|digest| !in_use.contains_key(digest));
+        delete(store, self.due_at_once)
     }
-    Ok(swept)
+}
+
+/// What was condemned before. Where that cannot be read it is begun again: then blobs wait once more.
+fn known(store: &Store) -> Condemned {
+    let path = store.root().join(FILE);
+    let bytes = read_bounded(&path, MAX_LIST).ok().flatten();
+    bytes.and_then(|bytes| parse(&bytes, path.as_str()).ok()).unwrap_or_default()
+}
+
+fn delete(store: &Store, blobs: Vec<Digest>) -> Result<()> {
+    if blobs.is_empty() {
+        return Ok(());
+    }
+    for digest in blobs {
+        remove(&store.blobs.path(&digest))?;
+    }
+    sync_dir(&store.blobs.folder())
 }
 
 fn add((count, bytes): &mut (usize, u64), size: u64) {

@@ -42,7 +42,7 @@ pub(crate) fn release(store: &Store, reference: &Reference) -> Result<VersionVie
         let words = format!("{}:{} has no hold", version.name, version.version);
         return Err(BuildError::new(BuildErrorKind::Usage, words));
     }
-    change.index.remove(&version.name, |other| other == tag);
+    change.index.remove(|name, other| name == version.name && other == tag);
     change.commit()?;
     Ok(version)
 }

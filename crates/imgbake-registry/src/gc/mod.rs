@@ -6,22 +6,28 @@
 //! deleted. What a running build or pull found a moment before is therefore there until it is done.
 
 mod blobs;
+mod costs;
+mod dead;
 pub(crate) mod hold;
 mod retention;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use imgbake_types::Digest;
 use imgbake_types::record::VersionView;
-use imgbake_types::{Digest, VersionName};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+pub use costs::VersionCost;
 pub use retention::Retention;
 
+use crate::given::Given;
 use crate::index::Index;
-use crate::reach::{self, Reached};
+use crate::oci::Descriptor;
+use crate::reach::{self, Documents, Reached};
 use crate::store::Store;
 use crate::{Result, channels, intent, lease, tags, versions};
+use blobs::Sweep;
 use retention::{ChannelFacts, Facts};
 
 /// What is asked of a collection.
@@ -42,25 +48,6 @@ impl GcRequest {
     pub const GRACE: SignedDuration = SignedDuration::from_hours(24);
 }
 
-/// What a version costs, and what becomes of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct VersionCost {
-    /// The image's name.
-    pub name: String,
-    /// The version's name.
-    pub version: VersionName,
-    /// The version's digest.
-    pub digest: Digest,
-    /// Bytes of all blobs that it needs.
-    pub bytes: u64,
-    /// Bytes that no other version needs: what its going frees.
-    pub own_bytes: u64,
-    /// Whether it stays.
-    pub kept: bool,
-    /// Why it stays; what let it go.
-    pub reason: String,
-}
-
 /// What a collection did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GcReport {
@@ -78,6 +65,8 @@ pub struct GcReport {
     pub waiting_bytes: u64,
     /// Bytes of all that stays.
     pub kept_bytes: u64,
+    /// Of these, bytes of packs that no version's disk uses any more: known after a dry run.
+    pub dead_bytes: Option<u64>,
 }
 
 /// Collects.
@@ -88,29 +77,67 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
         intent::sweep(store, &lock)?;
     }
     let mut index = store.index()?;
-    let versions = versions::list(store, None)?;
+    let versions = versions::list(store, &index, None)?;
     let pulled = lease::held(store)?;
     let kept = decide(store, &index, request, &versions, &pulled)?;
-    let costs = costs(store, &index, &versions, &kept)?;
-    if untag(&mut index, &versions, &kept) && !request.dry_run {
-        store.write_index(&index)?;
-    }
-    let mut reached = reach::all(store, &index)?;
-    reach::from(
-        store,
-        pulled.iter().filter_map(|it| reach::root(store, it)).collect(),
-        &mut reached,
-    )?;
-    let swept = blobs::sweep(store, &reached, request)?;
-    Ok(GcReport {
+    let mut documents = Documents::new(store);
+    let mut costs = costs::of(&mut documents, &index, &versions, &kept)?;
+    let before = reached(&mut documents, &index, &pulled)?;
+    let gone: Vec<&VersionView> =
+        versions.iter().filter(|version| !kept.contains_key(&version.digest)).collect();
+    untag(&mut index, &gone);
+    let after = reached(&mut documents, &index, &pulled)?;
+    let sweep = Sweep::plan(store, &before, &after, request)?;
+    let mut report = GcReport {
         dry_run: request.dry_run,
-        versions: costs,
-        deleted_blobs: swept.deleted.0,
-        deleted_bytes: swept.deleted.1,
-        waiting_blobs: swept.waiting.0,
-        waiting_bytes: swept.waiting.1,
-        kept_bytes: reached.values().sum(),
-    })
+        versions: Vec::new(),
+        deleted_blobs: sweep.deleted.0,
+        deleted_bytes: sweep.deleted.1,
+        waiting_blobs: sweep.waiting.0,
+        waiting_bytes: sweep.waiting.1,
+        kept_bytes: after.values().sum(),
+        dead_bytes: None,
+    };
+    if request.dry_run {
+        // Tables are many bytes, and nobody needs to wait for their reading.
+        drop(lock);
+        report.dead_bytes = dead::tell(store, &after, &versions, &mut costs);
+    } else {
+        apply(store, &index, &gone, sweep)?;
+    }
+    report.versions = costs;
+    Ok(report)
+}
+
+/// What names and running pulls lead to.
+fn reached(
+    documents: &mut Documents<'_>,
+    index: &Index,
+    pulled: &BTreeSet<Digest>,
+) -> Result<Reached> {
+    let mut reached = Reached::new();
+    let pulled: Vec<Descriptor> =
+        pulled.iter().filter_map(|it| reach::root(documents.store(), it)).collect();
+    documents.reach(index.manifests.iter().chain(&pulled), &mut reached)?;
+    Ok(reached)
+}
+
+/// Does what is decided. A kill at any moment leaves names whose blobs are all there. The lock must be
+/// held.
+fn apply(store: &Store, index: &Index, gone: &[&VersionView], mut sweep: Sweep) -> Result<()> {
+    // What is due goes first: on a full file system there is room for the rest then.
+    sweep.delete_due(store)?;
+    if !gone.is_empty() {
+        let mut given = Given::read(store)?;
+        for version in gone {
+            given.add(&version.name, version.version.as_str(), &version.digest);
+        }
+        given.write(store)?;
+        store.write_index(index)?;
+    }
+    // Whoever took a lease meanwhile may have read the old names.
+    let pulled = lease::held(store)?;
+    sweep.finish(store, &reached(&mut Documents::new(store), &Index::default(), &pulled)?)
 }
 
 /// Why each version that stays does.
@@ -121,13 +148,11 @@ fn decide(
     versions: &[VersionView],
     pulled: &BTreeSet<Digest>,
 ) -> Result<BTreeMap<Digest, String>> {
-    let heads = index.tagged().filter_map(|entry| {
-        let channel = tags::channel_of_history(entry.tag)?;
-        Some((entry.name.to_owned(), channel.to_owned()))
-    });
     let mut channels = Vec::new();
-    for (image, channel) in heads.collect::<Vec<_>>() {
-        let moves = channels::history(store, &image, &channel)?;
+    for entry in index.tagged() {
+        let Some(channel) = tags::channel_of_history(entry.tag) else { continue };
+        let moves = channels::moves(store, &format!("{}:{channel}", entry.name), entry.descriptor)?;
+        let (image, channel) = (entry.name.to_owned(), channel.to_owned());
         channels.push(ChannelFacts { image, channel, moves });
     }
     let facts = Facts {
@@ -141,50 +166,15 @@ fn decide(
     Ok(retention::kept(&request.retention, &facts))
 }
 
-/// What each version needs, and what only it needs.
-fn costs(
-    store: &Store,
-    index: &Index,
-    versions: &[VersionView],
-    kept: &BTreeMap<Digest, String>,
-) -> Result<Vec<VersionCost>> {
-    let mut needs: Vec<Reached> = Vec::with_capacity(versions.len());
-    let mut users: BTreeMap<Digest, usize> = BTreeMap::new();
-    for version in versions {
-        let mut reached = Reached::new();
-        let tag = index.find(&version.name, version.version.as_str());
-        let roots = tag.map(|entry| entry.descriptor.clone()).into_iter().collect();
-        reach::from(store, roots, &mut reached)?;
-        for digest in reached.keys() {
-            *users.entry(digest.clone()).or_default() += 1;
-        }
-        needs.push(reached);
+/// Takes the names away from versions, with the lists of what refers to them.
+fn untag(index: &mut Index, gone: &[&VersionView]) {
+    let mut tags: HashMap<&str, HashSet<String>> = HashMap::new();
+    for version in gone {
+        let own = [version.version.to_string(), tags::referrers(&version.digest)];
+        tags.entry(&version.name).or_default().extend(own);
     }
-    let cost = |(version, reached): (&VersionView, &Reached)| {
-        let own = reached.iter().filter(|(digest, _)| users.get(*digest) == Some(&1));
-        let reason = kept.get(&version.digest);
-        VersionCost {
-            name: version.name.clone(),
-            version: version.version.clone(),
-            digest: version.digest.clone(),
-            bytes: reached.values().sum(),
-            own_bytes: own.map(|(_, size)| size).sum(),
-            kept: reason.is_some(),
-            reason: reason.cloned().unwrap_or_else(|| "no rule of [retention] keeps it".to_owned()),
-        }
-    };
-    Ok(versions.iter().zip(&needs).map(cost).collect())
-}
-
-/// Takes the names away from versions that do not stay; tells whether there was one.
-fn untag(index: &mut Index, versions: &[VersionView], kept: &BTreeMap<Digest, String>) -> bool {
-    let gone: Vec<&VersionView> =
-        versions.iter().filter(|version| !kept.contains_key(&version.digest)).collect();
-    for version in &gone {
-        let of_it = |tag: &str| {
-            tag == version.version.as_str() || tag.starts_with(&tags::referrers(&version.digest))
-        };
-        index.remove(&version.name, of_it);
-    }
-    !gone.is_empty()
+    index.remove(|name, tag| {
+        let tag = tags::list_of(tag).unwrap_or(tag);
+        tags.get(name).is_some_and(|tags| tags.contains(tag))
+    });
 }

@@ -1,6 +1,6 @@
 //! Which versions may go: the rules of `[retention]`, over what is known of each version. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use imgbake_types::Digest;
 use imgbake_types::record::{ChannelMove, VersionView};
@@ -54,8 +54,13 @@ pub(crate) struct Facts<'a> {
 /// Why each version stays; those that are not in it may go.
 pub(crate) fn kept(rules: &Retention, facts: &Facts<'_>) -> BTreeMap<Digest, String> {
     let mut kept = BTreeMap::new();
-    for (number, version) in facts.versions.iter().enumerate() {
-        if let Some(why) = reason(rules, facts, number, version) {
+    let mut pasts: HashMap<&str, Vec<Past<'_>>> = HashMap::new();
+    for channel in facts.channels {
+        pasts.entry(&channel.image).or_default().push(Past::of(rules, channel));
+    }
+    for (version, newer) in facts.versions.iter().zip(newer(facts.versions)) {
+        let pasts = pasts.get(version.name.as_str()).map_or(&[][..], Vec::as_slice);
+        if let Some(why) = reason(rules, facts, version, newer, pasts) {
             kept.insert(version.digest.clone(), why);
         }
     }
@@ -63,11 +68,28 @@ pub(crate) fn kept(rules: &Retention, facts: &Facts<'_>) -> BTreeMap<Digest, Str
     kept
 }
 
+/// How many versions of its image are newer than each.
+fn newer(versions: &[VersionView]) -> Vec<usize> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut newer: Vec<usize> = versions
+        .iter()
+        .rev()
+        .map(|version| {
+            let count = counts.entry(&version.name).or_default();
+            *count += 1;
+            *count - 1
+        })
+        .collect();
+    newer.reverse();
+    newer
+}
+
 fn reason(
     rules: &Retention,
     facts: &Facts<'_>,
-    number: usize,
     version: &VersionView,
+    newer: usize,
+    pasts: &[Past<'_>],
 ) -> Option<String> {
     if rules.is_empty() {
         return Some("no rule of [retention] is set".to_owned());
@@ -84,40 +106,50 @@ fn reason(
     if facts.now.duration_since(version.created) < facts.grace {
         return Some("younger than the grace period".to_owned());
     }
-    let newer = facts.versions[number + 1..].iter().filter(|other| other.name == version.name);
-    // The newest always stays: numbers of a day go on from it.
-    if newer.count() < rules.keep.unwrap_or(1).max(1) {
+    // The newest always stays: what an image's name means does not go with the rules.
+    if newer < rules.keep.unwrap_or(1).max(1) {
         return Some("among the newest".to_owned());
     }
-    let mut own = facts.channels.iter().filter(|channel| channel.image == version.name);
-    own.find_map(|channel| by_channel(rules, channel, version, facts.now))
+    pasts.iter().find_map(|past| past.keeps(version, facts.now))
 }
 
-/// What a channel's history says for a version.
-fn by_channel(
-    rules: &Retention,
-    channel: &ChannelFacts,
-    version: &VersionView,
-    now: Timestamp,
-) -> Option<String> {
-    if let Some(keep) = rules.keep_per_channel {
-        let mut seen: Vec<&Digest> = Vec::new();
-        for entry in &channel.moves {
-            if !seen.contains(&&entry.to.digest) {
-                seen.push(&entry.to.digest);
+/// What the rules make of a channel's history.
+struct Past<'a> {
+    channel: &'a str,
+    /// The last versions, as many as stay.
+    last: HashSet<&'a Digest>,
+    /// When each version left, where the channel's versions stay for some days.
+    left: HashMap<&'a Digest, Timestamp>,
+    days: u32,
+}
+
+impl<'a> Past<'a> {
+    fn of(rules: &Retention, facts: &'a ChannelFacts) -> Self {
+        let keep = rules.keep_per_channel.unwrap_or(0);
+        let mut last = HashSet::new();
+        for entry in &facts.moves {
+            if last.len() == keep {
+                break;
             }
+            last.insert(&entry.to.digest);
         }
-        if seen.iter().take(keep).any(|digest| **digest == version.digest) {
-            return Some(format!("among the last of {}", channel.channel));
+        let days = rules.days.get(&facts.channel).copied();
+        let mut left = HashMap::new();
+        // The move after the one that brought a version in took it out; of several the newest counts.
+        for pair in facts.moves.windows(2).filter(|_| days.is_some()) {
+            left.entry(&pair[1].to.digest).or_insert(pair[0].time);
         }
+        Self { channel: &facts.channel, last, left, days: days.unwrap_or(0) }
     }
-    let days = *rules.days.get(&channel.channel)?;
-    // The move after the one that brought it in took it out.
-    let left = channel.moves.windows(2).find(|pair| pair[1].to.digest == version.digest);
-    let left = left.map(|pair| pair[0].time)?;
-    let away = now.duration_since(left);
-    (away < SignedDuration::from_hours(24 * i64::from(days)))
-        .then(|| format!("was in {} until {} days ago", channel.channel, away.as_hours() / 24))
+
+    fn keeps(&self, version: &VersionView, now: Timestamp) -> Option<String> {
+        if self.last.contains(&version.digest) {
+            return Some(format!("among the last of {}", self.channel));
+        }
+        let away = now.duration_since(*self.left.get(&version.digest)?);
+        (away < SignedDuration::from_hours(24 * i64::from(self.days)))
+            .then(|| format!("was in {} until {} days ago", self.channel, away.as_hours() / 24))
+    }
 }
 
 /// A version that a kept one was built on stays, and so on upwards.

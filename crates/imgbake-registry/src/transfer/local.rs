@@ -166,7 +166,7 @@ impl Place for LocalPlace {
         space::require(self.store.root(), needed.fold(0, u64::saturating_add))?;
         let (name, tag, digest) = (self.name.clone(), tag.to_owned(), plan.root.digest.clone());
         blocking(self.store.clone(), move |store| {
-            commit::refuse_other(&store.index()?, &name, &tag, &digest)
+            commit::refuse_other(store, &store.index()?, (&name, &tag), &digest)
         })
         .await
     }

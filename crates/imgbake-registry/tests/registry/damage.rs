@@ -65,7 +65,7 @@ async fn a_damaged_index_is_told() {
     fixture.publish("web", 1).await;
     let path = fixture.path("index.json");
     let good = fs::read_to_string(&path).unwrap();
-    let long = format!("{good}{}", " ".repeat(9 << 20));
+    let long = format!("{good}{}", " ".repeat(65 << 20));
     for bad in [
         "",
         "{",

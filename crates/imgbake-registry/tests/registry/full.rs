@@ -5,9 +5,11 @@ use std::fs;
 use camino::Utf8PathBuf;
 use imgbake_build::{BuildErrorKind, Registry, Whole};
 use imgbake_registry::Layout;
-use imgbake_runtime::{Command, Tool, space::free_bytes};
+use imgbake_runtime::process::Output;
+use imgbake_runtime::{Job, Tool, space::free_bytes};
 
 use crate::common::{Fixture, disk, names_in, publish};
+use crate::processes::exe;
 
 const UNSHARE: Tool = Tool::new("unshare", "util-linux");
 
@@ -15,22 +17,24 @@ const UNSHARE: Tool = Tool::new("unshare", "util-linux");
 async fn a_full_file_system_is_named_and_left_clean() {
     let fixture = Fixture::new();
     let job = fixture.job();
-    fs::create_dir(fixture.dir.join("small")).unwrap();
-    let exe = Utf8PathBuf::from_path_buf(std::env::current_exe().unwrap()).unwrap();
-    let inside = |mount: &str| -> Command {
-        let script = format!(
-            "mount -t tmpfs -o {mount} none small && exec {exe} --ignored --exact full::child_fills"
-        );
-        let args = ["--user", "--map-root-user", "--mount", "sh", "-ec", &script];
-        UNSHARE.command().unwrap().args(args).current_dir(fixture.dir.clone())
-    };
     // One has no room for bytes, the other for files: the first is refused, the second is undone.
     for mount in ["size=3m", "size=64m,nr_inodes=22"] {
-        let output = inside(mount).output(&job).await.unwrap();
+        let output = in_small(&fixture, mount, "full::child_fills", &job).await;
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{mount}: {said}{}", output.stderr);
     }
     job.end().unwrap();
+}
+
+/// Runs one of these tests beside a small file system, `small`.
+pub(crate) async fn in_small(fixture: &Fixture, mount: &str, test: &str, job: &Job) -> Output {
+    fs::create_dir_all(fixture.dir.join("small")).unwrap();
+    let exe = exe();
+    let script =
+        format!("mount -t tmpfs -o {mount} none small && exec {exe} --ignored --exact {test}");
+    let args = ["--user", "--map-root-user", "--mount", "sh", "-ec", &script];
+    let command = UNSHARE.command().unwrap().args(args).current_dir(fixture.dir.clone());
+    command.output(job).await.unwrap()
 }
 
 /// Publishes until the file system is full.

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::time::Duration;
 
-use imgbake_build::{Registry, Whole};
+use imgbake_build::{Naming, Registry, Whole};
 use imgbake_registry::{GcReport, GcRequest, Retention};
 use imgbake_types::record::VerifyStatus;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::common::{Fixture, disk, names_in, verified};
+use crate::common::{Fixture, MIB, capture_knowing, config, disk, names_in, verified};
 
 /// A moment after which every file of a test is older than a day.
 fn later(hours: i64) -> Timestamp {
@@ -140,7 +140,9 @@ async fn what_is_being_pulled_stays() {
         .await
         .unwrap();
     for hours in [25, 50] {
-        let report = gc(&fixture, request(keep(1), later(hours))).await;
+        // However short the grace period: this is no matter of time.
+        let grace = if hours == 50 { SignedDuration::ZERO } else { GcRequest::GRACE };
+        let report = gc(&fixture, GcRequest { grace, ..request(keep(1), later(hours)) }).await;
         assert_eq!(report.deleted_blobs, 0, "{report:?}");
         assert_eq!(report.versions[0].reason, "is being pulled");
     }
@@ -163,4 +165,48 @@ async fn what_killed_pulls_left_keeps_nothing() {
     gc(&fixture, request(keep(1), later(25))).await;
     assert!(!dead.exists());
     assert_eq!(versions(&fixture).await, ["2026.11.23-2"]);
+}
+
+/// A version's pack of which a later one uses a part: what it does not use is told while the pack stays.
+#[tokio::test]
+async fn bytes_that_no_version_uses_are_told() {
+    let fixture = Fixture::new();
+    fixture.publish("web", 1).await;
+    let known = fixture.layout.known("web", None).await.unwrap();
+    let mut half = disk(1);
+    half[3 * MIB + 500_000..5 * MIB].fill(0);
+    let capture = capture_knowing(&fixture.dir, &half, known);
+    let naming = Naming::Fixed("half".parse().unwrap());
+    fixture.layout.publish(&capture, config("web"), &naming).await.unwrap();
+    // One that has nothing to do with it, twice: its table is one.
+    for _ in 0..2 {
+        fixture.publish("db", 3).await;
+    }
+    let dry = async |retention: Retention| {
+        let report =
+            gc(&fixture, GcRequest { dry_run: true, ..request(retention, later(25)) }).await;
+        let of = |name: &str| {
+            let version = report.versions.iter().find(|cost| cost.version.as_str() == name);
+            version.unwrap().dead_bytes
+        };
+        (report.dead_bytes, of("half"), report)
+    };
+    let (all, half, report) = dry(Retention::default()).await;
+    assert_eq!((all, half), (Some(0), Some(0)), "{report:?}");
+    let (all, half, report) = dry(keep(1)).await;
+    let dead = half.unwrap();
+    assert!((400_000..700_000).contains(&dead), "{report:?}");
+    assert_eq!(all, Some(dead));
+    let goes = report.versions.iter().find(|cost| !cost.kept && cost.name == "web").unwrap();
+    assert_eq!(goes.dead_bytes, None, "of what goes it is no question");
+    // A run that works does not read all tables for it.
+    let report = gc(&fixture, request(keep(1), later(25))).await;
+    assert_eq!(report.dead_bytes, None);
+    assert_eq!(dry(Retention::default()).await.0, Some(dead));
+    // A table that cannot be read is no reason not to collect: then it is not known.
+    let table = report.versions.iter().find(|cost| cost.version.as_str() == "half").unwrap();
+    let table = fixture.resolve(&format!("web@{}", table.digest)).await.unwrap().disk.table;
+    crate::common::scribble(&fixture.blob(&table), 40, b"rust");
+    let (all, half, report) = dry(keep(1)).await;
+    assert_eq!((all, half), (None, None), "{report:?}");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
 mod channels;
+mod collect;
 mod common;
 mod damage;
 mod deep;
@@ -10,6 +11,7 @@ mod full;
 mod gc;
 mod hostile;
 mod kills;
+mod mend;
 mod names;
 mod order;
 mod processes;

@@ -5,7 +5,7 @@ use std::fs;
 
 use camino::Utf8PathBuf;
 use imgbake_build::Registry;
-use imgbake_registry::{Depth, Layout};
+use imgbake_registry::{Depth, Layout, Repair};
 use imgbake_runtime::{Command, Tool};
 use imgbake_types::Digest;
 
@@ -65,7 +65,8 @@ async fn a_publish_that_is_killed_at_any_call_leaves_nothing_or_the_version() {
 async fn check_after(fixture: &Fixture, seed: u64, survived: bool) {
     fixture.layout.sweep().await.unwrap();
     assert!(names_in(&fixture.path("publishing")).is_empty());
-    let read = fixture.layout.read_again(None, Depth::Bytes, Vec::new(), |_, _| {}).await.unwrap();
+    let read =
+        fixture.layout.read_again(None, Depth::Bytes, Repair::default(), |_, _| {}).await.unwrap();
     assert!(read.damaged.is_empty(), "{read:?}");
     let versions = fixture.layout.versions(None).await.unwrap();
     let mut needed = BTreeSet::new();

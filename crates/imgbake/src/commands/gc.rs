@@ -22,7 +22,8 @@ pub(super) async fn run(app: &App, dry_run: bool, grace: Span, json: bool) -> Re
     if dry_run || report.versions.iter().any(|version| !version.kept) {
         app.print(&table(&report).render(app.paint()))?;
     }
-    app.print(&summary(&report))
+    app.print(&summary(&report))?;
+    app.print(&dead(&report))
 }
 
 fn table(report: &GcReport) -> Table {
@@ -31,6 +32,7 @@ fn table(report: &GcReport) -> Table {
         ("", Align::Left),
         ("needs", Align::Right),
         ("alone", Align::Right),
+        ("dead", Align::Right),
         ("why", Align::Left),
     ]);
     // What goes stands alone; what stays is shown where the user asked what each version costs.
@@ -46,6 +48,7 @@ fn table(report: &GcReport) -> Table {
             fate,
             Cell::from(human_bytes(version.bytes)),
             Cell::from(human_bytes(version.own_bytes)),
+            Cell::from(version.dead_bytes.map(human_bytes).unwrap_or_default()),
             Cell::toned(Tone::Dim, version.reason.clone()),
         ]);
     }
@@ -64,5 +67,34 @@ fn summary(report: &GcReport) -> String {
         count(report.waiting_blobs as u64, "blob"),
         human_bytes(report.waiting_bytes),
         human_bytes(report.kept_bytes)
+    )
+}
+
+/// How many versions are named that keep dead bytes.
+const NAMED: usize = 3;
+
+/// Bytes of packs that no version uses, and which versions keep most of them.
+fn dead(report: &GcReport) -> String {
+    let Some(bytes) = report.dead_bytes.filter(|bytes| *bytes > 0) else { return String::new() };
+    let mut keepers: Vec<(u64, &VersionCost)> = report
+        .versions
+        .iter()
+        .filter_map(|version| Some((version.dead_bytes.filter(|dead| *dead > 0)?, version)))
+        .collect();
+    keepers.sort_by_key(|(dead, _)| std::cmp::Reverse(*dead));
+    let named: Vec<String> = keepers
+        .iter()
+        .take(NAMED)
+        .map(|(_, version)| format!("{}:{}", version.name, version.version))
+        .collect();
+    let more = match keepers.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "of that, {} are dead: chunks of versions that are gone, in packs that others list\n\
+         they go with the last version that lists their pack; listed by {}{more}\n",
+        human_bytes(bytes),
+        named.join(", ")
     )
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use imgbake_build::BuildError;
-use imgbake_registry::{DeepReport, Depth, Layout, Spare};
+use imgbake_registry::{DeepReport, Depth, Layout, Repair, Spare};
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::{Outcome, Reference, Stage};
 use imgbake_ui::{count, human_bytes};
@@ -28,7 +28,10 @@ pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     };
     let depth = if args.deep { Depth::Bytes } else { Depth::Presence };
     let read = match spares(app, &job, args).await {
-        Ok(spares) => read(&job, &layout, args.reference.as_ref(), depth, spares).await,
+        Ok(spares) => {
+            let repair = Repair { spares, seeds: args.seeds.clone() };
+            read(&job, &layout, args.reference.as_ref(), depth, repair).await
+        }
         Err(failure) => Err(failure),
     };
     let report = conclude(job, listener, read).await?;
@@ -42,7 +45,7 @@ pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     }
     let damaged = report.damaged.iter().filter(|damage| damage.repaired_from.is_none()).count();
     Err(BuildError::failed(format!("damaged: {}", count(damaged as u64, "blob")))
-        .help("`--from` takes them from another copy or registry; else build the versions again")
+        .help("`--from` takes them from another copy or registry, `--seed` from a disk; else build the versions again")
         .into())
 }
 
@@ -66,12 +69,12 @@ async fn read(
     layout: &Layout,
     reference: Option<&Reference>,
     depth: Depth,
-    spares: Vec<Box<dyn Spare>>,
+    repair: Repair,
 ) -> Result<DeepReport, Failure> {
     let stage = Arc::new(job.events().stage(Stage::Verify, "registry"));
     let seen = Arc::clone(&stage);
     let progress = move |done, total| seen.progress(done, Some(total));
-    let reading = layout.read_again(reference, depth, spares, progress);
+    let reading = layout.read_again(reference, depth, repair, progress);
     let report = job.cancel().run(reading).await.map_err(BuildError::from)??;
     if let Some(stage) = Arc::into_inner(stage) {
         let outcome = if report.damaged.is_empty() { Outcome::Done } else { Outcome::Warning };

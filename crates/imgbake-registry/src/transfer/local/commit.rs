@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::change::Change;
 use crate::files::damaged;
+use crate::given::Given;
 use crate::index::Index;
 use crate::oci::{CREATED, Descriptor};
 use crate::remote::referrers::describe;
@@ -59,7 +60,7 @@ impl Commit {
     /// Makes the change; durable when it returns.
     pub(super) fn make(self, store: &Store) -> Result<()> {
         let mut change = Change::begin(store)?;
-        refuse_other(&change.index, &self.name, &self.tag, &self.root.digest)?;
+        refuse_other(store, &change.index, (&self.name, &self.tag), &self.root.digest)?;
         for blob in &self.blobs {
             let there = store.blobs.path(&blob.digest).exists();
             match self.come.get(&blob.digest) {
@@ -115,17 +116,23 @@ fn created(entry: &Descriptor) -> Option<Timestamp> {
     entry.annotations.get(CREATED)?.parse().ok()
 }
 
-/// Refuses a tag that names something else.
-pub(super) fn refuse_other(index: &Index, name: &str, tag: &str, digest: &Digest) -> Result<()> {
-    match index.find(name, tag) {
-        Some(entry) if entry.descriptor.digest != *digest => {
-            let (there, new) = (entry.descriptor.digest.short(), digest.short());
-            let what = format!(
-                "{name}:{tag} exists already, and what a version names never changes: it is {there}, \
-                 not {new}"
-            );
-            Err(BuildError::new(BuildErrorKind::Refused, what))
-        }
-        _ => Ok(()),
-    }
+/// Refuses a tag that names something else, or that named it.
+pub(super) fn refuse_other(
+    store: &Store,
+    index: &Index,
+    (name, tag): (&str, &str),
+    digest: &Digest,
+) -> Result<()> {
+    let given = Given::read(store)?;
+    let (why, known) = match index.find(name, tag) {
+        Some(entry) => ("exists already", Some(&entry.descriptor.digest)),
+        None => ("was a version that gc took away", given.find(name, tag)),
+    };
+    let Some(known) = known.filter(|known| *known != digest) else { return Ok(()) };
+    let what = format!(
+        "{name}:{tag} {why}, and what a version names never changes: it is {}, not {}",
+        known.short(),
+        digest.short()
+    );
+    Err(BuildError::new(BuildErrorKind::Refused, what))
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use imgbake_registry::{Depth, Spare};
+use imgbake_registry::{Depth, Repair, Spare};
 use imgbake_testkit::{Habits, TestRegistry};
 
 use super::disks::{disk, push};
@@ -20,7 +20,10 @@ async fn a_damaged_blob_comes_back_from_a_registry() {
     let read = async |name: &str| {
         let repository = fixture.repository(&registry.host(), name).await;
         let spares: Vec<Box<dyn Spare>> = vec![Box::new(repository)];
-        fixture.layout.read_again(None, Depth::Bytes, spares, |_, _| {}).await
+        fixture
+            .layout
+            .read_again(None, Depth::Bytes, Repair { spares, ..Repair::default() }, |_, _| {})
+            .await
     };
     let other = read("other").await.unwrap();
     assert_eq!(other.damaged[0].repaired_from, None, "it has no such blob");
