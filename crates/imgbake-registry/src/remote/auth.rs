@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use imgbake_build::BuildError;
 use reqwest::header::HeaderValue;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::challenge::Challenge;
 use super::credentials::{self, Credential, CredentialSettings};
@@ -86,6 +86,8 @@ pub(crate) struct Auth {
     settings: CredentialSettings,
     challenge: Mutex<Option<Challenge>>,
     logins: tokio::sync::Mutex<HashMap<String, Option<Credential>>>,
+    /// Identity tokens as they were found, and what token servers gave in their place since.
+    renewed: tokio::sync::Mutex<Vec<(SecretString, SecretString)>>,
     /// Held while a token is asked for: others that need the same one wait for it.
     pub(super) tokens: tokio::sync::Mutex<HashMap<Scope, Token>>,
 }
@@ -96,6 +98,7 @@ impl Auth {
             settings,
             challenge: Mutex::default(),
             logins: tokio::sync::Mutex::default(),
+            renewed: tokio::sync::Mutex::default(),
             tokens: tokio::sync::Mutex::default(),
         }
     }
@@ -121,12 +124,43 @@ impl Auth {
         (host, repository): (&str, &str),
     ) -> Result<Option<Credential>> {
         let mut logins = self.logins.lock().await;
-        if let Some(known) = logins.get(repository) {
-            return Ok(known.clone());
+        let found = match logins.get(repository) {
+            Some(known) => known.clone(),
+            None => {
+                let found = credentials::find(job, &self.settings, (host, repository)).await?;
+                logins.insert(repository.to_owned(), found.clone());
+                found
+            }
+        };
+        match found {
+            Some(credential) => Ok(Some(self.newest(credential).await)),
+            None => Ok(None),
         }
-        let found = credentials::find(job, &self.settings, (host, repository)).await?;
-        logins.insert(repository.to_owned(), found.clone());
-        Ok(found)
+    }
+
+    /// The token server gave another identity token in the place of one: it may take only that one now.
+    pub(super) async fn renew(&self, job: &imgbake_runtime::Job, old: &Credential, next: &str) {
+        let old = old.login.secret.expose_secret();
+        if next.is_empty() || next == old {
+            return;
+        }
+        job.secrets().add("registry login", next);
+        let mut renewed = self.renewed.lock().await;
+        let known = renewed.iter_mut().find(|(_, now)| now.expose_secret() == old);
+        match known {
+            Some((_, now)) => *now = next.to_owned().into(),
+            None => renewed.push((old.to_owned().into(), next.to_owned().into())),
+        }
+    }
+
+    /// A login with the identity token that serves now.
+    async fn newest(&self, mut credential: Credential) -> Credential {
+        let own = credential.login.secret.expose_secret();
+        let renewed = self.renewed.lock().await;
+        if let Some((_, now)) = renewed.iter().find(|(first, _)| first.expose_secret() == own) {
+            credential.login.secret = now.clone();
+        }
+        credential
     }
 
     /// Where logins were looked for, for messages.

@@ -18,6 +18,7 @@ mod retry;
 mod tags;
 mod token;
 pub(crate) mod upload;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

@@ -17,7 +17,7 @@ fn options(credentials: CredentialSettings) -> RemoteOptions {
     RemoteOptions { credentials, ..RemoteOptions::default() }
 }
 
-fn fixed(password: &str) -> RemoteOptions {
+pub(crate) fn fixed(password: &str) -> RemoteOptions {
     let fixed = FixedLogin {
         user: USER.to_owned(),
         password: password.to_owned().into(),
@@ -27,7 +27,7 @@ fn fixed(password: &str) -> RemoteOptions {
     options(CredentialSettings { fixed: Some(fixed), files: Vec::new() })
 }
 
-fn with_file(path: Utf8PathBuf) -> RemoteOptions {
+pub(crate) fn with_file(path: Utf8PathBuf) -> RemoteOptions {
     options(CredentialSettings { fixed: None, files: vec![path] })
 }
 

@@ -8,6 +8,7 @@ mod docker;
 mod fixture;
 mod habits;
 mod hostile;
+mod identity;
 mod kills;
 mod logins;
 mod many;

@@ -123,21 +123,21 @@ fn bare(key: &str) -> &str {
 
 impl Entry {
     fn login(&self) -> Option<Login> {
-        let (user, password) = match self.auth.as_deref().filter(|auth| !auth.is_empty()) {
-            Some(auth) => {
-                let plain = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
-                let (user, password) = plain.split_once(':')?;
-                (user.to_owned(), password.trim_end_matches('\0').to_owned())
-            }
-            None => (
-                self.username.clone().unwrap_or_default(),
-                self.password.clone().unwrap_or_default(),
-            ),
-        };
+        let (user, password) = self.pair().unwrap_or_default();
         if let Some(token) = self.identity.clone().filter(|token| !token.is_empty()) {
             return Some(Login { user, secret: token.into(), is_identity: true });
         }
         (!user.is_empty()).then(|| Login { user, secret: password.into(), is_identity: false })
+    }
+
+    /// The user and the password.
+    fn pair(&self) -> Option<(String, String)> {
+        let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) else {
+            return Some((self.username.clone()?, self.password.clone().unwrap_or_default()));
+        };
+        let plain = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
+        let (user, password) = plain.split_once(':')?;
+        Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
     }
 }
 
@@ -171,6 +171,7 @@ mod tests {
                 "r.example/team/web": {{"auth": "{}"}},
                 "https://old.example/v1/": {{"auth": "{}"}}, "plain.example": {{"username": "u", "password": "p"}},
                 "token.example": {{"auth": "", "identitytoken": "tok"}}, "empty.example": {{}},
+                "odd.example": {{"auth": "no base64", "identitytoken": "tok"}},
                 "https://index.docker.io/v1/": {{"auth": "{}"}}
             }}, "credHelpers": {{"h.example": "pass"}}}}"#,
             auth("host:1"),
@@ -189,6 +190,7 @@ mod tests {
             ("old.example", "x", "login old:4"),
             ("plain.example", "x", "login u:p"),
             ("token.example", "x", "identity :tok"),
+            ("odd.example", "x", "identity :tok"),
             ("empty.example", "x", "nothing"),
             ("docker.io", "library/x", "login hub:5:6"),
             ("h.example", "x", "ask pass for h.example"),
