@@ -150,19 +150,6 @@ impl Remote {
         Err(Stop::Fatal(BuildError::failed(why)))
     }
 
-    /// Where a `Location` leads (RFC 9110, section 10.2.2). One from https to http is refused.
-    pub(super) fn follow(from: &Url, target: Option<&str>) -> Result<Url, Stop> {
-        let wrong =
-            |why: &str| Stop::Fatal(BuildError::failed(format!("{} leads on {why}", shown(from))));
-        let target = target.ok_or_else(|| wrong("without saying where to"))?;
-        let url = from.join(target).map_err(|_| wrong("to what is no URL"))?;
-        match (from.scheme(), url.scheme()) {
-            ("https", "http") => Err(wrong("from https to http, which is refused")),
-            (_, "http" | "https") => Ok(url),
-            _ => Err(wrong("to what is neither https nor http")),
-        }
-    }
-
     /// Asks what the registry wants to see (distribution-spec v1.1, "Determining Support").
     pub(super) async fn ping(&self) -> Result<Challenge, Stop> {
         let url = self.endpoint().base();

@@ -11,6 +11,7 @@ pub(crate) mod body;
 mod challenge;
 mod credentials;
 mod endpoint;
+mod follow;
 mod http;
 pub(crate) mod manifests;
 pub(crate) mod referrers;

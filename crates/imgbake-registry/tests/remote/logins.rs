@@ -64,6 +64,43 @@ async fn logins_and_tokens_are_shown() {
     }
 }
 
+/// The login goes wherever the registry itself is asked, and nowhere else.
+#[tokio::test]
+async fn logins_stay_with_the_registry() {
+    for lets in [Lets::Login(USER, PASSWORD), Lets::Token(USER, PASSWORD, Duration::from_secs(60))]
+    {
+        for (redirects, uploads_elsewhere) in [(false, false), (true, true)] {
+            let fixture = Fixture::new();
+            let redirects_here = !redirects;
+            let habits = Habits {
+                lets: lets.clone(),
+                redirects,
+                redirects_here,
+                uploads_elsewhere,
+                upload_cuts: 2,
+                largest_upload: 1 << 20,
+                ..Habits::default()
+            };
+            let registry = TestRegistry::start(habits).await;
+            let digest = seed(&registry, "web", VERSION, 7);
+            let place = async |name: &str| {
+                let options = fixed(PASSWORD);
+                let found = fixture.repository_with(&registry.host(), name, &options).await;
+                Place::remote(found.unwrap())
+            };
+            let local = fixture.local("web");
+            assert_eq!(fixture.copy(&place("web").await, &local).await.unwrap().digest, digest);
+            assert_eq!(fixture.copy(&local, &place("out").await).await.unwrap().digest, digest);
+            assert_eq!(registry.blobs("out"), registry.blobs("web"));
+            assert!(!registry.leaked(), "{lets:?} {redirects}");
+            // Uploads end where they were sent.
+            let ended =
+                registry.requests().iter().any(|line| line.starts_with("PUT /v2/out/blobs"));
+            assert_eq!(ended, !uploads_elsewhere);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_says_who_and_from_where() {
     for lets in [Lets::Login(USER, PASSWORD), Lets::Token(USER, PASSWORD, Duration::from_secs(60))]

@@ -48,6 +48,10 @@ pub struct Habits {
     pub ignores_range: bool,
     /// It answers a blob's question with the way to another port, where no login must come.
     pub redirects: bool,
+    /// It answers a blob's question with another way to itself, where a login must come.
+    pub redirects_here: bool,
+    /// It has blobs uploaded to another port, where no login must come.
+    pub uploads_elsewhere: bool,
     /// It waits so long before each piece of a blob.
     pub slow: Duration,
     /// It never takes a blob from another repository.
