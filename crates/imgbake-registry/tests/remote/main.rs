@@ -6,6 +6,7 @@
 mod copies;
 mod docker;
 mod fixture;
+mod full;
 mod habits;
 mod hostile;
 mod identity;
