@@ -11,7 +11,7 @@ use reqwest::header::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::challenge::Challenge;
-use super::credentials::{self, Credential, CredentialSettings};
+use super::credentials::{self, Credential, CredentialSettings, Who};
 use crate::Result;
 
 /// How long a token lives that says nothing of it (distribution's token specification).
@@ -85,7 +85,7 @@ impl Token {
 pub(crate) struct Auth {
     settings: CredentialSettings,
     challenge: Mutex<Option<Challenge>>,
-    logins: tokio::sync::Mutex<HashMap<String, Option<Credential>>>,
+    logins: tokio::sync::Mutex<HashMap<String, Who>>,
     /// Identity tokens as they were found, and what token servers gave in their place since.
     renewed: tokio::sync::Mutex<Vec<(SecretString, SecretString)>>,
     /// Held while a token is asked for: others that need the same one wait for it.
@@ -117,12 +117,12 @@ impl Auth {
         *self.known() = Some(challenge);
     }
 
-    /// The user's login for a repository.
-    pub(super) async fn login(
+    /// Who the user is to a repository.
+    pub(super) async fn who(
         &self,
         job: &imgbake_runtime::Job,
         (host, repository): (&str, &str),
-    ) -> Result<Option<Credential>> {
+    ) -> Result<Who> {
         let mut logins = self.logins.lock().await;
         let found = match logins.get(repository) {
             Some(known) => known.clone(),
@@ -133,8 +133,8 @@ impl Auth {
             }
         };
         match found {
-            Some(credential) => Ok(Some(self.newest(credential).await)),
-            None => Ok(None),
+            Who::Known(credential) => Ok(Who::Known(self.newest(credential).await)),
+            nobody @ Who::Nobody(_) => Ok(nobody),
         }
     }
 
@@ -163,29 +163,19 @@ impl Auth {
         credential
     }
 
-    /// Where logins were looked for, for messages.
-    fn looked(&self) -> String {
-        let files: Vec<&str> = self.settings.files.iter().map(|path| path.as_str()).collect();
-        if files.is_empty() { "no file".to_owned() } else { files.join(", ") }
-    }
-
     /// The error of a registry, or of its token server, that does not let the user in.
-    pub(super) fn refused(
-        &self,
-        host: &str,
-        scope: &Scope,
-        credential: Option<&Credential>,
-        why: &str,
-    ) -> BuildError {
+    pub(super) fn refused(&self, host: &str, scope: &Scope, who: &Who, why: &str) -> BuildError {
         let doing = if scope.push { "writing to" } else { "reading" };
         let name = &scope.name;
-        let Some(credential) = credential else {
-            let what = format!("the registry {host} wants a login for {doing} {name}: {why}");
-            let looked = self.looked();
-            return BuildError::failed(what).help(format!(
-                "no login was found: IMGBAKE_REGISTRY_USER is not set for it, and {looked} has none; \
-                 `skopeo login {host}` or `docker login {host}` writes one"
-            ));
+        let credential = match who {
+            Who::Known(credential) => credential,
+            Who::Nobody(looked) => {
+                let what = format!("the registry {host} wants a login for {doing} {name}: {why}");
+                return BuildError::failed(what).help(format!(
+                    "no login was found: {looked}; `skopeo login {host}` or `docker login {host}` writes \
+                     one"
+                ));
+            }
         };
         let user = match credential.login.user.as_str() {
             "" | "<token>" => "the identity token".to_owned(),

@@ -118,9 +118,9 @@ impl Remote {
             words if words.is_empty() => format!("{status}"),
             words => format!("{status}, {words}"),
         };
-        let login = self.login(ask.scope).await?;
+        let who = self.who(ask.scope).await?;
         let host = self.endpoint().host();
-        Err(self.auth().refused(host, ask.scope, login.as_ref(), &why).into())
+        Err(self.auth().refused(host, ask.scope, &who, &why).into())
     }
 
     /// Sends and follows redirects. The authorization stays with the registry's own origin.

@@ -12,7 +12,7 @@ use url::form_urlencoded::Serializer;
 use super::Remote;
 use super::auth::{Auth, LIFE, Scope, Token, basic};
 use super::challenge::{Bearer, Challenge};
-use super::credentials::Credential;
+use super::credentials::{Credential, Who};
 use super::endpoint::shown;
 use super::http::{self, small_body};
 use super::retry::Stop;
@@ -48,8 +48,7 @@ impl Remote {
         let bearer = match challenge {
             Challenge::Open => return Ok(None),
             Challenge::Basic => {
-                let login = self.login(scope).await?;
-                return Ok(login.as_ref().and_then(basic));
+                return Ok(self.who(scope).await?.credential().and_then(basic));
             }
             Challenge::Bearer(bearer) => bearer,
         };
@@ -67,10 +66,10 @@ impl Remote {
         }
     }
 
-    /// The user's login for a scope.
-    pub(super) async fn login(&self, scope: &Scope) -> Result<Option<Credential>, Stop> {
+    /// Who the user is for a scope.
+    pub(super) async fn who(&self, scope: &Scope) -> Result<Who, Stop> {
         let host = self.endpoint().host();
-        Ok(self.auth().login(self.job(), (host, &scope.name)).await?)
+        Ok(self.auth().who(self.job(), (host, &scope.name)).await?)
     }
 
     /// A token that no other request uses.
@@ -103,15 +102,15 @@ impl Remote {
 
     async fn token(&self, bearer: &Bearer, scope: &Scope) -> Result<Token, Stop> {
         let realm = self.realm(bearer)?;
-        let login = self.login(scope).await?;
-        let request = self.exchange(&realm, bearer, scope, login.as_ref());
+        let who = self.who(scope).await?;
+        let request = self.exchange(&realm, bearer, scope, who.credential());
         let answer = self.job().cancel().run(request.send()).await?;
         let answer = answer.map_err(|error| http::broken(error, &shown(&realm)))?;
         let (status, server) = (answer.status(), shown(&realm));
-        let is_identity = login.as_ref().is_some_and(|credential| credential.login.is_identity);
+        let identity = who.credential().filter(|credential| credential.login.is_identity);
         let why = match status.as_u16() {
             400 | 401 | 403 => Some(format!("its token server {server} answers {status}")),
-            404 | 405 | 501 if is_identity => Some(format!(
+            404 | 405 | 501 if identity.is_some() => Some(format!(
                 "its token server {server} answers {status}: it takes no identity tokens"
             )),
             _ => None,
@@ -122,7 +121,7 @@ impl Remote {
                 words => format!("{why}, {words}"),
             };
             let host = self.endpoint().host();
-            return Err(self.auth().refused(host, scope, login.as_ref(), &why).into());
+            return Err(self.auth().refused(host, scope, &who, &why).into());
         }
         if !status.is_success() {
             return Err(http::refused(answer, &server).await);
@@ -132,10 +131,8 @@ impl Remote {
         let token = answer.as_ref().and_then(Answer::token).ok_or_else(|| {
             BuildError::failed(format!("the token server {server} gives no token"))
         })?;
-        if let (true, Some(old), Some(next)) =
-            (is_identity, login, answer.map(|answer| answer.refresh_token))
-        {
-            self.auth().renew(self.job(), &old, &next).await;
+        if let (Some(old), Some(answer)) = (identity, answer) {
+            self.auth().renew(self.job(), old, &answer.refresh_token).await;
         }
         Ok(token)
     }

@@ -107,17 +107,11 @@ async fn a_refused_identity_token_is_told_and_not_shown() {
     assert!(fixture.job.secrets().found_in("stolen-identity"), "it is redacted");
 }
 
-#[tokio::test]
-async fn a_helper_gives_an_identity_token() {
+/// What a registry says to somebody whose login a helper knows, which is this script.
+async fn with_helper(registry: &TestRegistry, script: &str) -> String {
     let fixture = Fixture::new();
-    let lets = Lets::Identity(IDENTITY, Duration::from_secs(300));
-    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
-    seed(&registry, "web", VERSION, 7);
     let helper = fixture.dir.join("docker-credential-test");
-    let script = format!(
-        "#!/bin/sh\nread -r host\necho '{{\"Username\":\"<token>\",\"Secret\":\"{IDENTITY}\"}}'\n"
-    );
-    fs::write(&helper, script).unwrap();
+    fs::write(&helper, format!("#!/bin/sh\nread -r host\n{script}\n")).unwrap();
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(fixture.dir.join("config.json"), r#"{"auths": {}, "credsStore": "test"}"#).unwrap();
     fs::write(fixture.dir.join("child"), registry.host()).unwrap();
@@ -126,10 +120,40 @@ async fn a_helper_gives_an_identity_token() {
     let command = Command::new(exe).args(CHILD).current_dir(fixture.dir.clone());
     let path = format!("{}:/usr/bin:/bin", fixture.dir);
     command.env("PATH", path).run(&fixture.job).await.unwrap();
+    fs::read_to_string(fixture.dir.join("told")).unwrap()
+}
+
+#[tokio::test]
+async fn a_helper_gives_an_identity_token() {
+    let lets = Lets::Identity(IDENTITY, Duration::from_secs(300));
+    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    seed(&registry, "web", VERSION, 7);
+    let answer = format!(r#"echo '{{"Username":"<token>","Secret":"{IDENTITY}"}}'"#);
+    let told = with_helper(&registry, &answer).await;
+    assert!(told.contains(VERSION), "{told}");
     assert!(registry.requests().contains(&"POST /token".to_owned()), "{:?}", registry.requests());
 }
 
-/// Lists tags with the login that a helper gives: started by the test above.
+#[tokio::test]
+async fn a_refusal_names_the_helper() {
+    let lets = Lets::Login(USER, PASSWORD);
+    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    let host = registry.host();
+    let wrong = r#"echo '{"Username":"bob","Secret":"wrong-password"}'"#;
+    let told = with_helper(&registry, wrong).await;
+    for part in [&host, "`bob`", "docker-credential-test, which", "config.json"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("wrong-password"), "{told}");
+    // One that knows nobody says so in these words.
+    let told =
+        with_helper(&registry, "echo credentials not found in native keychain; exit 1").await;
+    for part in ["wants a login", "docker-credential-test, which", "has none of", &host] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+/// Lists tags with the login that a helper gives: started by the tests above.
 #[tokio::test]
 #[ignore = "started by other tests"]
 async fn child_asks_a_helper() {
@@ -139,7 +163,10 @@ async fn child_asks_a_helper() {
     let credentials = CredentialSettings { fixed: None, files: vec![dir.join("config.json")] };
     let options = RemoteOptions { credentials, ..RemoteOptions::default() };
     let remote = Remote::connect(&job, &host, &options).await.unwrap();
-    let tags = remote.repository("web").unwrap().tags().await.unwrap();
-    assert!(tags.contains(VERSION), "{tags:?}");
+    let told = match remote.repository("web").unwrap().tags().await {
+        Ok(tags) => format!("{tags:?}"),
+        Err(error) => format!("{error} / {}", error.help_text().unwrap_or_default()),
+    };
+    fs::write("told", told).unwrap();
     job.end().unwrap();
 }

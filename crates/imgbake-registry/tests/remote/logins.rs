@@ -124,6 +124,25 @@ async fn a_refusal_says_who_and_from_where() {
         for part in [host.as_str(), "wants a login", none.as_str(), "skopeo login"] {
             assert!(told.contains(part), "{part}: {told}");
         }
+        // A login for others is not shown, and which entry of a file it was is told.
+        let mut others = fixed("wrong-password");
+        others.credentials.fixed.as_mut().unwrap().host = Some("elsewhere.example".to_owned());
+        let file = fixture.dir.join("auth.json");
+        others.credentials.files = vec![none, file.clone()];
+        fs::write(&file, "{}").unwrap();
+        let told = ask(&others).await;
+        for part in ["wants a login", "elsewhere.example", "there is no", "auth.json has none"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let auth = STANDARD.encode("bob:wrong-password");
+        let text =
+            format!(r#"{{"auths": {{"{host}": {{}}, "{host}/team": {{"auth": "{auth}"}}}}}}"#);
+        fs::write(&file, text).unwrap();
+        let told = ask(&others).await;
+        for part in ["`bob`", "auth.json", &format!("`{host}/team`"), &host] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("wrong-password"));
         let broken = fixture.dir.join("broken.json");
         fs::write(&broken, "hunter2").unwrap();
         let told = ask(&with_file(broken)).await;
