@@ -31,7 +31,6 @@ use imgbake_types::Digest;
 use crate::{BuildError, BuildErrorKind, Capture, Hit};
 
 pub use known::Known;
-pub use pipeline::LEVEL;
 
 use pipeline::Packer;
 use read::Reader;

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::BuildError;
-use imgbake_build::capture::{LEVEL, disk_error};
-use imgbake_disk::chunk::{ChunkDigest, ChunkTable, FrameReader, FrameWriter, digest};
+use imgbake_build::capture::disk_error;
+use imgbake_disk::chunk::{ChunkDigest, ChunkTable, FrameReader, FrameWriter, LEVEL, digest};
 use imgbake_runtime::space;
 use imgbake_types::Digest;
 

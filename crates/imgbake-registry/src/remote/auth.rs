@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use imgbake_build::BuildError;
 use reqwest::header::HeaderValue;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::challenge::Challenge;
-use super::credentials::{self, Credential, CredentialSettings};
+use super::credentials::{self, Credential, CredentialSettings, Who};
 use crate::Result;
 
 /// How long a token lives that says nothing of it (distribution's token specification).
@@ -85,7 +85,9 @@ impl Token {
 pub(crate) struct Auth {
     settings: CredentialSettings,
     challenge: Mutex<Option<Challenge>>,
-    logins: tokio::sync::Mutex<HashMap<String, Option<Credential>>>,
+    logins: tokio::sync::Mutex<HashMap<String, Who>>,
+    /// Identity tokens as they were found, and what token servers gave in their place since.
+    renewed: tokio::sync::Mutex<Vec<(SecretString, SecretString)>>,
     /// Held while a token is asked for: others that need the same one wait for it.
     pub(super) tokens: tokio::sync::Mutex<HashMap<Scope, Token>>,
 }
@@ -96,6 +98,7 @@ impl Auth {
             settings,
             challenge: Mutex::default(),
             logins: tokio::sync::Mutex::default(),
+            renewed: tokio::sync::Mutex::default(),
             tokens: tokio::sync::Mutex::default(),
         }
     }
@@ -114,44 +117,65 @@ impl Auth {
         *self.known() = Some(challenge);
     }
 
-    /// The user's login for a repository.
-    pub(super) async fn login(
+    /// Who the user is to a repository.
+    pub(super) async fn who(
         &self,
         job: &imgbake_runtime::Job,
         (host, repository): (&str, &str),
-    ) -> Result<Option<Credential>> {
+    ) -> Result<Who> {
         let mut logins = self.logins.lock().await;
-        if let Some(known) = logins.get(repository) {
-            return Ok(known.clone());
+        let found = match logins.get(repository) {
+            Some(known) => known.clone(),
+            None => {
+                let found = credentials::find(job, &self.settings, (host, repository)).await?;
+                logins.insert(repository.to_owned(), found.clone());
+                found
+            }
+        };
+        match found {
+            Who::Known(credential) => Ok(Who::Known(self.newest(credential).await)),
+            nobody @ Who::Nobody(_) => Ok(nobody),
         }
-        let found = credentials::find(job, &self.settings, (host, repository)).await?;
-        logins.insert(repository.to_owned(), found.clone());
-        Ok(found)
     }
 
-    /// Where logins were looked for, for messages.
-    fn looked(&self) -> String {
-        let files: Vec<&str> = self.settings.files.iter().map(|path| path.as_str()).collect();
-        if files.is_empty() { "no file".to_owned() } else { files.join(", ") }
+    /// The token server gave another identity token in the place of one: it may take only that one now.
+    pub(super) async fn renew(&self, job: &imgbake_runtime::Job, old: &Credential, next: &str) {
+        let old = old.login.secret.expose_secret();
+        if next.is_empty() || next == old {
+            return;
+        }
+        job.secrets().add("registry login", next);
+        let mut renewed = self.renewed.lock().await;
+        let known = renewed.iter_mut().find(|(_, now)| now.expose_secret() == old);
+        match known {
+            Some((_, now)) => *now = next.to_owned().into(),
+            None => renewed.push((old.to_owned().into(), next.to_owned().into())),
+        }
+    }
+
+    /// A login with the identity token that serves now.
+    async fn newest(&self, mut credential: Credential) -> Credential {
+        let own = credential.login.secret.expose_secret();
+        let renewed = self.renewed.lock().await;
+        if let Some((_, now)) = renewed.iter().find(|(first, _)| first.expose_secret() == own) {
+            credential.login.secret = now.clone();
+        }
+        credential
     }
 
     /// The error of a registry, or of its token server, that does not let the user in.
-    pub(super) fn refused(
-        &self,
-        host: &str,
-        scope: &Scope,
-        credential: Option<&Credential>,
-        why: &str,
-    ) -> BuildError {
+    pub(super) fn refused(&self, host: &str, scope: &Scope, who: &Who, why: &str) -> BuildError {
         let doing = if scope.push { "writing to" } else { "reading" };
         let name = &scope.name;
-        let Some(credential) = credential else {
-            let what = format!("the registry {host} wants a login for {doing} {name}: {why}");
-            let looked = self.looked();
-            return BuildError::failed(what).help(format!(
-                "no login was found: IMGBAKE_REGISTRY_USER is not set for it, and {looked} has none; \
-                 `skopeo login {host}` or `docker login {host}` writes one"
-            ));
+        let credential = match who {
+            Who::Known(credential) => credential,
+            Who::Nobody(looked) => {
+                let what = format!("the registry {host} wants a login for {doing} {name}: {why}");
+                return BuildError::failed(what).help(format!(
+                    "no login was found: {looked}; `skopeo login {host}` or `docker login {host}` writes \
+                     one"
+                ));
+            }
         };
         let user = match credential.login.user.as_str() {
             "" | "<token>" => "the identity token".to_owned(),

@@ -40,6 +40,13 @@ impl Challenge {
     }
 }
 
+/// Whether a token was refused for what it allows, so that another of its kind would be as well (RFC
+/// 6750, section 3.1).
+pub(crate) fn lacks_scope(header: &str) -> bool {
+    let mut all = challenges(header).into_iter().flat_map(|(_, parameters)| parameters);
+    all.any(|(key, value)| key.eq_ignore_ascii_case("error") && value == "insufficient_scope")
+}
+
 type Parameters = Vec<(String, String)>;
 
 /// Each scheme of a header with its parameters.
@@ -126,5 +133,13 @@ mod tests {
         ] {
             assert_eq!(Challenge::parse(header), expected, "{header}");
         }
+    }
+
+    #[test]
+    fn tells_a_token_that_ended_from_one_that_allows_too_little() {
+        let refused = |error: &str| format!("Bearer realm=\"https://a/t\",error=\"{error}\"");
+        assert!(lacks_scope(&refused("insufficient_scope")));
+        assert!(!lacks_scope(&refused("invalid_token")));
+        assert!(!lacks_scope("Bearer realm=\"https://a/t\",scope=\"insufficient_scope\""));
     }
 }

@@ -8,7 +8,9 @@ use url::Url;
 
 use super::credentials::{AuthFile, Said, login_of};
 use super::manifests::MANIFEST_TYPES;
-use super::{Remote, blobs, http, referrers, tags, token, upload};
+use super::token::Answer;
+use super::words::told;
+use super::{Remote, blobs, referrers, tags, upload};
 use super::{challenge::Challenge, endpoint::Endpoint};
 use crate::RawManifest;
 use crate::index::Index;
@@ -28,7 +30,7 @@ pub fn answer(kind: u8, bytes: &[u8]) {
     let text = str::from_utf8(bytes).unwrap_or_default();
     match kind {
         0 => drop(Challenge::parse(text)),
-        1 => drop(token::token_of(bytes)),
+        1 => drop(Answer::read(bytes).map(|answer| answer.token())),
         2 => logins(bytes),
         3 => drop(login_of(bytes)),
         4 => next(text),
@@ -44,7 +46,7 @@ pub fn answer(kind: u8, bytes: &[u8]) {
 fn logins(bytes: &[u8]) {
     let Some(file) = AuthFile::parse(bytes) else { return };
     for host in ["registry.example", "docker.io"] {
-        if let Said::Login(login) = file.look_up(host, "team/web") {
+        if let Said::Login { login, .. } = file.look_up(host, "team/web") {
             assert!(login.is_identity || !login.user.is_empty(), "a login without a user");
         }
     }
@@ -65,7 +67,7 @@ fn reached(bytes: &[u8]) {
 }
 
 fn words(bytes: &[u8]) {
-    let words = http::told(bytes);
+    let words = told(bytes);
     assert!(words.chars().count() <= SHOWN && !words.contains(char::is_control));
 }
 

@@ -5,28 +5,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::Job;
-use reqwest::header::{AUTHORIZATION, HeaderMap, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{
+    AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Response, StatusCode};
-use serde::Deserialize;
 use url::Url;
 
 use super::Remote;
 use super::auth::Scope;
 use super::body::{Body, Sending};
-use super::challenge::Challenge;
+use super::challenge::{self, Challenge};
 use super::endpoint::shown;
 use super::retry::Stop;
+use super::words::words;
 
 /// Half as many as browsers follow.
 const MAX_REDIRECTS: usize = 10;
 /// How long a server may take to accept.
-const CONNECT: Duration = Duration::from_secs(30);
+pub(super) const CONNECT: Duration = Duration::from_secs(30);
 /// How long a server may send nothing.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How much of an error's words is read, in bytes.
-const WORDS: usize = 16 << 10;
-/// How much of them is shown, in characters.
-const SHOWN: usize = 300;
 
 /// What is asked of a registry.
 #[derive(Debug)]
@@ -69,24 +67,42 @@ fn builder(direct: bool, ca: &[Certificate]) -> ClientBuilder {
 impl Remote {
     /// One attempt. Any answer but a redirect or a refusal of the user is given as it is.
     pub(super) async fn ask(&self, ask: &Ask<'_>) -> Result<Response, Stop> {
-        let carried = self.authorization(ask.scope).await?;
-        let answer = self.send(ask, carried.as_ref()).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED || !self.endpoint().owns(answer.url()) {
-            return self.allowed(ask, answer).await;
+        let mut carried = self.authorization(ask.scope).await?;
+        let mut answer = self.send(ask, carried.as_ref()).await?;
+        for is_last in [false, true] {
+            if answer.status() != StatusCode::UNAUTHORIZED || !self.endpoint().owns(answer.url()) {
+                break;
+            }
+            let renewed = self.renewed(ask.scope, &answer, carried, is_last).await?;
+            let Some(renewed) = renewed else { break };
+            answer = self.send(ask, Some(&renewed)).await?;
+            carried = Some(renewed);
         }
-        // A token that ended early, or a registry that only now says what it wants: once more.
-        if let Some(challenge) = challenge(&answer) {
+        self.allowed(ask, answer).await
+    }
+
+    /// What may serve after a refusal: a token may have ended early, or a registry only now says what it
+    /// wants. A token of a few uses may be used up by others before it is sent, so the last one is this
+    /// request's own.
+    async fn renewed(
+        &self,
+        scope: &Scope,
+        answer: &Response,
+        carried: Option<HeaderValue>,
+        is_last: bool,
+    ) -> Result<Option<HeaderValue>, Stop> {
+        if let Some(challenge) = challenge(answer) {
             self.auth().learn(challenge);
         }
         if let Some(carried) = &carried {
-            self.forget(ask.scope, carried).await;
+            self.forget(scope, carried).await;
         }
-        let renewed = self.authorization(ask.scope).await?;
-        if renewed.is_none() || renewed == carried {
-            return self.allowed(ask, answer).await;
+        if is_last {
+            let lacks = wanted(answer).any(challenge::lacks_scope);
+            return if lacks { Ok(None) } else { self.own_token(scope).await };
         }
-        let answer = self.send(ask, renewed.as_ref()).await?;
-        self.allowed(ask, answer).await
+        let renewed = self.authorization(scope).await?;
+        Ok(renewed.filter(|renewed| Some(renewed) != carried.as_ref()))
     }
 
     /// Passes on what is no refusal of the user.
@@ -102,16 +118,16 @@ impl Remote {
             words if words.is_empty() => format!("{status}"),
             words => format!("{status}, {words}"),
         };
-        let login = self.login(ask.scope).await?;
+        let who = self.who(ask.scope).await?;
         let host = self.endpoint().host();
-        Err(self.auth().refused(host, ask.scope, login.as_ref(), &why).into())
+        Err(self.auth().refused(host, ask.scope, &who, &why).into())
     }
 
     /// Sends and follows redirects. The authorization stays with the registry's own origin.
     async fn send(
         &self,
         ask: &Ask<'_>,
-        authorization: Option<&reqwest::header::HeaderValue>,
+        authorization: Option<&HeaderValue>,
     ) -> Result<Response, Stop> {
         let mut url = ask.url.clone();
         for _ in 0..=MAX_REDIRECTS {
@@ -132,19 +148,6 @@ impl Remote {
         }
         let why = format!("{} redirects more than {MAX_REDIRECTS} times", shown(&ask.url));
         Err(Stop::Fatal(BuildError::failed(why)))
-    }
-
-    /// Where a `Location` leads (RFC 9110, section 10.2.2). One from https to http is refused.
-    pub(super) fn follow(from: &Url, target: Option<&str>) -> Result<Url, Stop> {
-        let wrong =
-            |why: &str| Stop::Fatal(BuildError::failed(format!("{} leads on {why}", shown(from))));
-        let target = target.ok_or_else(|| wrong("without saying where to"))?;
-        let url = from.join(target).map_err(|_| wrong("to what is no URL"))?;
-        match (from.scheme(), url.scheme()) {
-            ("https", "http") => Err(wrong("from https to http, which is refused")),
-            (_, "http" | "https") => Ok(url),
-            _ => Err(wrong("to what is neither https nor http")),
-        }
     }
 
     /// Asks what the registry wants to see (distribution-spec v1.1, "Determining Support").
@@ -186,8 +189,13 @@ impl Remote {
 }
 
 fn challenge(answer: &Response) -> Option<Challenge> {
+    wanted(answer).find_map(Challenge::parse)
+}
+
+/// What a registry says that it wants to see.
+fn wanted(answer: &Response) -> impl Iterator<Item = &str> {
     let headers = answer.headers().get_all(WWW_AUTHENTICATE);
-    headers.iter().find_map(|value| Challenge::parse(value.to_str().ok()?))
+    headers.iter().filter_map(|value| value.to_str().ok())
 }
 
 /// A connection that failed or was cut.
@@ -221,44 +229,6 @@ pub(super) async fn refused(answer: Response, name: &str) -> Stop {
         404 | 410 => Stop::Fatal(BuildError::new(BuildErrorKind::NotFound, why)),
         _ => Stop::Fatal(BuildError::failed(why)),
     }
-}
-
-/// distribution-spec v1.1, "Error Codes".
-#[derive(Deserialize)]
-struct Errors {
-    errors: Vec<OneError>,
-}
-
-#[derive(Deserialize)]
-struct OneError {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-/// What a registry says of an error, short and without what would move the terminal's cursor.
-async fn words(mut answer: Response) -> String {
-    let mut body = Vec::new();
-    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(CONNECT, answer.chunk()).await {
-        body.extend_from_slice(&chunk[..chunk.len().min(WORDS - body.len())]);
-        if body.len() == WORDS {
-            break;
-        }
-    }
-    told(&body)
-}
-
-/// The words of an error's body.
-pub(super) fn told(body: &[u8]) -> String {
-    let Ok(told) = serde_json::from_slice::<Errors>(body) else { return String::new() };
-    let one = |error: OneError| match (error.code.as_str(), error.message.as_str()) {
-        (code, "") => code.to_owned(),
-        ("", message) => message.to_owned(),
-        (code, message) => format!("{code}, {message}"),
-    };
-    let all = told.errors.into_iter().map(one).collect::<Vec<_>>().join("; ");
-    all.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
 
 /// A whole body, of at most so many bytes.

@@ -11,6 +11,7 @@ pub(crate) mod body;
 mod challenge;
 mod credentials;
 mod endpoint;
+mod follow;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod http;
@@ -20,6 +21,7 @@ mod retry;
 mod tags;
 mod token;
 pub(crate) mod upload;
+mod words;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use futures::StreamExt;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::{Job, space};
@@ -58,6 +59,36 @@ impl LocalPlace {
     fn has(&self, blob: &Blob) -> bool {
         let there = self.store.blobs.path(&blob.digest).metadata();
         there.is_ok_and(|metadata| metadata.len() == blob.size)
+    }
+
+    /// Refuses what there is no room for, both where blobs come in and where they shall be.
+    fn check_room(&self, plan: &Plan) -> Result<()> {
+        let missing: Vec<&Blob> = plan.blobs.values().filter(|blob| !self.has(blob)).collect();
+        let sum = |sizes: &dyn Fn(&Blob) -> u64| {
+            missing.iter().fold(0, |sum: u64, blob| sum.saturating_add(sizes(blob)))
+        };
+        let (root, coming) = (self.store.root(), sum(&|blob| self.lacks(blob)));
+        let device = |path: &Utf8Path| path.metadata().map(|metadata| metadata.dev()).ok();
+        if device(self.partials.dir()) == device(root) {
+            return Ok(space::require(root, coming)?);
+        }
+        space::require(self.partials.dir(), coming)?;
+        Ok(space::require(root, sum(&|blob| blob.size))?)
+    }
+
+    /// Bytes of a blob that have not come.
+    fn lacks(&self, blob: &Blob) -> u64 {
+        let there = self.partials.path(&blob.digest).metadata();
+        blob.size.saturating_sub(there.map_or(0, |metadata| metadata.len()))
+    }
+
+    /// The same error; one of a full file system says what was needed.
+    fn told_if_full(&self, error: BuildError, blob: &Blob) -> BuildError {
+        if error.kind() != BuildErrorKind::Full {
+            return error;
+        }
+        let full = space::full(&self.partials.path(&blob.digest), Some(self.lacks(blob)));
+        BuildError::from(full).help("make room and copy again: it goes on from what came")
     }
 
     /// Takes a blob's bytes into its file.
@@ -158,12 +189,7 @@ impl Place for LocalPlace {
             return Err(BuildError::new(BuildErrorKind::Usage, what)
                 .help("leave the destination's tag out; `imgbake promote` makes other names"));
         }
-        let missing = plan.blobs.values().filter(|blob| !self.has(blob));
-        let needed = missing.map(|blob| {
-            let there = self.partials.path(&blob.digest).metadata();
-            blob.size.saturating_sub(there.map_or(0, |metadata| metadata.len()))
-        });
-        space::require(self.store.root(), needed.fold(0, u64::saturating_add))?;
+        self.check_room(plan)?;
         let (name, tag, digest) = (self.name.clone(), tag.to_owned(), plan.root.digest.clone());
         blocking(self.store.clone(), move |store| {
             commit::refuse_other(store, &store.index()?, (&name, &tag), &digest)
@@ -180,7 +206,8 @@ impl Place for LocalPlace {
         if self.has(blob) {
             return Ok(Pushed::There);
         }
-        let path = self.take(blob, source).await?;
+        let taken = self.take(blob, source).await;
+        let path = taken.map_err(|error| self.told_if_full(error, blob))?;
         self.come().insert(blob.digest.clone(), (blob.size, path));
         Ok(Pushed::Sent)
     }

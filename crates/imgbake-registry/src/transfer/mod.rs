@@ -6,12 +6,8 @@
 
 pub(crate) mod blob;
 mod copy;
-<<<<<<< HEAD
-mod document;
-pub(crate) mod file;
-=======
 pub(crate) mod document;
->>>>>>> w-fuzz
+pub(crate) mod file;
 mod local;
 pub(crate) mod meter;
 mod partial;

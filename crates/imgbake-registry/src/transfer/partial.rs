@@ -60,6 +60,11 @@ impl Partials {
         }
     }
 
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Utf8Path {
+        &self.dir
+    }
+
     /// Where a blob is while it is not whole.
     pub(crate) fn path(&self, digest: &Digest) -> Utf8PathBuf {
         self.dir.join(digest.hex())

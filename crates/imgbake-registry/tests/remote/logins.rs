@@ -17,7 +17,7 @@ fn options(credentials: CredentialSettings) -> RemoteOptions {
     RemoteOptions { credentials, ..RemoteOptions::default() }
 }
 
-fn fixed(password: &str) -> RemoteOptions {
+pub(crate) fn fixed(password: &str) -> RemoteOptions {
     let fixed = FixedLogin {
         user: USER.to_owned(),
         password: password.to_owned().into(),
@@ -27,7 +27,7 @@ fn fixed(password: &str) -> RemoteOptions {
     options(CredentialSettings { fixed: Some(fixed), files: Vec::new() })
 }
 
-fn with_file(path: Utf8PathBuf) -> RemoteOptions {
+pub(crate) fn with_file(path: Utf8PathBuf) -> RemoteOptions {
     options(CredentialSettings { fixed: None, files: vec![path] })
 }
 
@@ -64,6 +64,43 @@ async fn logins_and_tokens_are_shown() {
     }
 }
 
+/// The login goes wherever the registry itself is asked, and nowhere else.
+#[tokio::test]
+async fn logins_stay_with_the_registry() {
+    for lets in [Lets::Login(USER, PASSWORD), Lets::Token(USER, PASSWORD, Duration::from_secs(60))]
+    {
+        for (redirects, uploads_elsewhere) in [(false, false), (true, true)] {
+            let fixture = Fixture::new();
+            let redirects_here = !redirects;
+            let habits = Habits {
+                lets: lets.clone(),
+                redirects,
+                redirects_here,
+                uploads_elsewhere,
+                upload_cuts: 2,
+                largest_upload: 1 << 20,
+                ..Habits::default()
+            };
+            let registry = TestRegistry::start(habits).await;
+            let digest = seed(&registry, "web", VERSION, 7);
+            let place = async |name: &str| {
+                let options = fixed(PASSWORD);
+                let found = fixture.repository_with(&registry.host(), name, &options).await;
+                Place::remote(found.unwrap())
+            };
+            let local = fixture.local("web");
+            assert_eq!(fixture.copy(&place("web").await, &local).await.unwrap().digest, digest);
+            assert_eq!(fixture.copy(&local, &place("out").await).await.unwrap().digest, digest);
+            assert_eq!(registry.blobs("out"), registry.blobs("web"));
+            assert!(!registry.leaked(), "{lets:?} {redirects}");
+            // Uploads end where they were sent.
+            let ended =
+                registry.requests().iter().any(|line| line.starts_with("PUT /v2/out/blobs"));
+            assert_eq!(ended, !uploads_elsewhere);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_refusal_says_who_and_from_where() {
     for lets in [Lets::Login(USER, PASSWORD), Lets::Token(USER, PASSWORD, Duration::from_secs(60))]
@@ -87,6 +124,25 @@ async fn a_refusal_says_who_and_from_where() {
         for part in [host.as_str(), "wants a login", none.as_str(), "skopeo login"] {
             assert!(told.contains(part), "{part}: {told}");
         }
+        // A login for others is not shown, and which entry of a file it was is told.
+        let mut others = fixed("wrong-password");
+        others.credentials.fixed.as_mut().unwrap().host = Some("elsewhere.example".to_owned());
+        let file = fixture.dir.join("auth.json");
+        others.credentials.files = vec![none, file.clone()];
+        fs::write(&file, "{}").unwrap();
+        let told = ask(&others).await;
+        for part in ["wants a login", "elsewhere.example", "there is no", "auth.json has none"] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let auth = STANDARD.encode("bob:wrong-password");
+        let text =
+            format!(r#"{{"auths": {{"{host}": {{}}, "{host}/team": {{"auth": "{auth}"}}}}}}"#);
+        fs::write(&file, text).unwrap();
+        let told = ask(&others).await;
+        for part in ["`bob`", "auth.json", &format!("`{host}/team`"), &host] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        assert!(!told.contains("wrong-password"));
         let broken = fixture.dir.join("broken.json");
         fs::write(&broken, "hunter2").unwrap();
         let told = ask(&with_file(broken)).await;

@@ -6,8 +6,10 @@
 mod copies;
 mod docker;
 mod fixture;
+mod full;
 mod habits;
 mod hostile;
+mod identity;
 mod kills;
 mod logins;
 mod many;

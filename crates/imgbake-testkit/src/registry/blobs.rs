@@ -37,8 +37,13 @@ fn get(shared: &Shared, habits: &Habits, call: &Call, digest: &str) -> Response 
     let Some(bytes) = held(&shared.store).repository(&call.name).blobs.get(digest).cloned() else {
         return told(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob");
     };
-    if habits.redirects && call.method == Method::GET {
-        let target = format!("http://{}{}?signature=secret", shared.addresses[1], call.uri.path());
+    let path = call.uri.path();
+    let target = match (habits.redirects, habits.redirects_here, call.query("here")) {
+        (true, ..) => Some(format!("http://{}{path}?signature=secret", shared.addresses[1])),
+        (false, true, None) => Some(format!("http://{}{path}?here=yes", shared.addresses[0])),
+        _ => None,
+    };
+    if let Some(target) = target.filter(|_| call.method == Method::GET) {
         return Response::builder()
             .status(StatusCode::TEMPORARY_REDIRECT)
             .header(header::LOCATION, target)
@@ -130,9 +135,11 @@ fn state(shared: &Shared, name: &str, id: &str, status: StatusCode) -> Response 
     let Some(length) = held(&shared.store).uploads.get(id).map(Vec::len) else {
         return told(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "no such upload");
     };
+    let elsewhere = held(&shared.habits).uploads_elsewhere;
+    let place = if elsewhere { format!("http://{}", shared.addresses[1]) } else { String::new() };
     Response::builder()
         .status(status)
-        .header(header::LOCATION, format!("/v2/{name}/blobs/uploads/{id}?_state={length}"))
+        .header(header::LOCATION, format!("{place}/v2/{name}/blobs/uploads/{id}?_state={length}"))
         .header(header::RANGE, format!("0-{}", length.saturating_sub(1)))
         .body(Body::empty())
         .unwrap()

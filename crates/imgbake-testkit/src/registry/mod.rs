@@ -2,13 +2,13 @@
 
 mod auth;
 mod blobs;
+mod habits;
 mod manifests;
 mod store;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,56 +18,9 @@ use axum::response::Response;
 use tokio::task::JoinHandle;
 
 use self::auth::Tokens;
+pub use self::habits::{Habits, Lets};
 use self::store::Store;
 use crate::Dice;
-
-/// Whom a registry lets in.
-#[derive(Debug, Clone, Default)]
-pub enum Lets {
-    /// Everybody.
-    #[default]
-    All,
-    /// A user with a password.
-    Login(&'static str, &'static str),
-    /// A user with a token, which lives so long.
-    Token(&'static str, &'static str, Duration),
-}
-
-/// What a registry does, or does not. All is well by default.
-#[expect(clippy::struct_excessive_bools, reason = "switches, each for itself")]
-#[derive(Debug, Clone, Default)]
-pub struct Habits {
-    /// Whom it lets in.
-    pub lets: Lets,
-    /// It has no referrers API.
-    pub no_referrers: bool,
-    /// The longest manifest that it takes, in bytes; 0: any.
-    pub largest_manifest: usize,
-    /// The longest body of a blob's upload that it takes, in bytes; 0: any.
-    pub largest_upload: u64,
-    /// Every so many requests one is answered 429, and asks to wait no time; 0: none.
-    pub busy_every: u64,
-    /// How many answers with blobs it still cuts, at random places.
-    pub cuts: u64,
-    /// How many uploads it still cuts, each half way.
-    pub upload_cuts: u64,
-    /// One byte of each blob is wrong.
-    pub wrong_blobs: bool,
-    /// One byte of each manifest that is asked for by digest is wrong.
-    pub wrong_manifests: bool,
-    /// It says wrong digests of what is right.
-    pub wrong_headers: bool,
-    /// It answers a question for a piece with the whole.
-    pub ignores_range: bool,
-    /// It answers a blob's question with the way to another port, where no login must come.
-    pub redirects: bool,
-    /// It waits so long before each piece of a blob.
-    pub slow: Duration,
-    /// It never takes a blob from another repository.
-    pub never_mounts: bool,
-    /// It gives all tags at once, whatever was asked for.
-    pub ignores_pages: bool,
-}
 
 /// A running registry; it ends when it is dropped.
 #[derive(Debug)]
@@ -228,7 +181,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let path = parts.uri.path().to_owned();
     held(&shared.log).push(format!("{} {path}", parts.method));
     if path == "/token" {
-        return auth::token(&shared, &parts.uri, &parts.headers);
+        return auth::token(&shared, &parts.uri, &parts.headers, body).await;
     }
     let habits = held(&shared.habits).clone();
     let number = shared.count.fetch_add(1, Ordering::SeqCst) + 1;

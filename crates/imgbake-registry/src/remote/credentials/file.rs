@@ -59,8 +59,8 @@ pub(crate) enum Said {
     Nothing,
     /// A program knows: its name after `docker-credential-`, and what it is asked for.
     Ask { helper: String, server: String },
-    /// A login.
-    Login(Login),
+    /// A login, and the key under which it is.
+    Login { login: Login, key: String },
 }
 
 impl AuthFile {
@@ -77,19 +77,23 @@ impl AuthFile {
         if let Some(helper) = names(host).find_map(|name| self.helpers.get(name)) {
             return ask(helper);
         }
-        let login = keys(host, repository).iter().find_map(|key| self.entry(key)?.login());
+        let mut keys = keys(host, repository).into_iter();
+        let login = keys.find_map(|key| {
+            let (key, entry) = self.entry(&key)?;
+            Some((key.to_owned(), entry.login()?))
+        });
         match (login, &self.store) {
-            (Some(login), _) => Said::Login(login),
+            (Some((key, login)), _) => Said::Login { login, key },
             (None, Some(helper)) => ask(helper),
             (None, None) => Said::Nothing,
         }
     }
 
-    fn entry(&self, key: &str) -> Option<&Entry> {
-        self.auths.get(key).or_else(|| {
-            // Older tools wrote URLs.
-            self.auths.iter().find(|(known, _)| bare(known) == key).map(|(_, entry)| entry)
-        })
+    /// An entry and its key as the file has it.
+    fn entry(&self, key: &str) -> Option<(&String, &Entry)> {
+        // Older tools wrote URLs.
+        let by_url = || self.auths.iter().find(|(known, _)| bare(known) == key);
+        self.auths.get_key_value(key).or_else(by_url)
     }
 }
 
@@ -123,21 +127,21 @@ fn bare(key: &str) -> &str {
 
 impl Entry {
     fn login(&self) -> Option<Login> {
-        let (user, password) = match self.auth.as_deref().filter(|auth| !auth.is_empty()) {
-            Some(auth) => {
-                let plain = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
-                let (user, password) = plain.split_once(':')?;
-                (user.to_owned(), password.trim_end_matches('\0').to_owned())
-            }
-            None => (
-                self.username.clone().unwrap_or_default(),
-                self.password.clone().unwrap_or_default(),
-            ),
-        };
+        let (user, password) = self.pair().unwrap_or_default();
         if let Some(token) = self.identity.clone().filter(|token| !token.is_empty()) {
             return Some(Login { user, secret: token.into(), is_identity: true });
         }
         (!user.is_empty()).then(|| Login { user, secret: password.into(), is_identity: false })
+    }
+
+    /// The user and the password.
+    fn pair(&self) -> Option<(String, String)> {
+        let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) else {
+            return Some((self.username.clone()?, self.password.clone().unwrap_or_default()));
+        };
+        let plain = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
+        let (user, password) = plain.split_once(':')?;
+        Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
     }
 }
 
@@ -155,9 +159,9 @@ mod tests {
         match said {
             Said::Nothing => "nothing".to_owned(),
             Said::Ask { helper, server } => format!("ask {helper} for {server}"),
-            Said::Login(login) => {
+            Said::Login { login, key } => {
                 let kind = if login.is_identity { "identity" } else { "login" };
-                format!("{kind} {}:{}", login.user, login.secret.expose_secret())
+                format!("{kind} {}:{} of {key}", login.user, login.secret.expose_secret())
             }
         }
     }
@@ -171,6 +175,7 @@ mod tests {
                 "r.example/team/web": {{"auth": "{}"}},
                 "https://old.example/v1/": {{"auth": "{}"}}, "plain.example": {{"username": "u", "password": "p"}},
                 "token.example": {{"auth": "", "identitytoken": "tok"}}, "empty.example": {{}},
+                "odd.example": {{"auth": "no base64", "identitytoken": "tok"}},
                 "https://index.docker.io/v1/": {{"auth": "{}"}}
             }}, "credHelpers": {{"h.example": "pass"}}}}"#,
             auth("host:1"),
@@ -180,17 +185,18 @@ mod tests {
             auth("hub:5:6"),
         ));
         for (host, repository, expected) in [
-            ("r.example", "web", "login host:1"),
-            ("r.example", "team", "login team:2"),
-            ("r.example", "team/other", "login team:2"),
-            ("r.example", "team/web", "login web:3"),
-            ("r.example", "team/web/x", "login web:3"),
-            ("r.example", "teams/web", "login host:1"),
-            ("old.example", "x", "login old:4"),
-            ("plain.example", "x", "login u:p"),
-            ("token.example", "x", "identity :tok"),
+            ("r.example", "web", "login host:1 of r.example"),
+            ("r.example", "team", "login team:2 of r.example/team"),
+            ("r.example", "team/other", "login team:2 of r.example/team"),
+            ("r.example", "team/web", "login web:3 of r.example/team/web"),
+            ("r.example", "team/web/x", "login web:3 of r.example/team/web"),
+            ("r.example", "teams/web", "login host:1 of r.example"),
+            ("old.example", "x", "login old:4 of https://old.example/v1/"),
+            ("plain.example", "x", "login u:p of plain.example"),
+            ("token.example", "x", "identity :tok of token.example"),
+            ("odd.example", "x", "identity :tok of odd.example"),
             ("empty.example", "x", "nothing"),
-            ("docker.io", "library/x", "login hub:5:6"),
+            ("docker.io", "library/x", "login hub:5:6 of https://index.docker.io/v1/"),
             ("h.example", "x", "ask pass for h.example"),
             ("other.example", "x", "nothing"),
         ] {
@@ -201,7 +207,7 @@ mod tests {
     #[test]
     fn a_store_is_asked_last() {
         let file = file(r#"{"auths": {"a.example": {"auth": "YTpi"}}, "credsStore": "desktop"}"#);
-        assert_eq!(told(&file.look_up("a.example", "x")), "login a:b");
+        assert_eq!(told(&file.look_up("a.example", "x")), "login a:b of a.example");
         assert_eq!(told(&file.look_up("b.example", "x")), "ask desktop for b.example");
         let hub = told(&file.look_up("docker.io", "x"));
         assert_eq!(hub, "ask desktop for https://index.docker.io/v1/");

@@ -48,14 +48,33 @@ pub(crate) struct Credential {
     pub(crate) origin: String,
 }
 
+/// Who the user is to a repository.
+#[derive(Debug, Clone)]
+pub(crate) enum Who {
+    /// Somebody with a login.
+    Known(Credential),
+    /// Nobody: what was found out where a login was looked for, for messages.
+    Nobody(String),
+}
+
+impl Who {
+    /// The login, where there is one.
+    pub(crate) fn credential(&self) -> Option<&Credential> {
+        match self {
+            Self::Known(credential) => Some(credential),
+            Self::Nobody(_) => None,
+        }
+    }
+}
+
 /// Looks for a repository's login. Its secret is redacted from now on.
 pub(crate) async fn find(
     job: &Job,
     settings: &CredentialSettings,
     (host, repository): (&str, &str),
-) -> Result<Option<Credential>> {
+) -> Result<Who> {
     let found = look(job, settings, host, repository).await?;
-    if let Some(credential) = &found {
+    if let Who::Known(credential) = &found {
         job.secrets().add("registry login", credential.login.secret.expose_secret());
     }
     Ok(found)
@@ -66,15 +85,24 @@ async fn look(
     settings: &CredentialSettings,
     host: &str,
     repository: &str,
-) -> Result<Option<Credential>> {
-    let ours = |fixed: &&FixedLogin| fixed.host.as_deref().is_none_or(|own| own == host);
-    if let Some(fixed) = settings.fixed.as_ref().filter(ours) {
-        let (user, secret) = (fixed.user.clone(), fixed.password.clone());
-        let login = Login { user, secret, is_identity: false };
-        return Ok(Some(Credential { login, origin: fixed.origin.clone() }));
+) -> Result<Who> {
+    let mut looked = Vec::new();
+    match &settings.fixed {
+        Some(fixed) if fixed.host.as_deref().is_none_or(|own| own == host) => {
+            let (user, secret) = (fixed.user.clone(), fixed.password.clone());
+            let login = Login { user, secret, is_identity: false };
+            return Ok(Who::Known(Credential { login, origin: fixed.origin.clone() }));
+        }
+        Some(FixedLogin { host: Some(other), origin, .. }) => {
+            looked.push(format!("{origin} are for {other}"));
+        }
+        _ => looked.push("IMGBAKE_REGISTRY_USER is not set".to_owned()),
     }
     for path in &settings.files {
-        let Some(bytes) = read_small(path)? else { continue };
+        let Some(bytes) = read_small(path)? else {
+            looked.push(format!("there is no {path}"));
+            continue;
+        };
         let file = AuthFile::parse(&bytes).ok_or_else(|| {
             BuildError::failed(format!(
                 "cannot read the logins in {path}: it is no JSON of its kind"
@@ -82,19 +110,21 @@ async fn look(
             .help("containers-auth.json(5) describes the file; `skopeo login` writes it")
         })?;
         match file.look_up(host, repository) {
-            Said::Nothing => {}
-            Said::Login(login) => {
-                return Ok(Some(Credential { login, origin: path.to_string() }));
+            Said::Nothing => looked.push(format!("{path} has none")),
+            Said::Login { login, key } => {
+                let origin = format!("{path}, where it is `{}`", key.escape_debug());
+                return Ok(Who::Known(Credential { login, origin }));
             }
             Said::Ask { helper, server } => {
                 let origin = format!("docker-credential-{helper}, which {path} names");
                 if let Some(login) = ask(job, &helper, &server, &origin).await? {
-                    return Ok(Some(Credential { login, origin }));
+                    return Ok(Who::Known(Credential { login, origin }));
                 }
+                looked.push(format!("{origin}, has none of {server}"));
             }
         }
     }
-    Ok(None)
+    Ok(Who::Nobody(looked.join("; ")))
 }
 
 /// What a helper prints.

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::fixture::{Fixture, MIB, noise};
 
 /// A disk of 24 MiB: two runs of data, a piece of it twice, and holes.
-pub(super) fn disk(seed: u64) -> Vec<u8> {
+pub(crate) fn disk(seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; 24 * MIB];
     bytes[..7 * MIB].copy_from_slice(&noise(seed, 7 * MIB));
     bytes.copy_within(..MIB, 9 * MIB);
@@ -56,7 +56,7 @@ pub(super) async fn publish(fixture: &Fixture, name: &str, disk: &[u8]) -> Versi
 }
 
 /// Publishes a disk, and copies the version to a registry under the same name.
-pub(super) async fn push(fixture: &Fixture, host: &str, name: &str, disk: &[u8]) -> VersionView {
+pub(crate) async fn push(fixture: &Fixture, host: &str, name: &str, disk: &[u8]) -> VersionView {
     let version = publish(fixture, name, disk).await;
     let (from, to) = (fixture.local(name), fixture.remote(host, name).await);
     let target = Target::Digest(version.digest.clone());
@@ -66,13 +66,13 @@ pub(super) async fn push(fixture: &Fixture, host: &str, name: &str, disk: &[u8])
 
 /// What a pull has beside the registry.
 #[derive(Default)]
-pub(super) struct With {
+pub(crate) struct With {
     pub(super) layout: Option<Layout>,
     pub(super) seeds: Vec<Utf8PathBuf>,
 }
 
 /// Pulls a version into `part` below a folder; gives where the bytes came from.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     job: &Job,
     dir: &Utf8Path,
     repository: &Repository,

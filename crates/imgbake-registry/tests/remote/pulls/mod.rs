@@ -1,6 +1,6 @@
 //! Disks straight from registries.
 
-mod disks;
+pub(crate) mod disks;
 mod hostile;
 mod resumed;
 mod sources;

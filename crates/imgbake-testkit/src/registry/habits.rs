@@ -1,0 +1,61 @@
+//! What the test registry is like.
+
+use std::time::Duration;
+
+/// Whom a registry lets in.
+#[derive(Debug, Clone, Default)]
+pub enum Lets {
+    /// Everybody.
+    #[default]
+    All,
+    /// A user with a password.
+    Login(&'static str, &'static str),
+    /// A user with a token, which lives so long.
+    Token(&'static str, &'static str, Duration),
+    /// Who has this identity token, with a token in exchange, which lives so long.
+    Identity(&'static str, Duration),
+}
+
+/// What a registry does, or does not. All is well by default.
+#[expect(clippy::struct_excessive_bools, reason = "switches, each for itself")]
+#[derive(Debug, Clone, Default)]
+pub struct Habits {
+    /// Whom it lets in.
+    pub lets: Lets,
+    /// How many requests a token serves; 0: any.
+    pub token_uses: u64,
+    /// Each exchange of an identity token gives another one, and ends the one before.
+    pub rotates: bool,
+    /// It has no referrers API.
+    pub no_referrers: bool,
+    /// The longest manifest that it takes, in bytes; 0: any.
+    pub largest_manifest: usize,
+    /// The longest body of a blob's upload that it takes, in bytes; 0: any.
+    pub largest_upload: u64,
+    /// Every so many requests one is answered 429, and asks to wait no time; 0: none.
+    pub busy_every: u64,
+    /// How many answers with blobs it still cuts, at random places.
+    pub cuts: u64,
+    /// How many uploads it still cuts, each half way.
+    pub upload_cuts: u64,
+    /// One byte of each blob is wrong.
+    pub wrong_blobs: bool,
+    /// One byte of each manifest that is asked for by digest is wrong.
+    pub wrong_manifests: bool,
+    /// It says wrong digests of what is right.
+    pub wrong_headers: bool,
+    /// It answers a question for a piece with the whole.
+    pub ignores_range: bool,
+    /// It answers a blob's question with the way to another port, where no login must come.
+    pub redirects: bool,
+    /// It answers a blob's question with another way to itself, where a login must come.
+    pub redirects_here: bool,
+    /// It has blobs uploaded to another port, where no login must come.
+    pub uploads_elsewhere: bool,
+    /// It waits so long before each piece of a blob.
+    pub slow: Duration,
+    /// It never takes a blob from another repository.
+    pub never_mounts: bool,
+    /// It gives all tags at once, whatever was asked for.
+    pub ignores_pages: bool,
+}
