@@ -124,13 +124,12 @@ impl Auth {
         (host, repository): (&str, &str),
     ) -> Result<Who> {
         let mut logins = self.logins.lock().await;
-        let found = match logins.get(repository) {
-            Some(known) => known.clone(),
-            None => {
-                let found = credentials::find(job, &self.settings, (host, repository)).await?;
-                logins.insert(repository.to_owned(), found.clone());
-                found
-            }
+        let found = if let Some(known) = logins.get(repository) {
+            known.clone()
+        } else {
+            let found = credentials::find(job, &self.settings, (host, repository)).await?;
+            logins.insert(repository.to_owned(), found.clone());
+            found
         };
         match found {
             Who::Known(credential) => Ok(Who::Known(self.newest(credential).await)),
@@ -164,7 +163,7 @@ impl Auth {
     }
 
     /// The error of a registry, or of its token server, that does not let the user in.
-    pub(super) fn refused(&self, host: &str, scope: &Scope, who: &Who, why: &str) -> BuildError {
+    pub(super) fn refused(host: &str, scope: &Scope, who: &Who, why: &str) -> BuildError {
         let doing = if scope.push { "writing to" } else { "reading" };
         let name = &scope.name;
         let credential = match who {

@@ -12,7 +12,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Method, Response, StatusCode};
 use url::Url;
 
 use super::Remote;
-use super::auth::Scope;
+use super::auth::{Auth, Scope};
 use super::body::{Body, Sending};
 use super::challenge::{self, Challenge};
 use super::endpoint::shown;
@@ -120,7 +120,7 @@ impl Remote {
         };
         let who = self.who(ask.scope).await?;
         let host = self.endpoint().host();
-        Err(self.auth().refused(host, ask.scope, &who, &why).into())
+        Err(Auth::refused(host, ask.scope, &who, &why).into())
     }
 
     /// Sends and follows redirects. The authorization stays with the registry's own origin.

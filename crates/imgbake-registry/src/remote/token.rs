@@ -121,7 +121,7 @@ impl Remote {
                 words => format!("{why}, {words}"),
             };
             let host = self.endpoint().host();
-            return Err(self.auth().refused(host, scope, &who, &why).into());
+            return Err(Auth::refused(host, scope, &who, &why).into());
         }
         if !status.is_success() {
             return Err(http::refused(answer, &server).await);

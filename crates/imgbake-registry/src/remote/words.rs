@@ -12,7 +12,7 @@ const SHOWN: usize = 300;
 
 /// distribution-spec v1.1, "Error Codes"; or a token server's (RFC 6749, section 5.2).
 #[derive(Deserialize)]
-struct Errors {
+struct Told {
     #[serde(default)]
     errors: Vec<OneError>,
     #[serde(default)]
@@ -43,7 +43,7 @@ pub(super) async fn words(mut answer: Response) -> String {
 
 /// The words of an error's body.
 pub(super) fn told(body: &[u8]) -> String {
-    let Ok(told) = serde_json::from_slice::<Errors>(body) else { return String::new() };
+    let Ok(told) = serde_json::from_slice::<Told>(body) else { return String::new() };
     let one = |error: OneError| match (error.code.as_str(), error.message.as_str()) {
         (code, "") => code.to_owned(),
         ("", message) => message.to_owned(),
