@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use imgbake_build::{LayerShare, Registry, Whole};
 use imgbake_fuzz::store::{Ground, SIZE};
 use imgbake_fuzz::{choose, names_in, seed};
-use imgbake_registry::{Depth, LayoutShare};
+use imgbake_registry::{Depth, LayoutShare, Repair};
 use libfuzzer_sys::fuzz_target;
 
 static GROUND: LazyLock<Ground> = LazyLock::new(Ground::new);
@@ -35,7 +35,7 @@ async fn use_layers(ground: &Ground) {
     let into = outer.join("in");
     fs::create_dir_all(&into).unwrap();
     let share = LayoutShare::open_existing(ground.layout.root()).unwrap();
-    let _ = share.has(std::slice::from_ref(&ground.key)).await;
+    let _ = share.has(&ground.job, std::slice::from_ref(&ground.key)).await;
     let pulled = share.pull(&ground.job, &ground.key, &into).await;
     assert_eq!(names_in(&outer), ["in"], "nothing is written elsewhere");
     assert!(
@@ -61,7 +61,7 @@ fuzz_target!(init: seed(GROUND.sound()), |input: &[u8]| {
                 use_layers(ground).await;
             }
         }
-        let _ = ground.layout.read_again(None, Depth::Presence, Vec::new(), |_, _| {}).await;
+        let _ = ground.layout.read_again(None, Depth::Presence, Repair::default(), |_, _| {}).await;
     });
     for path in written {
         fs::remove_file(path).unwrap();

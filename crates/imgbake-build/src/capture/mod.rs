@@ -3,12 +3,13 @@
 //! ```text
 //! reader ─┬─► hasher   sha256 of the whole virtual disk, holes as zeros
 //!         ├─► tap      the residue check
-//!         └─► cutter ──► workers ──► pack writer
-//!                        digest; stored already? else zstd
+//!         └─► cutter ──► workers ──► pack writer ──► digester   sha256 of each pack
+//!                        digest; stored already?    └─► flusher    to the disk
+//!                        else zstd
 //! ```
 //! Every queue is bounded, and the number of batches between reader and writer is: so that memory
 //! grows with the number of chunks alone, by some 150 bytes for each. The packs are the same, byte for
-//! byte, whichever worker is faster.
+//! byte, whichever worker is faster. Why so much may wait for the workers: `docs/decisions/0009-chunks.md`.
 
 mod delta;
 mod known;

@@ -23,9 +23,9 @@ const ABOUT: &str = "Debian 12 on a disk of 3 GiB. `rebuild` is bootstrapped ane
     digests (the whole disk's sha256 too), compression and a durable registry, in an empty one. Peers on the \
     same raw file: `zstd -3 -T2`, `qemu-img convert -c` (zlib and zstd), `casync make`, and `skopeo copy` of \
     one zstd layer to a registry on this host. Bytes of `skopeo` are those of its layer: it sends all of it \
-    again whatever changed. Pull: the first version into a raw file, against `zstd -d`; delta pull: the \
-    rebuild from a registry server on this host, with the first version's packs at hand, and what of the \
-    rebuild's packs it needs.";
+    again whatever changed. Pull: the first version into a raw file, from the local registry, and (`remote`) \
+    from a registry server on this host into a home that has nothing, against `zstd -d`; delta pull: the rebuild \
+    from that server, with the first version's packs at hand, and what of the rebuild's packs it needs.";
 
 /// One round.
 struct Round {
@@ -36,8 +36,7 @@ struct Round {
     big: Stored,
     patch: Stored,
     pull: f64,
-    /// Bytes that the rebuild's delta pull moved.
-    moved: u64,
+    remote: Remote,
     peers: Peers,
 }
 
@@ -72,14 +71,14 @@ fn round(ground: &Ground, disks: &Disks) -> Result<Round> {
     let again = store.publish("debian", &disks.first, None)?;
     let rebuild = store.publish("debian", &disks.rebuild, None)?;
     let pull = pull(ground, &store, "debian:1")?;
-    let moved = delta_pull(ground, &store)?;
+    let remote = remote(ground, &store)?;
     let store = Store::fresh(&ground.dir.join("registry/child"))?;
     store.publish("debian", &disks.first, None)?;
     let child = store.publish("debian-child", &disks.child, Some(("debian:1", None)))?;
     let store = Store::fresh(&ground.dir.join("registry/patch"))?;
     let big = store.publish("big", &disks.big, None)?;
     let patch = store.publish("big-patch", &disks.patch, Some(("big:1", Some(&disks.big))))?;
-    Ok(Round { first, again, rebuild, child, big, patch, pull, moved, peers })
+    Ok(Round { first, again, rebuild, child, big, patch, pull, remote, peers })
 }
 
 /// Seconds of `imgbake pull` into a raw file.
@@ -93,9 +92,16 @@ fn pull(ground: &Ground, store: &Store, reference: &str) -> Result<f64> {
     Ok(seconds)
 }
 
-/// Bytes that pulling the rebuild moves from a registry server to a home that has the first version.
-fn delta_pull(ground: &Ground, store: &Store) -> Result<u64> {
-    let dir = ground.dir.join("registry/delta");
+/// Pulls from a registry server on this host.
+struct Remote {
+    /// Seconds of pulling the first version into a home that has nothing.
+    cold: f64,
+    /// Bytes that pulling the rebuild moves to a home that has the first version.
+    moved: u64,
+}
+
+fn remote(ground: &Ground, store: &Store) -> Result<Remote> {
+    let dir = ground.dir.join("registry/remote");
     ground::remove(&dir)?;
     let server = peers::Server::start(&dir.join("server"))?;
     let place = format!("{}/debian", server.address);
@@ -104,6 +110,18 @@ fn delta_pull(ground: &Ground, store: &Store) -> Result<u64> {
         commands::output(publisher.command().args(["push", version, &place]))?;
     }
     let puller = Imgbake { binary: ground.binary.clone(), home: dir.join("home") };
+    let output = dir.join("pulled.raw");
+    let cold = commands::seconds(
+        puller.command().arg("pull").arg(format!("{place}:1")).arg("-o").arg(&output),
+    )?;
+    remove_file(&output)?;
+    let moved = delta_pull(&puller, &place, &dir)?;
+    ground::remove(&dir)?;
+    Ok(Remote { cold, moved })
+}
+
+/// Bytes that pulling the rebuild moves once the first version is in the local registry.
+fn delta_pull(puller: &Imgbake, place: &str, dir: &Path) -> Result<u64> {
     commands::output(puller.command().args(["copy", &format!("{place}:1"), "debian"]))?;
     let (output, events) = (dir.join("pulled.raw"), dir.join("events.jsonl"));
     let mut pull = puller.command();
@@ -114,9 +132,7 @@ fn delta_pull(ground: &Ground, store: &Store) -> Result<u64> {
         (event["type"] == "stage_finished").then(|| event["bytes"].as_u64())?
     };
     let text = std::fs::read_to_string(&events)?;
-    let moved = text.lines().find_map(ended).ok_or("the pull did not tell its bytes")?;
-    ground::remove(&dir)?;
-    Ok(moved)
+    Ok(text.lines().find_map(ended).ok_or("the pull did not tell its bytes")?)
 }
 
 fn remove_file(path: &Path) -> Result<()> {
@@ -142,8 +158,9 @@ fn report(rounds: &[Round], disks: &Disks) -> Report {
     let patch = report.figure("patch_publish_seconds", of(|round| round.patch.seconds));
     report.figure("patch_read_mib", of(|round| mib(round.patch.read_bytes)));
     report.figure("patch_mib", of(|round| mib(round.patch.new_bytes)));
-    let moved = report.figure("delta_pull_mib", of(|round| mib(round.moved)));
+    let moved = report.figure("delta_pull_mib", of(|round| mib(round.remote.moved)));
     let pull = report.figure("pull_seconds", of(|round| round.pull));
+    let cold = report.figure("remote_pull_seconds", of(|round| round.remote.cold));
     let zstd = report.figure("zstd_seconds", of(|round| round.peers.zstd.seconds));
     report.figure("zstd_mib", of(|round| mib(round.peers.zstd.bytes)));
     let zstd_d = report.figure("zstd_d_seconds", of(|round| round.peers.zstd_d));
@@ -163,5 +180,6 @@ fn report(rounds: &[Round], disks: &Disks) -> Report {
     report.ratio("child_publish_vs_first", patch / big);
     report.ratio("delta_pull_bytes_vs_needed", moved / rebuild);
     report.ratio("pull_vs_zstd_d", zstd_d / pull);
+    report.ratio("remote_pull_vs_zstd_d", zstd_d / cold);
     report
 }
