@@ -179,7 +179,7 @@ fn pull_in_every_format(home: &TestHome) {
     let sums = std::fs::read_to_string(home.dir().join("out/d.raw.sha256")).unwrap();
     assert_eq!(format!("sha256:{}", &sums[..64]), shown["disk"]["sha256"].as_str().unwrap());
     let twice = ["out/again.qcow2", "out/d.qcow2"].map(|file| home.dir().join(file));
-    home.run(&["pull", "tiny:dev", "-o", "out/again.qcow2"]).exits(0);
+    home.run(&["pull", "tiny:dev", "-o", "out/again.qcow2", "--sync"]).exits(0);
     assert!(
         std::fs::read(&twice[0]).unwrap() == std::fs::read(&twice[1]).unwrap(),
         "two pulls differ"

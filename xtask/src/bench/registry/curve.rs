@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::fill::fill;
 use super::worker::Store;
 use crate::Result;
 use crate::bench::Options;
@@ -20,7 +21,8 @@ const VERSIONS: [usize; 3] = [10, 1_000, 10_000];
 
 const ABOUT: &str = "No peer. By size: disks of which a quarter is data, half of it compressible; publishing in \
     an empty registry, and pulling into a raw file. By versions: a registry with so many versions of a disk of \
-    one chunk; publishing another image's first, listing all versions, and `gc --dry-run`, which walks all.";
+    one chunk, each with documents of its own; publishing one of another image, listing all versions, and `gc \
+    --dry-run`, which walks all.";
 
 /// Measures both curves, once.
 pub(crate) fn run(options: &Options) -> Result<()> {
@@ -66,8 +68,9 @@ fn versions(options: &Options, ground: &Ground, report: &mut Report, dir: &Path)
     let disk = made_up(dir, 1)?;
     // Of one chunk alone: what is timed is the registry.
     fs::File::options().write(true).open(&disk)?.set_len(64 << 10)?;
+    store.publish("many", &disk, None)?;
     for count in VERSIONS {
-        store.fill("many", &disk, count)?;
+        fill(&store.home().join("registry"), "many", count)?;
         let imgbake = Imgbake { binary: ground.binary.clone(), home: store.home() };
         let publish = store.publish("one-more", &disk, None)?.seconds;
         let list = commands::seconds(imgbake.command().args(["images", "--json"]))?;

@@ -2,6 +2,7 @@
 
 pub(crate) mod curve;
 mod disks;
+mod fill;
 mod peers;
 pub(crate) mod worker;
 

@@ -36,9 +36,6 @@ pub(crate) struct StoreArgs {
     /// That version's disk: the disk is an overlay on this file
     #[arg(long)]
     base: Option<Utf8PathBuf>,
-    /// Publishes until the image has so many versions
-    #[arg(long)]
-    fill: Option<usize>,
 }
 
 /// What publishing took.
@@ -68,13 +65,6 @@ impl Store {
     /// The home.
     pub(super) fn home(&self) -> PathBuf {
         self.0.clone()
-    }
-
-    /// Publishes a disk until the image has so many versions.
-    pub(super) fn fill(&self, name: &str, disk: &Path, count: usize) -> Result<()> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.arg("store").arg(self.0.join("registry")).arg(name).arg(disk);
-        commands::output(command.arg("--fill").arg(count.to_string())).map(drop)
     }
 
     /// Publishes a disk; with a parent, and perhaps the parent's disk, on which it is an overlay.
@@ -123,10 +113,7 @@ pub(crate) fn store(args: &StoreArgs) -> Result<()> {
         None => None,
     };
     let there = runtime.block_on(layout.versions(Some(&args.name)))?.len();
-    let (mut read_bytes, mut new_bytes) = (0, 0);
-    for number in there + 1..=args.fill.unwrap_or(there + 1) {
-        (read_bytes, new_bytes) = publish(&runtime, &layout, args, parent.as_ref(), number)?;
-    }
+    let (read_bytes, new_bytes) = publish(&runtime, &layout, args, parent.as_ref(), there + 1)?;
     let stored = Stored {
         seconds: started.elapsed().as_secs_f64(),
         read_bytes,
