@@ -1,7 +1,7 @@
 //! What a tag's text says: a dated version, a channel, or something hidden.
 
 use imgbake_build::{BuildError, BuildErrorKind};
-use imgbake_types::{Digest, version::is_tag};
+use imgbake_types::{Algorithm, Digest, version::is_tag};
 
 const HISTORY: &str = ".history";
 const REFERRERS: &str = "sha256-";
@@ -54,11 +54,12 @@ pub(crate) fn referrers(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
-/// The tag of the list to which a tag of the same belongs: registries that keep no lists get a tag for
-/// each referrer, `sha256-HEX.DIGITS`.
-pub(crate) fn list_of(tag: &str) -> Option<&str> {
-    let list = tag.split_once('.').map_or(tag, |(list, _)| list);
-    tag.starts_with(REFERRERS).then_some(list)
+/// What a tag is about: `sha256-HEX` lists what refers to a manifest, and names that begin with that and
+/// a dot are of single ones, imgbake's where a registry keeps no lists and cosign's.
+pub(crate) fn subject(tag: &str) -> Option<Digest> {
+    let (list, _) = tag.split_once('.').unwrap_or((tag, ""));
+    let hex = list.strip_prefix(REFERRERS)?;
+    format!("{}:{hex}", Algorithm::Sha256.name()).parse().ok()
 }
 
 /// The tag of the newest record of a channel's moves.
@@ -123,6 +124,18 @@ mod tests {
             assert_eq!(check_channel(tag).is_ok(), channel, "{tag}");
         }
         assert!(check_channel(&"a".repeat(121)).is_err());
+    }
+
+    #[test]
+    fn knows_what_a_tag_is_about() {
+        let digest = Digest::sha256("x");
+        for end in ["", ".sig", ".held-00ff", ".00ff00ff00ff00ff"] {
+            assert_eq!(subject(&format!("{}{end}", referrers(&digest))), Some(digest.clone()));
+        }
+        let cut = &referrers(&digest)[..70];
+        for tag in ["sha256-00ff", "sha256-", "dev.history", digest.hex(), cut] {
+            assert_eq!(subject(tag), None, "{tag}");
+        }
     }
 
     #[test]
