@@ -7,6 +7,8 @@ const HISTORY: &str = ".history";
 const REFERRERS: &str = "sha256-";
 const HOLD: &str = "hold-";
 const LAYER: &str = "layer-";
+/// What cosign's tags end in: signatures, attestations, bills of materials.
+const COSIGN: [&str; 3] = [".sig", ".att", ".sbom"];
 /// Digits of a key in a layer's tag: a tag has at most 128 characters, and 160 bits do not meet.
 const DIGITS: usize = 40;
 /// Which tags nobody may give.
@@ -62,6 +64,16 @@ pub(crate) fn subject(tag: &str) -> Option<Digest> {
     format!("{}:{hex}", Algorithm::Sha256.name()).parse().ok()
 }
 
+/// The tags under which cosign puts what it says of a manifest.
+pub(crate) fn cosign(digest: &Digest) -> [String; COSIGN.len()] {
+    COSIGN.map(|end| format!("{}{end}", referrers(digest)))
+}
+
+/// Whether a tag is one of cosign's.
+pub(crate) fn is_cosign(tag: &str) -> bool {
+    tag.starts_with(REFERRERS) && COSIGN.iter().any(|end| tag.ends_with(end))
+}
+
 /// The tag of the newest record of a channel's moves.
 pub(crate) fn history(channel: &str) -> String {
     format!("{channel}{HISTORY}")
@@ -112,6 +124,7 @@ mod tests {
             ("2026.11.23", false, false, true),
             ("2026.11.23-rc1", false, false, true),
             ("sha256-00ff", false, true, false),
+            ("sha256-00ff.sig", false, true, false),
             ("dev.history", false, true, false),
             ("hold-1.0", false, true, false),
             ("layer-00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff", false, true, false),
@@ -132,6 +145,8 @@ mod tests {
         for end in ["", ".sig", ".held-00ff", ".00ff00ff00ff00ff"] {
             assert_eq!(subject(&format!("{}{end}", referrers(&digest))), Some(digest.clone()));
         }
+        assert!(cosign(&digest).iter().all(|tag| is_cosign(tag) && is_hidden(tag)));
+        assert!(!is_cosign(&referrers(&digest)) && !is_cosign("web.sig"));
         let cut = &referrers(&digest)[..70];
         for tag in ["sha256-00ff", "sha256-", "dev.history", digest.hex(), cut] {
             assert_eq!(subject(tag), None, "{tag}");
