@@ -3,9 +3,11 @@
 use std::fs;
 
 use imgbake_registry::transfer::{Copied, Place, copy};
+use imgbake_registry::{GcRequest, Retention};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets, job::new_id};
 use imgbake_testkit::{DockerRegistry, DockerSettings, Habits, TestRegistry};
 use imgbake_types::{Digest, EventKind, Target};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fixture::{
@@ -221,4 +223,42 @@ async fn docker_registry_keeps_signatures() {
     other.copy(&there, &other.local("web")).await.unwrap();
     assert_eq!(found_here(&other), expected);
     assert_eq!(other.blobs(), fixture.blobs());
+}
+
+/// Docker's types, which cosign writes on request, lead to blobs as OCI's do.
+#[tokio::test]
+async fn gc_keeps_what_manifests_of_dockers_types_need() {
+    const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    const IMAGE: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    let fixture = Fixture::new();
+    let source = TestRegistry::start(Habits::default()).await;
+    let manifest = |words: &str| {
+        source.put_blob("web", b"{}");
+        source.put_blob("web", words.as_bytes());
+        let layer = descriptor("application/x", words.as_bytes());
+        let config = descriptor("application/vnd.docker.container.image.v1+json", b"{}");
+        json!({ "schemaVersion": 2, "mediaType": IMAGE, "config": config, "layers": [layer] })
+            .to_string()
+            .into_bytes()
+    };
+    let (image, signature) = (manifest("disk"), manifest("signature"));
+    let list =
+        json!({ "schemaVersion": 2, "mediaType": LIST, "manifests": [descriptor(IMAGE, &image)] });
+    let list = list.to_string().into_bytes();
+    put_untagged(&source, "web", IMAGE, &image);
+    source.put_manifest("web", VERSION, LIST, &list);
+    let tag = format!("sha256-{}.sig", Digest::sha256(&list).hex());
+    source.put_manifest("web", &tag, IMAGE, &signature);
+    let from = fixture.remote(&source.host(), "web").await;
+    fixture.copy(&from, &fixture.local("web")).await.unwrap();
+    let before = fixture.blobs();
+    assert_eq!(before.len(), 3 + 3, "manifests and blobs");
+    let request = GcRequest {
+        retention: Retention { keep: Some(1), ..Retention::default() },
+        grace: SignedDuration::ZERO,
+        dry_run: false,
+        now: Timestamp::now() + SignedDuration::from_hours(1),
+    };
+    fixture.layout.gc(request).await.unwrap();
+    assert_eq!(fixture.blobs(), before);
 }
