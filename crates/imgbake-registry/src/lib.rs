@@ -5,7 +5,8 @@
 //! - a version: an image index whose annotation `org.opencontainers.image.version` is the tag;
 //! - a channel: another name of a version's index;
 //! - hidden: `sha256-<hex>` lists what refers to a version (distribution-spec v1.1, "Referrers Tag
-//!   Schema"), `CHANNEL.history` is the newest of a channel's moves, `hold-VERSION` keeps a version.
+//!   Schema"), `sha256-<hex>.sig`, `.att` and `.sbom` are what cosign says of it, `CHANNEL.history` is
+//!   the newest of a channel's moves, `hold-VERSION` keeps a version.
 //!
 //! A layout can hold layers as well ([`LayoutShare`]): their labels are bare, `layer-<hex>`, and so no
 //! image's. In a repository ([`RemoteShare`]) that is their tag.

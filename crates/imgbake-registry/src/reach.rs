@@ -10,6 +10,7 @@ use crate::Result;
 use crate::files::read_small;
 use crate::index::Index;
 use crate::oci::{Descriptor, INDEX, MANIFEST, Manifest, PREVIOUS};
+use crate::remote::manifests::{DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_TYPES};
 use crate::store::Store;
 
 /// Blobs that were reached, each with its size as its descriptor states it.
@@ -54,7 +55,7 @@ impl<'a> Documents<'a> {
     }
 
     fn children(&mut self, descriptor: &Descriptor) -> Result<&[Descriptor]> {
-        if ![INDEX, MANIFEST].contains(&descriptor.media_type.as_str()) {
+        if !MANIFEST_TYPES.contains(&descriptor.media_type.as_str()) {
             return Ok(&[]);
         }
         match self.read.entry(descriptor.digest.clone()) {
@@ -71,8 +72,8 @@ impl<'a> Documents<'a> {
 pub(crate) fn children(store: &Store, descriptor: &Descriptor) -> Result<Vec<Descriptor>> {
     let owner = "a named manifest";
     match descriptor.media_type.as_str() {
-        INDEX => Ok(store.blobs.json::<Index>(descriptor, owner)?.manifests),
-        MANIFEST => {
+        INDEX | DOCKER_LIST => Ok(store.blobs.json::<Index>(descriptor, owner)?.manifests),
+        MANIFEST | DOCKER_MANIFEST => {
             let manifest: Manifest = store.blobs.json(descriptor, owner)?;
             let previous = previous(store, &manifest);
             Ok(manifest.layers.into_iter().chain([manifest.config]).chain(previous).collect())

@@ -1,12 +1,14 @@
 //! What a tag's text says: a dated version, a channel, or something hidden.
 
 use imgbake_build::{BuildError, BuildErrorKind};
-use imgbake_types::{Digest, version::is_tag};
+use imgbake_types::{Algorithm, Digest, version::is_tag};
 
 const HISTORY: &str = ".history";
 const REFERRERS: &str = "sha256-";
 const HOLD: &str = "hold-";
 const LAYER: &str = "layer-";
+/// What cosign's tags end in: signatures, attestations, bills of materials.
+const COSIGN: [&str; 3] = [".sig", ".att", ".sbom"];
 /// Digits of a key in a layer's tag: a tag has at most 128 characters, and 160 bits do not meet.
 const DIGITS: usize = 40;
 /// Which tags nobody may give.
@@ -54,11 +56,22 @@ pub(crate) fn referrers(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
-/// The tag of the list to which a tag of the same belongs: registries that keep no lists get a tag for
-/// each referrer, `sha256-HEX.DIGITS`.
-pub(crate) fn list_of(tag: &str) -> Option<&str> {
-    let list = tag.split_once('.').map_or(tag, |(list, _)| list);
-    tag.starts_with(REFERRERS).then_some(list)
+/// What a tag is about: `sha256-HEX` lists what refers to a manifest, and names that begin with that and
+/// a dot are of single ones, imgbake's where a registry keeps no lists and cosign's.
+pub(crate) fn subject(tag: &str) -> Option<Digest> {
+    let (list, _) = tag.split_once('.').unwrap_or((tag, ""));
+    let hex = list.strip_prefix(REFERRERS)?;
+    format!("{}:{hex}", Algorithm::Sha256.name()).parse().ok()
+}
+
+/// The tags under which cosign puts what it says of a manifest.
+pub(crate) fn cosign(digest: &Digest) -> [String; COSIGN.len()] {
+    COSIGN.map(|end| format!("{}{end}", referrers(digest)))
+}
+
+/// Whether a tag is one of cosign's.
+pub(crate) fn is_cosign(tag: &str) -> bool {
+    tag.starts_with(REFERRERS) && COSIGN.iter().any(|end| tag.ends_with(end))
 }
 
 /// The tag of the newest record of a channel's moves.
@@ -111,6 +124,7 @@ mod tests {
             ("2026.11.23", false, false, true),
             ("2026.11.23-rc1", false, false, true),
             ("sha256-00ff", false, true, false),
+            ("sha256-00ff.sig", false, true, false),
             ("dev.history", false, true, false),
             ("hold-1.0", false, true, false),
             ("layer-00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff", false, true, false),
@@ -123,6 +137,20 @@ mod tests {
             assert_eq!(check_channel(tag).is_ok(), channel, "{tag}");
         }
         assert!(check_channel(&"a".repeat(121)).is_err());
+    }
+
+    #[test]
+    fn knows_what_a_tag_is_about() {
+        let digest = Digest::sha256("x");
+        for end in ["", ".sig", ".held-00ff", ".00ff00ff00ff00ff"] {
+            assert_eq!(subject(&format!("{}{end}", referrers(&digest))), Some(digest.clone()));
+        }
+        assert!(cosign(&digest).iter().all(|tag| is_cosign(tag) && is_hidden(tag)));
+        assert!(!is_cosign(&referrers(&digest)) && !is_cosign("web.sig"));
+        let cut = &referrers(&digest)[..70];
+        for tag in ["sha256-00ff", "sha256-", "dev.history", digest.hex(), cut] {
+            assert_eq!(subject(tag), None, "{tag}");
+        }
     }
 
     #[test]

@@ -9,9 +9,10 @@ mod blobs;
 mod costs;
 mod dead;
 pub(crate) mod hold;
+mod names;
 mod retention;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use imgbake_types::Digest;
 use imgbake_types::record::VersionView;
@@ -85,7 +86,7 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
     let before = reached(&mut documents, &index, &pulled)?;
     let gone: Vec<&VersionView> =
         versions.iter().filter(|version| !kept.contains_key(&version.digest)).collect();
-    untag(&mut index, &gone);
+    names::untag(&mut documents, &mut index, &gone)?;
     let after = reached(&mut documents, &index, &pulled)?;
     let sweep = Sweep::plan(store, &before, &after, request)?;
     let mut report = GcReport {
@@ -164,17 +165,4 @@ fn decide(
         now: request.now,
     };
     Ok(retention::kept(&request.retention, &facts))
-}
-
-/// Takes the names away from versions, with the lists of what refers to them.
-fn untag(index: &mut Index, gone: &[&VersionView]) {
-    let mut tags: HashMap<&str, HashSet<String>> = HashMap::new();
-    for version in gone {
-        let own = [version.version.to_string(), tags::referrers(&version.digest)];
-        tags.entry(&version.name).or_default().extend(own);
-    }
-    index.remove(|name, tag| {
-        let tag = tags::list_of(tag).unwrap_or(tag);
-        tags.get(name).is_some_and(|tags| tags.contains(tag))
-    });
 }

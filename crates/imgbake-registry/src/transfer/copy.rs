@@ -33,7 +33,7 @@ pub struct Copied {
     pub mounted: usize,
     /// Blobs that were there.
     pub there: usize,
-    /// Manifests that refer to the version, or to one another.
+    /// Manifests that say something of the version, or of one another: by subject, or by cosign's tags.
     pub referrers: usize,
 }
 
@@ -72,7 +72,9 @@ pub async fn copy(
     let pushed: Vec<Pushed> =
         job.cancel().run(moving.buffer_unordered(PARALLEL).try_collect()).await??;
     stage.status("writing manifests");
-    job.cancel().run(sink.finish(&plan, &tag)).await??;
+    for stayed in job.cancel().run(sink.finish(&plan, &tag)).await?? {
+        job.events().warn(stayed.words(&source.label(), &sink.label()));
+    }
     let count = |wanted| pushed.iter().filter(|how| **how == wanted).count();
     let copied = Copied {
         digest: plan.root.digest.clone(),

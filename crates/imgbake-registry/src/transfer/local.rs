@@ -1,6 +1,6 @@
 //! A name in the local layout as a place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use super::file::{self, run};
 use super::partial::{Partial, Partials};
 use super::place::Place;
 use super::plan::Plan;
+use super::signed::Stayed;
 use crate::files::read_small;
 use crate::index::Index;
 use crate::layout::blocking;
@@ -183,6 +184,17 @@ impl Place for LocalPlace {
         .await
     }
 
+    async fn cosign(&self) -> Result<BTreeSet<String>> {
+        let name = self.name.clone();
+        blocking(self.store.clone(), move |store| {
+            let index = store.index()?;
+            let own = index.tagged().filter(|entry| entry.name == name);
+            let tags = own.map(|entry| entry.tag).filter(|tag| tags::is_cosign(tag));
+            Ok(tags.map(str::to_owned).collect())
+        })
+        .await
+    }
+
     async fn check_tag(&self, tag: &str, plan: &Plan) -> Result<()> {
         if let Some(own) = plan.version.as_deref().filter(|own| *own != tag) {
             let what = format!("`{tag}` cannot be the version here: it calls itself {own}");
@@ -212,7 +224,7 @@ impl Place for LocalPlace {
         Ok(Pushed::Sent)
     }
 
-    async fn finish(&self, plan: &Plan, tag: &str) -> Result<()> {
+    async fn finish(&self, plan: &Plan, tag: &str) -> Result<Vec<Stayed>> {
         let come = std::mem::take(&mut *self.come());
         let commit = commit::Commit::new(&self.name, tag, plan, come)?;
         blocking(self.store.clone(), move |store| commit.make(store)).await

@@ -14,6 +14,7 @@ mod partial;
 pub(crate) mod place;
 mod plan;
 mod repository;
+mod signed;
 
 use std::sync::Arc;
 

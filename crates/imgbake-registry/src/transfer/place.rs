@@ -1,5 +1,6 @@
 //! What a place must be able to do.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use imgbake_types::{Digest, Target};
 
 use super::blob::Blob;
 use super::plan::Plan;
+use super::signed::Stayed;
 use crate::oci::Descriptor;
 use crate::remote::body::{BlobSource, ByteStream};
 use crate::remote::upload::Pushed;
@@ -30,6 +32,9 @@ pub(crate) trait Place: std::fmt::Debug + Send + Sync {
     /// What refers to a manifest. The manifests themselves may be gone.
     async fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>>;
 
+    /// The tags of cosign's that there are, for whichever manifests.
+    async fn cosign(&self) -> Result<BTreeSet<String>>;
+
     /// Refuses a tag that names something else already.
     async fn check_tag(&self, tag: &str, plan: &Plan) -> Result<()>;
 
@@ -41,6 +46,7 @@ pub(crate) trait Place: std::fmt::Debug + Send + Sync {
         from: Option<&Repository>,
     ) -> Result<Pushed>;
 
-    /// Brings the manifests in, then what refers to them, then names the last one.
-    async fn finish(&self, plan: &Plan, tag: &str) -> Result<()>;
+    /// Brings the manifests in, then what refers to them, then names the last one. Gives the tags of
+    /// cosign's that stay as they were.
+    async fn finish(&self, plan: &Plan, tag: &str) -> Result<Vec<Stayed>>;
 }

@@ -9,8 +9,9 @@ use imgbake_types::{Digest, Target};
 use super::blob::Blob;
 use super::document::Document;
 use super::place::Place;
+use super::signed::Signed;
 use crate::oci::Descriptor;
-use crate::{RawManifest, Result};
+use crate::{RawManifest, Result, tags};
 
 /// How deep indexes lie in indexes.
 const DEEPEST: usize = 4;
@@ -39,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) root: RawManifest,
     /// Each comes after those it leads to; the root comes after all of its own.
     pub(crate) manifests: Vec<Planned>,
+    /// Those of the manifests that have tags of cosign's.
+    pub(crate) signed: Vec<Signed>,
     /// What the manifests lead to, each once.
     pub(crate) blobs: BTreeMap<Digest, Blob>,
     /// The version's name that the root carries.
@@ -51,9 +54,13 @@ impl Plan {
         self.blobs.values().fold(0, |sum, blob| sum.saturating_add(blob.size))
     }
 
-    /// How many of the manifests refer to others.
+    /// How many of the manifests say something of others.
     pub(crate) fn referrers(&self) -> usize {
-        self.manifests.iter().filter(|planned| planned.subject.is_some()).count()
+        let signed: BTreeSet<_> = self.signed.iter().map(|one| &one.manifest.digest).collect();
+        let refers = |planned: &&Planned| {
+            planned.subject.is_some() || signed.contains(&planned.manifest.digest)
+        };
+        self.manifests.iter().filter(refers).count()
     }
 }
 
@@ -71,13 +78,27 @@ pub(crate) async fn plan(job: &Job, from: &dyn Place, target: &Target) -> Result
         from,
         seen: BTreeSet::new(),
         manifests: Vec::new(),
+        cosign: cosign(job, from).await?,
+        signed: Vec::new(),
         bytes: 0,
         blobs: BTreeMap::new(),
     };
     let version = Document::read(&root, &from.label())?.version;
     walk.down(root.clone(), None).await?;
     walk.referrers().await?;
-    Ok(Plan { root, manifests: walk.manifests, blobs: walk.blobs, version })
+    let Walk { manifests, signed, blobs, .. } = walk;
+    Ok(Plan { root, manifests, signed, blobs, version })
+}
+
+/// The tags of cosign's in a place. Who may read manifests may not always list tags: no version stays
+/// behind for that.
+async fn cosign(job: &Job, from: &dyn Place) -> Result<BTreeSet<String>> {
+    from.cosign().await.or_else(|error| {
+        job.cancel().check()?;
+        let what = "cosign's tags (sha256-….sig and its like) are left out";
+        job.events().warn(format!("{what}: {error}"));
+        Ok(BTreeSet::new())
+    })
 }
 
 struct Walk<'a> {
@@ -85,6 +106,9 @@ struct Walk<'a> {
     from: &'a dyn Place,
     seen: BTreeSet<Digest>,
     manifests: Vec<Planned>,
+    /// The tags of cosign's that there are.
+    cosign: BTreeSet<String>,
+    signed: Vec<Signed>,
     bytes: usize,
     blobs: BTreeMap<Digest, Blob>,
 }
@@ -180,7 +204,23 @@ impl Walk<'_> {
                 for entry in self.from.referrers(&subject).await? {
                     self.referrer(&subject, &entry).await?;
                 }
+                self.signed(&subject).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Adds what cosign says of a manifest.
+    async fn signed(&mut self, subject: &Digest) -> Result<()> {
+        for tag in tags::cosign(subject) {
+            if !self.cosign.contains(&tag) {
+                continue;
+            }
+            // One that was taken away meanwhile says nothing.
+            let found = self.from.manifest(&Target::Tag(tag.clone())).await?;
+            let Some(manifest) = found else { continue };
+            self.signed.push(Signed { tag, manifest: manifest.clone() });
+            self.down(manifest, None).await?;
         }
         Ok(())
     }

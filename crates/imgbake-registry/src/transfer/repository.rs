@@ -10,11 +10,12 @@ use tokio::sync::OnceCell;
 use super::blob::Blob;
 use super::place::Place;
 use super::plan::Plan;
+use super::signed::{Fate, Signed, Stayed};
 use crate::oci::Descriptor;
 use crate::remote::body::{BlobSource, ByteStream};
 use crate::remote::manifests::Name;
 use crate::remote::upload::Pushed;
-use crate::{RawManifest, Repository, Result};
+use crate::{RawManifest, Repository, Result, tags};
 
 /// A repository of a registry.
 #[derive(Debug)]
@@ -27,6 +28,20 @@ pub(crate) struct RemotePlace {
 impl RemotePlace {
     pub(crate) fn new(repository: Repository) -> Self {
         Self { repository, tags: OnceCell::new() }
+    }
+
+    /// Points a tag of cosign's at what came, if nothing that it has gets lost. As with cosign itself,
+    /// of two who write it at once the last one wins.
+    async fn sign(&self, signed: &Signed) -> Result<Option<Stayed>> {
+        let there = self.repository.manifest(&Target::Tag(signed.tag.clone())).await?;
+        match signed.fate(there.as_ref().map(|there| (&there.digest, &there.bytes[..]))) {
+            Fate::Has => Ok(None),
+            Fate::Stays(stayed) => Ok(Some(stayed)),
+            Fate::Moves => {
+                self.repository.put_manifest(Name::Tag(&signed.tag), &signed.manifest).await?;
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -52,6 +67,11 @@ impl Place for RemotePlace {
         self.repository.referrers(subject, &self.tags).await
     }
 
+    async fn cosign(&self) -> Result<BTreeSet<String>> {
+        let tags = self.tags.get_or_try_init(|| self.repository.tags()).await?;
+        Ok(tags.iter().filter(|tag| tags::is_cosign(tag)).cloned().collect())
+    }
+
     async fn check_tag(&self, tag: &str, plan: &Plan) -> Result<()> {
         self.repository.refuse_other(tag, &plan.root).await.map(|_| ())
     }
@@ -65,7 +85,7 @@ impl Place for RemotePlace {
         self.repository.push_blob((&blob.digest, blob.size), source, from).await
     }
 
-    async fn finish(&self, plan: &Plan, tag: &str) -> Result<()> {
+    async fn finish(&self, plan: &Plan, tag: &str) -> Result<Vec<Stayed>> {
         for planned in &plan.manifests {
             let manifest = &planned.manifest;
             match &planned.subject {
@@ -79,6 +99,11 @@ impl Place for RemotePlace {
                 self.repository.hold(index, manifest).await?;
             }
         }
-        self.repository.name_for_good(tag, &plan.root).await
+        let mut stayed = Vec::new();
+        for signed in &plan.signed {
+            stayed.extend(self.sign(signed).await?);
+        }
+        self.repository.name_for_good(tag, &plan.root).await?;
+        Ok(stayed)
     }
 }

@@ -15,3 +15,4 @@ mod logins;
 mod many;
 mod pulls;
 mod shared;
+mod signed;

@@ -28,6 +28,8 @@ pub struct Habits {
     pub rotates: bool,
     /// It has no referrers API.
     pub no_referrers: bool,
+    /// It lets nobody list its tags.
+    pub no_tag_list: bool,
     /// The longest manifest that it takes, in bytes; 0: any.
     pub largest_manifest: usize,
     /// The longest body of a blob's upload that it takes, in bytes; 0: any.

@@ -16,6 +16,7 @@ pub(super) async fn answer(shared: &Shared, habits: &Habits, call: Call) -> Resp
     let (kind, reference) = call.rest.split_once('/').unwrap();
     let reference = reference.to_owned();
     match (kind, &call.method) {
+        ("tags", _) if habits.no_tag_list => told(StatusCode::FORBIDDEN, "DENIED", "no list"),
         ("tags", _) => tags(&mut held(&shared.store), habits, &call, shared),
         ("referrers", _) if habits.no_referrers => {
             told(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such path")

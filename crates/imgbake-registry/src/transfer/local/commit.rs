@@ -8,7 +8,7 @@ use imgbake_types::Digest;
 use jiff::Timestamp;
 
 use crate::change::Change;
-use crate::files::damaged;
+use crate::files::{damaged, read_small};
 use crate::given::Given;
 use crate::index::Index;
 use crate::oci::{CREATED, Descriptor};
@@ -16,6 +16,7 @@ use crate::remote::referrers::describe;
 use crate::store::Store;
 use crate::transfer::blob::Blob;
 use crate::transfer::plan::Plan;
+use crate::transfer::signed::{Fate, Signed, Stayed};
 use crate::{RawManifest, Result, tags};
 
 /// What a copy brings in.
@@ -26,6 +27,7 @@ pub(super) struct Commit {
     manifests: Vec<RawManifest>,
     /// What refers to each of them.
     referrers: BTreeMap<Digest, Vec<Descriptor>>,
+    signed: Vec<Signed>,
     /// All that must be there.
     blobs: Vec<Blob>,
     /// What of it came with the copy.
@@ -52,13 +54,14 @@ impl Commit {
             root: plan.root.clone(),
             manifests: plan.manifests.iter().map(|planned| planned.manifest.clone()).collect(),
             referrers,
+            signed: plan.signed.clone(),
             blobs: plan.blobs.values().cloned().collect(),
             come,
         })
     }
 
-    /// Makes the change; durable when it returns.
-    pub(super) fn make(self, store: &Store) -> Result<()> {
+    /// Makes the change; durable when it returns. Gives the tags of cosign's that stay as they were.
+    pub(super) fn make(self, store: &Store) -> Result<Vec<Stayed>> {
         let mut change = Change::begin(store)?;
         refuse_other(store, &change.index, (&self.name, &self.tag), &self.root.digest)?;
         for blob in &self.blobs {
@@ -78,10 +81,27 @@ impl Commit {
         for (subject, entries) in &self.referrers {
             self.attach(&mut change, store, subject, entries)?;
         }
-        let mut descriptor = describe(&self.root)?.1;
-        descriptor.annotations.clear();
-        change.index.set(&self.name, &self.tag, descriptor);
-        change.commit()
+        let stayed = self.sign(&mut change, store)?;
+        change.index.set(&self.name, &self.tag, entry(&self.root)?);
+        change.commit()?;
+        Ok(stayed)
+    }
+
+    /// Points cosign's tags at what came, where nothing that they have gets lost.
+    fn sign(&self, change: &mut Change<'_>, store: &Store) -> Result<Vec<Stayed>> {
+        let mut stayed = Vec::new();
+        for signed in &self.signed {
+            let there = change.index.find(&self.name, &signed.tag);
+            let there = there.map(|there| &there.descriptor.digest);
+            let bytes = there.map(|digest| read_small(&store.blobs.path(digest))).transpose()?;
+            let bytes = bytes.flatten().unwrap_or_default();
+            match signed.fate(there.map(|digest| (digest, &bytes[..]))) {
+                Fate::Has => {}
+                Fate::Stays(left) => stayed.push(left),
+                Fate::Moves => change.index.set(&self.name, &signed.tag, entry(&signed.manifest)?),
+            }
+        }
+        Ok(stayed)
     }
 
     /// Adds entries to the list of a subject, the newest last.
@@ -110,6 +130,13 @@ impl Commit {
         }
         Ok(())
     }
+}
+
+/// What `index.json` says of a manifest.
+fn entry(manifest: &RawManifest) -> Result<Descriptor> {
+    let mut descriptor = describe(manifest)?.1;
+    descriptor.annotations.clear();
+    Ok(descriptor)
 }
 
 fn created(entry: &Descriptor) -> Option<Timestamp> {
