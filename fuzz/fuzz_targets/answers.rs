@@ -2,7 +2,8 @@
 #![no_main]
 
 use imgbake_fuzz::{choose, seed, tagged};
-use imgbake_registry::fuzzing::{KINDS, answer};
+use imgbake_oci::fuzzing::{KINDS, MANIFEST, answer};
+use imgbake_registry::fuzzing::manifest;
 use libfuzzer_sys::fuzz_target;
 
 const DIGEST: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
@@ -41,5 +42,8 @@ fn sound() -> Vec<Vec<u8>> {
 fuzz_target!(init: seed(sound()), |input: &[u8]| {
     if let Some((kind, bytes)) = choose(input, KINDS) {
         answer(kind, bytes);
+        if kind == MANIFEST {
+            manifest(bytes);
+        }
     }
 });

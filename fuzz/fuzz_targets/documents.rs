@@ -26,7 +26,7 @@ async fn use_versions(ground: &Ground) {
     if restored.is_ok() {
         assert_eq!(path.metadata().unwrap().len(), version.disk.virtual_size);
     }
-    let _ = layout.history("web", "dev").await;
+    let _ = layout.image("web").history(&"dev".parse().unwrap()).await;
 }
 
 /// A layer's files come into one folder, or nothing does.

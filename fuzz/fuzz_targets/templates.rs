@@ -1,9 +1,11 @@
 //! Templates, and files of values for their variables.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use camino::Utf8Path;
 use imgbake_fuzz::seed;
-use imgbake_template::{Diagnostics, Template, Variables, parse};
+use imgbake_template::{Diagnostics, Schema, Template, Variables, parse};
 use libfuzzer_sys::fuzz_target;
 
 /// What parts a template from its file of values: a line that no TOML has.
@@ -54,6 +56,9 @@ mode = "0644"
 "#,
 ];
 
+static SCHEMA: LazyLock<Schema> =
+    LazyLock::new(|| Schema::new(&[imgbake_qemu::KIND], &imgbake_provision::kinds()));
+
 fn sound() -> Vec<Vec<u8>> {
     TEMPLATES.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
@@ -88,7 +93,7 @@ fn resolve(text: &str, template: &Template, values: &str) {
 fuzz_target!(init: seed(sound()), |input: &[u8]| {
     let Ok(input) = std::str::from_utf8(input) else { return };
     let (text, values) = input.split_once(CUT).unwrap_or((input, ""));
-    match parse(Utf8Path::new("template.toml"), text) {
+    match parse(Utf8Path::new("template.toml"), text, &SCHEMA) {
         Ok(template) => resolve(text, &template, values),
         Err(mistakes) => told(text, &mistakes),
     }

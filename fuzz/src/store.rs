@@ -5,13 +5,14 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::capture::{CaptureRequest, NoTap, capture};
-use imgbake_build::{Known, LayerShare, Naming, Registry, SharedLayer};
+use imgbake_build::evidence::record_verify;
+use imgbake_build::{KnownChunks, LayerShare, Naming, Registry, SharedLayer};
 use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_registry::{Layout, LayoutShare};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
-use imgbake_types::Digest;
-use imgbake_types::record::VersionView;
-use imgbake_types::spec::{QemuSpec, VerifySpec};
+use imgbake_types::record::{ComposedMove, VersionView};
+use imgbake_types::spec::VerifySpec;
+use imgbake_types::{Digest, MachineSpec};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -185,7 +186,7 @@ async fn publish(layout: &Layout, dir: &Utf8Path, disk: &Utf8Path) -> VersionVie
     let request = CaptureRequest {
         disk: &image,
         folder: &folder,
-        known: Known::default(),
+        known: KnownChunks::default(),
         changed: None,
         tap: Box::new(NoTap),
         cancel: &Cancel::new(),
@@ -195,7 +196,7 @@ async fn publish(layout: &Layout, dir: &Utf8Path, disk: &Utf8Path) -> VersionVie
     let config = serde_json::from_value(json!({
         "name": "web", "version": "unnamed", "created": "2026-11-23T10:00:00Z",
         "arch": "x86_64", "firmware": "bios", "imgbake": "0.1.0", "stages": [],
-        "proof": { "machine": QemuSpec::default(), "verify": VerifySpec::default() },
+        "proof": { "machine": MachineSpec::default(), "verify": VerifySpec::default() },
         "plan": { "digest": Digest::sha256("plan") },
         "disk": capture.disk_record(&[]),
     }));
@@ -209,12 +210,13 @@ async fn say_of(layout: &Layout, version: &VersionView) {
         "tests": [{ "name": "x", "machine": "verify-1", "passed": true, "seconds": 1.5, "detail": "" }],
         "seconds": 2.5
     });
-    layout.record_verify("web", &serde_json::from_value(record).unwrap()).await.unwrap();
+    record_verify(&*layout.image("web"), &serde_json::from_value(record).unwrap()).await.unwrap();
     let entry = json!({
         "channel": "dev", "time": "2026-11-23T10:00:00Z", "who": "me", "action": "promote",
-        "to": { "version": "1", "digest": version.digest }
+        "number": 1, "to": { "version": "1", "digest": version.digest }
     });
-    layout.move_channel("web", serde_json::from_value(entry).unwrap()).await.unwrap();
+    let composed = ComposedMove::new(serde_json::from_value(entry).unwrap()).unwrap();
+    layout.image("web").swap(&composed).await.unwrap();
 }
 
 async fn share(layout: &Layout, job: &Job, key: &Digest, disk: &Utf8Path) {

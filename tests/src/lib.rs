@@ -1,1 +1,1 @@
-//! End-to-end tests are in `tests/`; what they stand on is `imgbake-testkit`.
+//! End-to-end tests are in `tests/`; what they use is `imgbake-testkit`.

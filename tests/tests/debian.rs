@@ -3,12 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 use camino::Utf8Path;
-use imgbake_testkit::{PlainGuest, Root, TestHome, Volatile, differences, run_tool, shell, turn};
+use imgbake_testkit::{
+    PlainGuest, Root, TestHome, Volatile, differences, lock_guests, run_tool, shell,
+};
 
 #[test]
 fn a_real_debian_is_reproducible_baked_and_boots_anywhere() {
     let home = TestHome::new();
-    let _turn = turn();
+    let _lock = lock_guests();
     let repository = imgbake_testkit::repository();
     let template = repository.join("templates/debian-12.toml");
 

@@ -1,7 +1,9 @@
 //! The whole flow on the tiny guest, and all that can be done with what it leaves.
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
-use imgbake_testkit::{TestHome, assert_absent, run_tool, secret_forms, tiny_template, turn};
+use imgbake_testkit::{
+    TestHome, assert_absent, lock_guests, run_tool, secret_forms, tiny_template,
+};
 use serde_json::Value;
 
 /// Shell, file, a restart, a sensitive value, two clones under both firmwares, tests, a channel.
@@ -61,11 +63,11 @@ fn a_template_becomes_a_tested_version_in_its_channel() {
     home.write("site/a/index.html", "<h1>hello</h1>\n");
     let template = tiny_template(&home, "tiny", STEPS);
     let var = format!("token={SECRET}");
-    let turn = turn();
+    let lock = lock_guests();
     let run = home
         .run(&["build", template.as_str(), "--var", &var, "--events", "events.jsonl", "--verbose"])
         .exits(0);
-    drop(turn);
+    drop(lock);
 
     // The version.
     let shown = home.run(&["show", "tiny:dev", "--json"]).json();
@@ -206,9 +208,9 @@ inline = ["grep -qx hello /etc/mark", "echo child > /etc/child"]
 run = "grep -qx child /etc/child"
 "#,
     );
-    let turn = turn();
+    let lock = lock_guests();
     home.run(&["build", template.as_str()]).exits(0);
-    drop(turn);
+    drop(lock);
     let child = home.run(&["show", "child", "--json"]).json();
     let parent = home.run(&["show", "tiny:prod", "--json"]).json();
     assert_eq!(child["parent"]["digest"], parent["digest"]);
@@ -240,7 +242,7 @@ run = "grep -qx child /etc/child"
     assert_eq!(images.as_array().unwrap().len(), 2);
 }
 
-/// Damage is told and mended; what the rules let go goes, and nothing else.
+/// Damage is reported and repaired; what the rules do not keep is deleted, and nothing else.
 fn the_registry_is_cared_for(home: &TestHome) {
     let sound = home.run(&["verify", "--deep", "--json"]).exits(0).json();
     assert!(sound["damaged"].as_array().unwrap().is_empty(), "{sound}");

@@ -2,7 +2,7 @@
 
 use std::process::Child;
 
-use imgbake_testkit::{TestHome, run_tool, tiny_template, turn};
+use imgbake_testkit::{TestHome, lock_guests, run_tool, tiny_template};
 use serde_json::Value;
 
 const STEPS: &str = r#"
@@ -25,7 +25,7 @@ channel = "dev"
 fn twelve_kills_leave_nothing() {
     let home = TestHome::new();
     let template = tiny_template(&home, "tiny", STEPS);
-    let _turn = turn();
+    let _lock = lock_guests();
     let moments: [(&str, &str, &str); 12] = [
         ("build_started", "", ""),
         ("stage_started", "source", "source"),
@@ -74,7 +74,7 @@ fn twelve_kills_leave_nothing() {
 fn two_builds_at_once_are_two_versions() {
     let home = TestHome::new();
     let template = tiny_template(&home, "tiny", STEPS);
-    let _turn = turn();
+    let _lock = lock_guests();
     let mut builds: Vec<Child> = ["a", "b"]
         .into_iter()
         .map(|name| home.spawn(name, &["build", template.as_str()]))
@@ -105,7 +105,7 @@ fn an_interrupt_cleans_up_and_a_kept_machine_lets_the_user_in() {
         "tiny",
         "[[provision]]\nname = \"long\"\ntype = \"shell\"\ninline = [\"echo begun; while :; do :; done\"]\n",
     );
-    let _turn = turn();
+    let _lock = lock_guests();
     let mut child =
         home.spawn("interrupted", &["build", template.as_str(), "--events", "events.jsonl"]);
     assert!(home.wait_for("events.jsonl", &mut child, |event| event["line"] == "begun"));

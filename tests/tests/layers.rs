@@ -1,7 +1,7 @@
 //! Layers: what a change costs, what is kept, and what the user says about it.
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
-use imgbake_testkit::{TestHome, Told, shell, tiny_template, turn};
+use imgbake_testkit::{EventLog, TestHome, lock_guests, shell, tiny_template};
 use serde_json::Value;
 
 /// Most of these tests are not about the clone.
@@ -44,7 +44,7 @@ fn a_change_costs_what_changed() {
         tiny_template(&home, "tiny", &[&one, file, &three, &test].concat())
     };
     let first = template("three");
-    let _turn = turn();
+    let _lock = lock_guests();
     let plan = home.run(&["plan", first.as_str(), "--json"]).json();
     assert_eq!(why(&plan, "one"), "never built");
     assert!(plan["version"].is_null(), "{plan}");
@@ -69,7 +69,7 @@ fn a_change_costs_what_changed() {
     let plan = home.run(&["plan", changed.as_str(), "--json"]).json();
     assert_eq!(planned(&plan, "one")["cached"], true, "{plan}");
     assert!(why(&plan, "two").contains("site.conf changed"), "{plan}");
-    assert_eq!(why(&plan, "three"), "a step before it changed");
+    assert_eq!(why(&plan, "three"), "an earlier step changed");
     let text = home.run(&["plan", changed.as_str()]).exits(0).stdout;
     assert!(text.contains("site.conf changed"), "{text}");
     assert_eq!(home.leftovers(), Vec::<String>::new());
@@ -94,7 +94,7 @@ fn nothing_to_do(home: &TestHome, template: &str, steps: &[&str]) {
     assert_eq!(versions(home), 1);
 }
 
-fn only_the_last_ran(warm: &Told, steps: &[&str]) {
+fn only_the_last_ran(warm: &EventLog, steps: &[&str]) {
     assert_eq!(warm.outcome(), "done");
     assert_eq!(warm.ended("cached"), steps[..4]);
     assert_eq!(warm.layers("used"), steps[..4]);
@@ -134,7 +134,7 @@ fn what_is_kept_is_what_the_user_says() {
     let one = shell("one", "echo one > /etc/one");
     let two = shell("two", "echo two > /etc/two");
     let template = |steps: &str| tiny_template(&home, "tiny", &format!("{UNVERIFIED}{one}{steps}"));
-    let _turn = turn();
+    let _lock = lock_guests();
 
     // A step that fails: the next build goes on before it.
     let failing = template(&shell("two", "echo broken > /etc/two; exit 7"));
@@ -185,7 +185,7 @@ fn sum(layers: &[Value], key: &str) -> u64 {
     layers.iter().map(|layer| layer[key].as_u64().unwrap()).sum()
 }
 
-/// States go before disks, and leaves before what they stand on.
+/// States go before disks, and leaves before what they are based on.
 fn least_recently_used_goes_first(home: &TestHome) {
     let before = list(home);
     let names = |layers: &[Value]| -> Vec<String> {

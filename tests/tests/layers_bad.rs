@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use camino::Utf8Path;
 use imgbake_testkit::{
-    Built, TestHome, Told, can_mount, run_with_mounts, shell, tiny_template, turn,
+    Built, EventLog, TestHome, can_mount, lock_guests, run_with_mounts, shell, tiny_template,
 };
 
 const UNVERIFIED: &str = "[verify]\nenabled = false\n";
@@ -18,9 +18,9 @@ fn went_without(built: Built, words: &str) {
     let said = built.run.stderr.matches("no layer is used or saved").count();
     assert_eq!(said, 1, "{}", built.run);
     assert!(built.run.stderr.contains(words), "{words}: {}", built.run);
-    let told = built.exits(0);
-    assert_eq!((told.outcome(), told.of("layer").len()), ("done", 0));
-    assert_eq!(told.ran(), ["source", "boot"]);
+    let log = built.exits(0);
+    assert_eq!((log.outcome(), log.of("layer").len()), ("done", 0));
+    assert_eq!(log.ran(), ["source", "boot"]);
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn a_cache_that_cannot_be_used_is_told_once() {
     assert!(can_mount(), "a file system in a namespace of its own: run it as root");
     let home = TestHome::new();
     let template = tiny_template(&home, "tiny", UNVERIFIED);
-    let _turn = turn();
+    let _lock = lock_guests();
 
     home.write("home/cache/layers", "this is no folder\n");
     went_without(home.build(&[template.as_str()]), "is not a folder");
@@ -47,7 +47,7 @@ fn a_cache_that_cannot_be_used_is_told_once() {
         "mount -t tmpfs -o ro none \"$IMGBAKE_HOME/cache/layers\"",
         &["build", template.as_str(), "--events", &events],
     );
-    went_without(Built { run, told: home.told(&events) }, "cache/layers");
+    went_without(Built { run, events: home.event_log(&events) }, "cache/layers");
 
     // Room for a version, and not for a machine's memory beside it.
     let events = home.free_events();
@@ -58,12 +58,12 @@ fn a_cache_that_cannot_be_used_is_told_once() {
         "mount -t tmpfs -o size=200M none \"$IMGBAKE_HOME\"",
         &["build", template.as_str(), "--events", &events],
     );
-    let told = Built { run, told: home.told(&events) }.exits(0);
-    assert_eq!(told.outcome(), "done");
-    assert_eq!(told.warnings().len(), 1, "{:?}", told.warnings());
-    assert!(told.warnings()[0].contains("memory is not kept"), "{:?}", told.warnings());
-    assert_eq!(told.layers("saved"), ["source", "boot", "one", "two"]);
-    assert!(told.layer_events("saved").iter().all(|layer| layer["state_bytes"] == 0));
+    let log = Built { run, events: home.event_log(&events) }.exits(0);
+    assert_eq!(log.outcome(), "done");
+    assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
+    assert!(log.warnings()[0].contains("memory is not kept"), "{:?}", log.warnings());
+    assert_eq!(log.layers("saved"), ["source", "boot", "one", "two"]);
+    assert!(log.layer_events("saved").iter().all(|layer| layer["state_bytes"] == 0));
 }
 
 /// Changes one byte in the middle of a file.
@@ -111,30 +111,30 @@ fn a_damaged_layer_is_refused_and_made_again() {
             shell("last", &format!("echo {round}; sha256sum -c /etc/two && grep -qx one /etc/one"));
         tiny_template(&home, "tiny", &format!("{machine}{UNVERIFIED}{steps}{last}"))
     };
-    let _turn = turn();
+    let _lock = lock_guests();
     home.build(&[template(0, "").as_str()]).exits(0);
     for (round, (what, damage, words)) in (1..).zip(DAMAGES) {
         damage(&home);
-        let told = home.build(&[template(round, "").as_str()]).exits(0);
-        assert_eq!(told.reasons().len(), 1, "{what}: {:?}", told.reasons());
-        assert!(told.reasons()[0].contains(words), "{what}: {:?}", told.reasons());
-        assert_eq!(told.layers("refused"), ["two"], "{what}");
-        assert_eq!(told.layers("restored"), ["one"], "{what}");
-        assert_eq!(told.ran(), ["two", "last"], "{what}");
-        assert_eq!(told.layers("saved"), ["two", "last"], "{what}");
-        said_nothing_else(&told, what);
+        let log = home.build(&[template(round, "").as_str()]).exits(0);
+        assert_eq!(log.reasons().len(), 1, "{what}: {:?}", log.reasons());
+        assert!(log.reasons()[0].contains(words), "{what}: {:?}", log.reasons());
+        assert_eq!(log.layers("refused"), ["two"], "{what}");
+        assert_eq!(log.layers("restored"), ["one"], "{what}");
+        assert_eq!(log.ran(), ["two", "last"], "{what}");
+        assert_eq!(log.layers("saved"), ["two", "last"], "{what}");
+        said_nothing_else(&log, what);
     }
 
     // A machine that does not answer in time: another is booted from the disk.
     let hasty = template(9, "restore_timeout = \"1ms\"\n");
-    let told = home.build(&[hasty.as_str()]).exits(0);
-    assert_eq!((told.layers("refused"), told.layers("booted")), (vec!["two"], vec!["two"]));
-    assert!(told.reasons()[0].contains("a machine boots from its disk"), "{:?}", told.reasons());
-    assert_eq!(told.ran(), ["last"]);
-    said_nothing_else(&told, "a hasty restore");
+    let log = home.build(&[hasty.as_str()]).exits(0);
+    assert_eq!((log.layers("refused"), log.layers("booted")), (vec!["two"], vec!["two"]));
+    assert!(log.reasons()[0].contains("a machine boots from its disk"), "{:?}", log.reasons());
+    assert_eq!(log.ran(), ["last"]);
+    said_nothing_else(&log, "a hasty restore");
     assert_eq!(home.leftovers(), Vec::<String>::new());
 }
 
-fn said_nothing_else(told: &Told, what: &str) {
-    assert_eq!(told.warnings(), [""; 0], "{what}");
+fn said_nothing_else(log: &EventLog, what: &str) {
+    assert_eq!(log.warnings(), [""; 0], "{what}");
 }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use imgbake_testkit::{Dice, Root, TestHome, Told, shell, tiny_template, turn};
+use imgbake_testkit::{EventLog, Random, Root, TestHome, lock_guests, shell, tiny_template};
 use serde_json::Value;
 
 /// What a build does when it is killed.
@@ -38,8 +38,8 @@ impl Moment {
     }
 
     /// How long it takes.
-    fn length(self, told: &Told) -> Duration {
-        Duration::from_secs_f64(told.between(|e| self.begins(e), |e| self.ends(e)))
+    fn length(self, log: &EventLog) -> Duration {
+        Duration::from_secs_f64(log.between(|e| self.begins(e), |e| self.ends(e)))
     }
 }
 
@@ -56,9 +56,9 @@ fn template(home: &TestHome, round: usize) -> Utf8PathBuf {
 #[test]
 fn twenty_kills_at_random_moments() {
     let home = TestHome::new();
-    let mut dice = Dice::new();
+    let mut dice = Random::new();
     eprintln!("the kills are those of IMGBAKE_TEST_SEED={}", dice.seed());
-    let _turn = turn();
+    let _lock = lock_guests();
     home.build(&[template(&home, 0).as_str()]).exits(0);
     let warm = home.build(&[template(&home, 1).as_str()]).exits(0);
     assert_eq!(warm.layers("restored"), ["one"]);
@@ -71,7 +71,7 @@ fn twenty_kills_at_random_moments() {
         let events = home.free_events();
         let mut child = home.spawn("killed", &["build", template.as_str(), "--events", &events]);
         assert!(home.wait_for(&events, &mut child, |event| moment.begins(event)), "{what}");
-        Dice::kill(&mut child, after);
+        Random::kill(&mut child, after);
         home.run(&["images"]).exits(0);
         assert_eq!(home.leftovers(), Vec::<String>::new(), "{what}");
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use imgbake_testkit::{TestHome, Told, shell, tiny_template, turn};
+use imgbake_testkit::{EventLog, TestHome, lock_guests, shell, tiny_template};
 
 const UNVERIFIED: &str = "[verify]\nenabled = false\n";
 
@@ -21,26 +21,26 @@ fn eight_builds_make_each_shared_layer_once() {
         "tiny-{{ var.flavor }}",
         &[UNVERIFIED, &head, &shared.concat(), &own.concat()].concat(),
     );
-    let _turn = turn();
+    let _lock = lock_guests();
     let built = home.build(&[template.as_str(), "--parallel", "2"]);
-    let (stderr, told) = (built.run.stderr.clone(), built.exits(0));
+    let (stderr, log) = (built.run.stderr.clone(), built.exits(0));
 
     // Each key was saved once, and what was saved ran once.
     let mut saved: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for event in told.layer_events("saved") {
+    for event in log.layer_events("saved") {
         let text = |key: &str| event[key].as_str().unwrap().to_owned();
         *saved.entry((text("name"), text("key"))).or_default() += 1;
     }
     assert!(saved.values().all(|times| *times == 1), "{saved:?}");
-    let ran = told.ran();
+    let ran = log.ran();
     for (name, times) in
         [("source", 1), ("boot", 1), ("one", 1), ("two", 1), ("three", 1), ("four", 8), ("five", 8)]
     {
         assert_eq!(saved.keys().filter(|(saved, _)| saved == name).count(), times, "{name}");
         assert_eq!(ran.iter().filter(|ran| **ran == name).count(), times, "{name}");
     }
-    assert!(!told.of("waiting").is_empty(), "the others waited for who made what they share");
-    assert_eq!(told.of("build_queued").len(), 8);
+    assert!(!log.of("waiting").is_empty(), "the others waited for who made what they share");
+    assert_eq!(log.of("build_queued").len(), 8);
 
     let images = home.run(&["images", "--json"]).json();
     let mut names: Vec<&str> =
@@ -55,8 +55,8 @@ fn eight_builds_make_each_shared_layer_once() {
     assert_eq!(home.leftovers(), Vec::<String>::new());
 }
 
-fn outcomes(told: &Told, images: &[&str]) -> Vec<String> {
-    images.iter().map(|image| told.of_image(image).outcome().to_owned()).collect()
+fn outcomes(log: &EventLog, images: &[&str]) -> Vec<String> {
+    images.iter().map(|image| log.of_image(image).outcome().to_owned()).collect()
 }
 
 #[test]
@@ -78,20 +78,20 @@ fn a_child_waits_for_its_parent_and_a_failure_for_nobody() {
     let child = on("child", "base:dev", &shell("child", "grep -qx new /etc/base"));
     let bad = tiny_template(&home, "bad", &format!("{UNVERIFIED}{}", shell("bad", "exit 3")));
     let orphan = on("orphan", "bad:dev", "");
-    let _turn = turn();
+    let _lock = lock_guests();
     home.build(&[base("old").as_str()]).exits(0);
 
     let old = home.run(&["show", "base:dev", "--json"]).json();
     let built = home.build(&[child.as_str(), bad.as_str(), orphan.as_str(), base("new").as_str()]);
-    let (stderr, told) = (built.run.stderr.clone(), built.exits(1));
+    let (stderr, log) = (built.run.stderr.clone(), built.exits(1));
     let images = ["base", "child", "bad", "orphan"];
-    assert_eq!(outcomes(&told, &images), ["done", "done", "failed", "skipped"], "{stderr}");
+    assert_eq!(outcomes(&log, &images), ["done", "done", "failed", "skipped"], "{stderr}");
     let new = home.run(&["show", "base:dev", "--json"]).json();
     assert_ne!(old["digest"], new["digest"]);
     let shown = home.run(&["show", "child", "--json"]).json();
     assert_eq!(
         shown["parent"]["digest"], new["digest"],
-        "the child stands on the version just built"
+        "the child is based on the version just built"
     );
     assert!(stderr.contains("exit code 3"), "{stderr}");
     for name in images {

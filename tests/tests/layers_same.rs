@@ -2,7 +2,9 @@
 //! image in the end.
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
-use imgbake_testkit::{Root, TestHome, Told, Volatile, differences, shell, tiny_template, turn};
+use imgbake_testkit::{
+    EventLog, Root, TestHome, Volatile, differences, lock_guests, shell, tiny_template,
+};
 
 /// Prints what two machines must not share, and what each must have right. perl asks for the time
 /// (clock_gettime(2), number 228 on x86_64): busybox's `date` gives whole seconds.
@@ -41,29 +43,29 @@ fn restored_machines_differ() {
         let last = shell("last", &format!("echo {name} > /etc/name\n{LOOK}"));
         tiny_template(&home, name, &format!("[verify]\nclones = 2\n{base}{last}"))
     });
-    let _turn = turn();
+    let _lock = lock_guests();
     home.build(&[first.as_str()]).exits(0);
-    let told =
+    let log =
         home.build(&[templates[0].as_str(), templates[1].as_str(), "--parallel", "2"]).exits(0);
-    let told = ["left", "right"].map(|name| told.of_image(name));
-    for told in &told {
-        assert_eq!(told.layers("restored"), ["base"], "{:?}", told.reasons());
-        assert_eq!(told.ran(), ["last"]);
+    let log = ["left", "right"].map(|name| log.of_image(name));
+    for log in &log {
+        assert_eq!(log.layers("restored"), ["base"], "{:?}", log.reasons());
+        assert_eq!(log.ran(), ["last"]);
         // A clock that had stood still since then would be seen.
-        let age = told.layer_events("restored")[0]["age"].as_f64().unwrap();
+        let age = log.layer_events("restored")[0]["age"].as_f64().unwrap();
         assert!(age > 2.0, "saved only {age} s ago");
-        the_clock_is_right(told);
+        the_clock_is_right(log);
         // The listener, and one session: that of the build that saved the machine is gone.
-        let daemons = told.lines("last", "sshd ");
+        let daemons = log.lines("last", "sshd ");
         assert_eq!(daemons.len(), 2, "{daemons:?}");
     }
-    let reseeds = told.each_ref().map(|told| told.lines("last", "reseed ")[0].1);
+    let reseeds = log.each_ref().map(|log| log.lines("last", "reseed ")[0].1);
     assert!(
         reseeds.iter().all(|reseed| reseed.len() == 66 && reseed.ends_with(" 0")),
         "{reseeds:?}"
     );
     assert_ne!(reseeds[0], reseeds[1], "two machines were given the same entropy");
-    let random = told.each_ref().map(|told| told.lines("last", "random ")[0].1);
+    let random = log.each_ref().map(|log| log.lines("last", "random ")[0].1);
     assert!(random[0].len() >= 44, "{random:?}");
     assert_ne!(random[0], random[1], "two machines print the same random numbers");
     for name in ["left", "right"] {
@@ -74,8 +76,8 @@ fn restored_machines_differ() {
 }
 
 /// Right to a second, in the best of three looks: each takes its time to get here.
-fn the_clock_is_right(told: &Told) {
-    let off: Vec<f64> = told
+fn the_clock_is_right(log: &EventLog) {
+    let off: Vec<f64> = log
         .lines("last", "clock ")
         .into_iter()
         .map(|(host, guest)| guest.parse::<f64>().unwrap() - host)
@@ -107,7 +109,7 @@ fn warm_is_cold() {
             &format!("[verify]\nenabled = false\n{}", steps[..count].concat()),
         )
     };
-    let _turn = turn();
+    let _lock = lock_guests();
     for count in 1..=steps.len() {
         let warm = home.build(&[template(count).as_str()]).exits(0);
         if count > 1 {

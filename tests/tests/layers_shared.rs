@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;
 use imgbake_testkit::{
-    DockerRegistry, DockerSettings, TestHome, assert_absent, run_tool, shell, tiny_template, turn,
+    DockerRegistry, DockerSettings, TestHome, assert_absent, lock_guests, run_tool, shell,
+    tiny_template,
 };
 
 const SECRET: &str = "c0rrect-horse-battery";
@@ -29,7 +30,7 @@ fn a_shared_cache_serves_empty_homes() {
     let repository = format!("{}/team/layers", docker.host());
     let maker = TestHome::new();
     let var = format!("token={SECRET}");
-    let _turn = turn();
+    let _lock = lock_guests();
     let made = maker
         .build(&[template(&maker, "", "").as_str(), "--var", &var, "--cache-to", &repository])
         .exits(0);
@@ -81,17 +82,17 @@ fn a_secret_leaves_no_memory() {
     let home = TestHome::new();
     let var = format!("token={SECRET}");
     let careful = template(&home, "", "");
-    let _turn = turn();
-    // Nobody is at port 1: that is told, and no more.
+    let _lock = lock_guests();
+    // Nobody is at port 1: that is log, and no more.
     let nobody = ["--cache-to", "127.0.0.1:1/layers", "--cache-from", "127.0.0.1:1/layers"];
     let built =
         home.build(&[&[careful.as_str(), "--var", &var, "--verbose"][..], &nobody].concat());
     assert!(!format!("{}", built.run).contains(SECRET));
     let built = built.exits(0);
-    let told = built.warnings();
-    let about = |words: &str| told.iter().filter(|told| told.contains(words)).count();
+    let log = built.warnings();
+    let about = |words: &str| log.iter().filter(|log| log.contains(words)).count();
     let counts = (about("no further use"), about("is not shared"), about("127.0.0.1:1"));
-    assert_eq!(counts, (1, 4, 5), "{told:?}");
+    assert_eq!(counts, (1, 4, 5), "{log:?}");
     for (name, kept) in
         [("boot", true), ("one", true), ("two", true), ("token", false), ("last", false)]
     {

@@ -1,6 +1,6 @@
 //! Other machines than the default: a build user, further disks and arguments, another architecture.
 
-use imgbake_testkit::{Arch, TestHome, tiny_template, tiny_template_for, turn};
+use imgbake_testkit::{Arch, TestHome, lock_guests, tiny_template, tiny_template_for};
 
 #[test]
 fn a_build_user_leaves_no_trace() {
@@ -21,7 +21,7 @@ fn a_build_user_leaves_no_trace() {
          [[test]]\nname = \"no baker\"\nrun = \"! grep -r baker /etc/passwd /etc/shadow /etc/group /etc/sudoers* && [ ! -e /home/baker ]\"\n\
          [[test]]\nname = \"the file is nobody's\"\nrun = \"[ $(stat -c %U%a /etc/owned) = nobody600 ]\"\n",
     );
-    let _turn = turn();
+    let _lock = lock_guests();
     home.run(&["build", template.as_str()]).exits(0);
     assert!(
         std::fs::read_to_string(home.dir().join("os-release"))
@@ -41,7 +41,7 @@ fn an_aarch64_image_is_built_and_verified_under_emulation() {
          [[test]]\nname = \"is aarch64\"\nrun = \"grep -qx aarch64 /etc/arch && [ $(uname -m) = aarch64 ]\"\n\
          [publish]\nchannel = \"dev\"\n",
     );
-    let _turn = turn();
+    let _lock = lock_guests();
     home.run(&["build", template.as_str()]).exits(0);
     let shown = home.run(&["show", "tiny-arm:dev", "--json"]).json();
     assert_eq!(

@@ -1,7 +1,7 @@
 //! What must not pass does not: failed tests, residues, machines that fall, unfit base disks.
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
-use imgbake_testkit::{TestHome, tiny_template, turn};
+use imgbake_testkit::{TestHome, lock_guests, tiny_template};
 
 fn versions(home: &TestHome) -> usize {
     home.run(&["images", "--json"]).json().as_array().unwrap().len()
@@ -22,7 +22,7 @@ fn a_failed_test_keeps_the_version_out_of_every_channel() {
          [[test]]\nname = \"never ends\"\nrun = \"while :; do :; done\"\ntimeout = \"2s\"\n\
          [publish]\nchannel = \"dev\"\n",
     );
-    let _turn = turn();
+    let _lock = lock_guests();
     home.run(&["build", good.as_str()]).exits(0);
     let dev = home.run(&["show", "tiny:dev", "--json"]).json();
     let run = home.run(&["build", bad.as_str()]).exits(1);
@@ -57,7 +57,7 @@ fn a_secret_in_the_image_fails_the_build() {
          [[provision]]\nname = \"leak\"\ntype = \"shell\"\nenv = { T = \"{{ var.token }}\" }\n\
          inline = [\"mkdir -p /opt/app\", \"echo key=$T > /opt/app/config\"]\n",
     );
-    let _turn = turn();
+    let _lock = lock_guests();
     let run =
         home.run(&["build", template.as_str(), "--var", "token=a-very-secret-value"]).exits(1);
     assert!(run.stderr.contains("sensitive value `token`"), "{run}");
@@ -83,7 +83,7 @@ fn a_machine_that_falls_is_told_at_once() {
     let step = |inline: &str| {
         format!("[[provision]]\nname = \"fall\"\ntype = \"shell\"\ninline = [{inline:?}]\n")
     };
-    let _turn = turn();
+    let _lock = lock_guests();
     for (inline, words) in [
         ("echo c > /proc/sysrq-trigger; while :; do :; done", "panic"),
         ("reboot; while :; do :; done", "restart"),
@@ -107,7 +107,7 @@ fn a_disk_that_does_not_boot_is_told_with_its_console() {
         "[image]\nname = \"empty\"\n[source]\nurl = \"empty.raw\"\nchecksum = \"none\"\nallow_unverified = true\n\
          [builder.qemu]\nmemory = \"256MiB\"\naccel = \"tcg\"\nboot_timeout = \"6s\"\n",
     );
-    let _turn = turn();
+    let _lock = lock_guests();
     let run = home.run(&["build", template.as_str()]).exits(1);
     assert!(run.stderr.contains("ssh"), "{run}");
     assert!(
@@ -149,7 +149,7 @@ fn a_full_disk_is_named_and_leaves_no_half_version() {
     );
     let home = TestHome::new();
     let template = tiny_template(&home, "tiny", "[verify]\nenabled = false\n");
-    let _turn = turn();
+    let _lock = lock_guests();
     // Sizes at which different stages fail: the machine's overlay, capture, publish.
     for mib in [2, 12, 24] {
         let run = imgbake_testkit::run_on_small_disk(&home, mib, &["build", template.as_str()]);

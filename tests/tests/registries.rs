@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use imgbake_testkit::{
-    DockerRegistry, DockerSettings, PASSWORD, TestHome, USER, run_tool, tiny_template, turn,
+    DockerRegistry, DockerSettings, PASSWORD, TestHome, USER, lock_guests, run_tool, tiny_template,
 };
 
 #[test]
@@ -15,7 +15,7 @@ fn a_version_is_pushed_mirrored_and_fetched() {
     let home = TestHome::new();
     let template = tiny_template(&home, "web", "[publish]\nchannel = \"dev\"\n");
     {
-        let _turn = turn();
+        let _lock = lock_guests();
         home.build(&[template.as_str()]).exits(0);
     }
     let shown = home.run(&["show", "web:dev", "--json"]).json();
@@ -119,8 +119,8 @@ fn what_cannot_be_copied_is_said() {
             ["verify", "--deep", "--from", place],
         ] {
             let run = home.run(&args).exits(2);
-            let told = run.stderr.replace(['\n', ' ', '│'], "");
-            assert!(told.contains(&part.replace(' ', "")), "{args:?}: {}", run.stderr);
+            let log = run.stderr.replace(['\n', ' ', '│'], "");
+            assert!(log.contains(&part.replace(' ', "")), "{args:?}: {}", run.stderr);
         }
     }
     assert_eq!(home.leftovers(), Vec::<String>::new());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-use crate::Result;
+use crate::{Result, repository};
 
 /// Crate, floor, and the crates of its own floor or above that it may use all the same.
 const FLOORS: &[(&str, u8, &[&str])] = &[
@@ -15,6 +15,8 @@ const FLOORS: &[(&str, u8, &[&str])] = &[
     ("imgbake-runtime", 1, &[]),
     ("imgbake-disk", 1, &[]),
     ("imgbake-comm", 1, &["imgbake-runtime"]),
+    ("imgbake-http", 1, &["imgbake-runtime"]),
+    ("imgbake-oci", 1, &["imgbake-runtime", "imgbake-http", "imgbake-disk"]),
     ("imgbake-build", 2, &[]),
     ("imgbake-qemu", 3, &[]),
     ("imgbake-bootstrap", 3, &[]),
@@ -39,12 +41,16 @@ const ONLY: &[(&str, &[&str])] = &[
 ];
 
 /// Libraries that only one room may use.
-const OWNED: &[(&str, &str)] =
-    &[("indicatif", "imgbake-ui"), ("russh", "imgbake-comm"), ("miette", "imgbake")];
+const OWNED: &[(&str, &str)] = &[
+    ("indicatif", "imgbake-ui"),
+    ("russh", "imgbake-comm"),
+    ("miette", "imgbake"),
+    ("reqwest", "imgbake-http"),
+];
 
 /// Checks every crate's dependencies; development dependencies are free.
 pub(crate) fn check() -> Result<()> {
-    let metadata = MetadataCommand::new().no_deps().current_dir(crate::root()).exec()?;
+    let metadata = MetadataCommand::new().no_deps().current_dir(repository::root()).exec()?;
     let floors: BTreeMap<&str, (u8, &[&str])> =
         FLOORS.iter().map(|(name, floor, also)| (*name, (*floor, *also))).collect();
     let mut wrong = Vec::new();

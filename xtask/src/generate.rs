@@ -5,11 +5,11 @@ use std::fs;
 
 use clap::CommandFactory;
 
-use crate::Result;
+use crate::{Result, repository};
 
 /// Writes every page, or compares it with what is there.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let folder = crate::root().join("docs/reference");
+    let folder = repository::root().join("docs/reference");
     fs::create_dir_all(&folder)?;
     let mut stale = Vec::new();
     for (name, text) in pages()? {
@@ -30,10 +30,11 @@ pub(crate) fn run(check: bool) -> Result<()> {
 }
 
 fn pages() -> Result<Vec<(&'static str, String)>> {
+    let schema = imgbake::components::Wiring::standard().schema();
     Ok(vec![
         ("cli.md", cli()),
-        ("template.md", imgbake_template::reference_markdown()),
-        ("template.schema.json", json(&imgbake_template::json_schema())?),
+        ("template.md", imgbake_template::reference_markdown(&schema)),
+        ("template.schema.json", json(&imgbake_template::json_schema(&schema))?),
         ("events.schema.json", json(&imgbake_ui::event_schema())?),
     ])
 }

@@ -1,17 +1,20 @@
-//! The project's chores: `cargo xtask floors`, `cargo xtask generate`, `cargo xtask bench NAME`.
+//! The project's chores: checks of the house's rules, generated pages, `cargo xtask bench NAME`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore's output is its terminal")]
 #![expect(clippy::disallowed_methods, reason = "chores run cargo, imgbake and its peers")]
 
 mod bench;
+mod circles;
 mod floors;
 mod generate;
+mod repository;
+mod result;
+mod toolchain;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Why a chore failed, in words.
-type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+pub(crate) use result::Result;
 
 #[derive(Parser)]
 #[command(about = "The project's chores")]
@@ -22,8 +25,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Checks that no crate uses a room above it or beside it
+    /// Checks that no crate uses a crate above it or beside it
     Floors,
+    /// Checks that the files of a crate use each other in one direction
+    Circles,
+    /// Checks that rust-version fits the pinned toolchain and the dependencies
+    Toolchain,
     /// Writes docs/reference/ from the types
     Generate {
         /// Compares instead of writing
@@ -39,13 +46,19 @@ enum Chore {
     /// Publishes a disk, for a bench
     #[command(hide = true)]
     Store(bench::registry::worker::StoreArgs),
+    /// Makes a base disk, for a bench
+    #[command(hide = true)]
+    Bootstrap(bench::bootstrap::disk::BootstrapArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Floors => floors::check(),
+        Chore::Circles => circles::check(),
+        Chore::Toolchain => toolchain::check(),
         Chore::Generate { check } => generate::run(check),
         Chore::Bench { bench } => bench::run(&bench),
+        Chore::Bootstrap(args) => bench::bootstrap::disk::bootstrap(&args),
         Chore::Store(args) => bench::registry::worker::store(&args),
     };
     match done {
@@ -55,9 +68,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The repository's folder.
-fn root() -> std::path::PathBuf {
-    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

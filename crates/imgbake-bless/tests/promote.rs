@@ -3,14 +3,16 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use camino::Utf8Path;
-use imgbake_bless::{Gate, Promotion, Refusal, Verified, promote};
-use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, Registry};
+use imgbake_bless::{Answer, Candidate, Gate, MoveRequest, Promotion, Verified, promote, rollback};
+use imgbake_build::evidence::{EvidenceKind, record_verify};
+use imgbake_build::{BuildError, BuildErrorKind, Capture, Image, Naming, Registry};
 use imgbake_disk::chunk::ChunkTable;
 use imgbake_registry::Layout;
 use imgbake_testkit::image_config;
-use imgbake_types::Digest;
-use imgbake_types::record::{TestOutcome, VerifyRecord, VerifyStatus, VersionView};
+use imgbake_types::record::{RecordedMove, TestOutcome, VerifyRecord, VerifyStatus, VersionView};
+use imgbake_types::{Action, Actor, ChannelName, Digest};
 
 struct Fixture {
     layout: Layout,
@@ -51,32 +53,61 @@ impl Fixture {
         };
         let record = VerifyRecord {
             subject: version.digest.clone(),
-            time: "2026-11-23T11:00:00Z".parse().unwrap(),
+            time: jiff::Timestamp::now(),
             status,
             tests: vec![test("boots", true), test("serves", status == VerifyStatus::Passed)],
             seconds: 2.0,
             disk_sha256: None,
         };
-        self.layout.record_verify("web", &record).await.unwrap();
+        record_verify(&*self.layout.image("web"), &record).await.unwrap();
+    }
+
+    fn image(&self) -> Box<dyn Image> {
+        self.layout.image("web")
     }
 
     async fn promote(&self, from: &str, to: &str) -> Result<Promotion, BuildError> {
         let gates: [Box<dyn Gate>; 1] = [Box::new(Verified)];
-        promote(
-            &self.layout,
-            &gates,
-            &from.parse().unwrap(),
-            to,
-            "ada@host",
-            "promote",
-            Some("tested"),
-        )
-        .await
+        self.promote_by(&gates, from, to).await
+    }
+
+    async fn promote_by(
+        &self,
+        gates: &[Box<dyn Gate>],
+        from: &str,
+        to: &str,
+    ) -> Result<Promotion, BuildError> {
+        let version = self.layout.resolve(&from.parse().unwrap()).await?;
+        let (channel, who) = (to.parse()?, "ada@host".parse().unwrap());
+        let source = Some(from.to_owned());
+        promote(&*self.image(), gates, version, &request(&channel, &who, Action::Promote, source))
+            .await
+    }
+
+    async fn rollback(&self, to: Option<&str>) -> Result<Promotion, BuildError> {
+        let gates: [Box<dyn Gate>; 1] = [Box::new(Verified)];
+        let (channel, who) = ("prod".parse()?, "bob@host".parse().unwrap());
+        let to = to.map(|to| to.parse().unwrap());
+        let request = request(&channel, &who, Action::Rollback, None);
+        rollback(&*self.image(), &gates, to.as_ref(), &request).await
+    }
+
+    async fn history(&self, channel: &str) -> Vec<RecordedMove> {
+        self.image().history(&channel.parse().unwrap()).await.unwrap()
     }
 
     async fn points_at(&self, reference: &str) -> Option<Digest> {
         self.layout.resolve(&reference.parse().unwrap()).await.ok().map(|version| version.digest)
     }
+}
+
+fn request<'a>(
+    channel: &'a ChannelName,
+    who: &'a Actor,
+    action: Action,
+    source: Option<String>,
+) -> MoveRequest<'a> {
+    MoveRequest { channel, who, action, source, reason: Some("tested"), dry_run: false }
 }
 
 #[tokio::test]
@@ -92,12 +123,19 @@ async fn a_verified_version_goes_from_channel_to_channel() {
             .ends_with("web:dev is 2026.11.23-1 now")
     );
     let promotion = fixture.promote("web:dev", "prod").await.unwrap();
-    let moved = promotion.moved.unwrap();
+    let moved = promotion.moved.unwrap().entry;
     assert_eq!(
         (moved.source.as_deref(), moved.reason.as_deref()),
         (Some("web:dev"), Some("tested"))
     );
     assert_eq!((moved.who.as_str(), moved.action.as_str()), ("ada@host", "promote"));
+    assert_eq!((moved.number, &moved.previous), (1, &None));
+    // What the gates said is part of the record.
+    let [verdict] = &moved.verdicts[..] else { panic!("{moved:?}") };
+    assert!(verdict.gate == "verified" && verdict.passed, "{verdict:?}");
+    let evidence = fixture.image().evidence(&first.digest, None).await.unwrap();
+    let [item] = &evidence.items[..] else { panic!("{evidence:?}") };
+    assert_eq!(verdict.evidence, std::slice::from_ref(&item.digest));
     assert_eq!(fixture.points_at("web:prod").await, Some(first.digest.clone()));
 
     let second = fixture.publish(VerifyStatus::Passed).await;
@@ -108,8 +146,8 @@ async fn a_verified_version_goes_from_channel_to_channel() {
         promotion.describe()
     );
     assert_eq!(fixture.points_at("web:dev").await, Some(first.digest));
-    let history = fixture.layout.history("web", "prod").await.unwrap();
-    let versions: Vec<_> = history.iter().map(|entry| entry.to.version.as_str()).collect();
+    let history = fixture.history("prod").await;
+    let versions: Vec<_> = history.iter().map(|moved| moved.entry.to.version.as_str()).collect();
     assert_eq!(versions, ["2026.11.23-2", "2026.11.23-1"]);
 }
 
@@ -121,19 +159,20 @@ async fn what_is_not_verified_is_refused_and_nothing_moves() {
     for (status, why) in [
         (
             VerifyStatus::Failed,
-            "its verify failed: 1 of 2 tests did not pass\n  serves (verify-1): exit code 7",
+            "it failed verification: 1 of 2 tests failed\n  serves (verify-1): exit code 7",
         ),
         (VerifyStatus::Unverified, "it was never verified"),
     ] {
         let bad = fixture.publish(status).await;
         let error = fixture.promote("web", "prod").await.unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Refused);
-        let said = format!("web:{} may not become web:prod: {why} (gate `verified`)", bad.version);
+        let said =
+            format!("web:{} cannot be promoted to web:prod: {why} (gate `verified`)", bad.version);
         assert_eq!(error.to_string(), said);
         let help = error.help_text().unwrap();
         assert!(help.contains(&format!("imgbake test web:{}", bad.version)), "{help}");
         assert_eq!(fixture.points_at("web:prod").await, Some(good.digest.clone()));
-        assert_eq!(fixture.layout.history("web", "prod").await.unwrap().len(), 1);
+        assert_eq!(fixture.history("prod").await.len(), 1);
         // Once it passes, the same command goes through.
         fixture.verify(&bad, VerifyStatus::Passed).await;
         fixture.promote("web", "staging").await.unwrap();
@@ -151,7 +190,7 @@ async fn promoting_to_where_it_is_moves_nothing() {
         assert_eq!(promotion.moved, None);
         assert_eq!(promotion.describe(), "web:prod is 2026.11.23-1 already: nothing moved");
     }
-    assert_eq!(fixture.layout.history("web", "prod").await.unwrap().len(), 1);
+    assert_eq!(fixture.history("prod").await.len(), 1);
 }
 
 #[tokio::test]
@@ -160,8 +199,6 @@ async fn wrong_names_are_the_users_mistake() {
     fixture.publish(VerifyStatus::Passed).await;
     for (from, to, kind) in [
         ("web", "2026.11.23-1", BuildErrorKind::Usage),
-        ("web", "2027.01.01-1", BuildErrorKind::Usage),
-        ("web", "sha256-00", BuildErrorKind::Usage),
         ("web", "prod.history", BuildErrorKind::Usage),
         ("web", "not a tag", BuildErrorKind::Usage),
         ("web:dev", "prod", BuildErrorKind::NotFound),
@@ -177,13 +214,17 @@ async fn wrong_names_are_the_users_mistake() {
 /// A gate that keeps a channel closed.
 struct Closed(&'static str);
 
+#[async_trait]
 impl Gate for Closed {
     fn name(&self) -> &str {
         self.0
     }
 
-    fn check(&self, _version: &VersionView, channel: &str) -> Result<(), Refusal> {
-        if channel == "prod" { Err(Refusal::new("prod is closed")) } else { Ok(()) }
+    async fn check(&self, candidate: Candidate<'_>) -> Result<Answer, BuildError> {
+        Ok(match candidate.channel.as_str() {
+            "prod" => Answer::refused("prod is closed"),
+            _ => Answer::passed("it is open"),
+        })
     }
 }
 
@@ -193,10 +234,7 @@ async fn every_gate_is_asked_and_told() {
     fixture.publish(VerifyStatus::Unverified).await;
     let gates: [Box<dyn Gate>; 3] =
         [Box::new(Closed("a")), Box::new(Verified), Box::new(Closed("b"))];
-    let from = "web".parse().unwrap();
-    let refused = promote(&fixture.layout, &gates, &from, "prod", "ada@host", "promote", None)
-        .await
-        .unwrap_err();
+    let refused = fixture.promote_by(&gates, "web", "prod").await.unwrap_err();
     for part in [
         "prod is closed (gate `a`)",
         "never verified (gate `verified`)",
@@ -205,7 +243,121 @@ async fn every_gate_is_asked_and_told() {
         assert!(refused.to_string().contains(part), "{refused}");
     }
     let open: [Box<dyn Gate>; 1] = [Box::new(Closed("a"))];
-    assert!(
-        promote(&fixture.layout, &open, &from, "dev", "ada@host", "promote", None).await.is_ok()
-    );
+    assert!(fixture.promote_by(&open, "web", "dev").await.is_ok());
+}
+
+/// A gate that asks for evidence of a kind of its own.
+struct Scanned;
+
+const SCAN: &str = "application/vnd.example.scan+json";
+
+#[async_trait]
+impl Gate for Scanned {
+    fn name(&self) -> &'static str {
+        "scanned"
+    }
+
+    async fn check(&self, candidate: Candidate<'_>) -> Result<Answer, BuildError> {
+        let found = candidate.evidence.items.iter().find(|item| item.kind.media_type() == SCAN);
+        Ok(match found {
+            Some(item) => Answer::passed("no findings").based_on([item.digest.clone()]),
+            None => Answer::refused("it was never scanned"),
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_gate_sees_evidence_of_any_kind() {
+    let fixture = Fixture::new();
+    let version = fixture.publish(VerifyStatus::Passed).await;
+    let gates: [Box<dyn Gate>; 2] = [Box::new(Verified), Box::new(Scanned)];
+    let refused = fixture.promote_by(&gates, "web", "prod").await.unwrap_err();
+    assert!(refused.to_string().contains("never scanned (gate `scanned`)"), "{refused}");
+    let kind = EvidenceKind::new(SCAN);
+    let scan = fixture
+        .image()
+        .attach(&version.digest, &kind, jiff::Timestamp::now(), b"{}".to_vec())
+        .await
+        .unwrap();
+    let moved = fixture.promote_by(&gates, "web", "prod").await.unwrap().moved.unwrap();
+    assert_eq!(moved.entry.verdicts[1].evidence, [scan.digest]);
+}
+
+#[tokio::test]
+async fn a_dry_run_asks_every_gate_and_moves_nothing() {
+    let fixture = Fixture::new();
+    fixture.publish(VerifyStatus::Passed).await;
+    let version = fixture.layout.resolve(&"web".parse().unwrap()).await.unwrap();
+    let gates: [Box<dyn Gate>; 2] = [Box::new(Verified), Box::new(Closed("a"))];
+    let (channel, who) = ("prod".parse().unwrap(), "ada@host".parse().unwrap());
+    let request = MoveRequest { dry_run: true, ..request(&channel, &who, Action::Promote, None) };
+    let asked = promote(&*fixture.image(), &gates, version, &request).await.unwrap();
+    let passed: Vec<_> = asked.verdicts.iter().map(|verdict| verdict.passed).collect();
+    assert_eq!((passed, &asked.moved), (vec![true, false], &None));
+    assert_eq!(asked.refusal().unwrap().kind(), BuildErrorKind::Refused);
+    assert_eq!(fixture.points_at("web:prod").await, None);
+}
+
+#[tokio::test]
+async fn a_rollback_goes_where_the_channel_was() {
+    let fixture = Fixture::new();
+    let missing = fixture.rollback(None).await.unwrap_err();
+    assert_eq!(missing.kind(), BuildErrorKind::NotFound, "{missing}");
+    let mut versions = Vec::new();
+    for _ in 0..3 {
+        versions.push(fixture.publish(VerifyStatus::Passed).await);
+        fixture.promote("web", "prod").await.unwrap();
+        if versions.len() == 1 {
+            let first = fixture.rollback(None).await.unwrap_err();
+            assert!(first.to_string().contains("it pointed at nothing before"), "{first}");
+        }
+    }
+    let moved = fixture.rollback(None).await.unwrap().moved.unwrap().entry;
+    assert_eq!((moved.action, moved.number, moved.who.as_str()), (Action::Rollback, 4, "bob@host"));
+    assert_eq!(fixture.points_at("web:prod").await, Some(versions[1].digest.clone()));
+    fixture.rollback(Some("2026.11.23-1")).await.unwrap();
+    assert_eq!(fixture.points_at("web:prod").await, Some(versions[0].digest.clone()));
+    // Where it never was is promote's business.
+    let other = fixture.publish(VerifyStatus::Passed).await;
+    let never = fixture.rollback(Some(other.version.as_str())).await.unwrap_err();
+    assert_eq!(never.kind(), BuildErrorKind::Usage);
+    // The gates are asked again.
+    fixture.verify(&versions[1], VerifyStatus::Failed).await;
+    let refused = fixture.rollback(None).await.unwrap_err();
+    assert_eq!(refused.kind(), BuildErrorKind::Refused, "{refused}");
+    assert_eq!(fixture.history("prod").await.len(), 5);
+}
+
+/// A gate during which somebody else moves the channel.
+struct Meanwhile(Box<dyn Image>, VersionView);
+
+#[async_trait]
+impl Gate for Meanwhile {
+    fn name(&self) -> &'static str {
+        "meanwhile"
+    }
+
+    async fn check(&self, candidate: Candidate<'_>) -> Result<Answer, BuildError> {
+        let who = "eve@elsewhere".parse().unwrap();
+        let request = request(candidate.channel, &who, Action::Promote, None);
+        promote(&*self.0, &[], self.1.clone(), &request).await?;
+        Ok(Answer::passed("it took its time"))
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_first_is_refused_and_hears_who_was() {
+    let fixture = Fixture::new();
+    let first = fixture.publish(VerifyStatus::Passed).await;
+    let second = fixture.publish(VerifyStatus::Passed).await;
+    let gates: [Box<dyn Gate>; 1] = [Box::new(Meanwhile(fixture.image(), second.clone()))];
+    let lost =
+        fixture.promote_by(&gates, &format!("web:{}", first.version), "prod").await.unwrap_err();
+    assert_eq!(lost.kind(), BuildErrorKind::Refused);
+    let said = lost.to_string();
+    for part in ["eve@elsewhere moved it first, at 2", "it points at 2026.11.23-2 now"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(fixture.history("prod").await.len(), 1);
+    assert_eq!(fixture.points_at("web:prod").await, Some(second.digest));
 }

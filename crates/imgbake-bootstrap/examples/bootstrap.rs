@@ -55,11 +55,12 @@ async fn main() -> Outcome {
     let key = Digest::sha256(format!("{distribution:?} {suite}"));
     let stage = job.events().stage(Stage::Source, "source");
     let context = SourceContext { job: &job, key: &key, arch: Arch::host(), stage: &stage };
-    let disk = Bootstrap.fetch(&context, &Source::Bootstrap(spec)).await?;
+    let base = Bootstrap.fetch(&context, &Source::Bootstrap(spec)).await?;
+    let disk = base.local().ok_or("a bootstrapped disk is a file")?;
     eprintln!(
         "{:6.1} s  done: {} bytes in {}",
         began.elapsed().as_secs_f64(),
-        disk.bytes,
+        base.bytes,
         disk.virtual_size
     );
     fs::rename(&disk.path, dir.join("disk.raw"))?;

@@ -3,13 +3,13 @@
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::capture::disk_error;
-use imgbake_build::{BuildError, BuildErrorKind, KernelFiles};
+use imgbake_build::KernelFiles;
 use imgbake_disk::gpt::write_gpt;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Command, Job, Tool};
 use imgbake_types::{Arch, Digest, Size};
 
+use crate::error::BootstrapError;
 use crate::{DiskLayout, grub};
 
 /// `mke2fs`
@@ -69,7 +69,7 @@ pub async fn assemble(
     job: &Job,
     tree: &Utf8Path,
     request: &DiskRequest<'_>,
-) -> Result<Assembled, BuildError> {
+) -> Result<Assembled, BootstrapError> {
     check_tools()?;
     check_grub(request.arch, grub_folder(request))?;
     let command = if rustix::process::geteuid().is_root() {
@@ -83,7 +83,7 @@ pub async fn assemble(
 }
 
 /// Whether this machine has the programs that assemble a disk.
-pub(crate) fn check_tools() -> Result<(), BuildError> {
+pub(crate) fn check_tools() -> Result<(), BootstrapError> {
     for tool in [MKE2FS, DEBUGFS, SH, UNSHARE, grub::GRUB_MKIMAGE] {
         tool.find()?;
     }
@@ -91,7 +91,7 @@ pub(crate) fn check_tools() -> Result<(), BuildError> {
 }
 
 /// Whether GRUB is here for every firmware of an architecture.
-pub(crate) fn check_grub(arch: Arch, folder: &Utf8Path) -> Result<(), BuildError> {
+pub(crate) fn check_grub(arch: Arch, folder: &Utf8Path) -> Result<(), BootstrapError> {
     grub::Platform::of(arch).iter().try_for_each(|platform| platform.check(folder))
 }
 
@@ -102,13 +102,12 @@ pub(crate) fn cmdline(request: &DiskRequest<'_>) -> String {
 }
 
 /// Gives a command what `disk.sh` asks for, but for the tree.
-pub(crate) fn prepare(request: &DiskRequest<'_>, command: Command) -> Result<Command, BuildError> {
+pub(crate) fn prepare(
+    request: &DiskRequest<'_>,
+    command: Command,
+) -> Result<Command, BootstrapError> {
     if request.size.is_some_and(|size| size.as_bytes() < DiskLayout::MIN_SIZE) {
-        let least = Size::bytes(DiskLayout::MIN_SIZE);
-        return Err(BuildError::new(
-            BuildErrorKind::Usage,
-            format!("a bootable disk has at least {least}"),
-        ));
+        return Err(BootstrapError::TooSmall(Size::bytes(DiskLayout::MIN_SIZE)));
     }
     fs::create_dir_all(request.out).map_err(io_at("make the folder", request.out))?;
     let config = request.out.join("mke2fs.conf");
@@ -128,13 +127,16 @@ pub(crate) fn prepare(request: &DiskRequest<'_>, command: Command) -> Result<Com
 }
 
 /// Partitions and boot loaders, once `disk.sh` has made the root.
-pub(crate) async fn finish(job: &Job, request: &DiskRequest<'_>) -> Result<Assembled, BuildError> {
+pub(crate) async fn finish(
+    job: &Job,
+    request: &DiskRequest<'_>,
+) -> Result<Assembled, BootstrapError> {
     use std::os::unix::fs::MetadataExt as _;
     let path = disk_path(request);
     let size = fs::metadata(&path).map_err(io_at("read", &path))?.len();
     let layout = DiskLayout::new(request.arch, request.key, size);
     grub::install(job, request.arch, grub_folder(request), &layout, &path).await?;
-    write_gpt(&path, layout.disk_guid, &layout.partitions).map_err(disk_error)?;
+    write_gpt(&path, layout.disk_guid, &layout.partitions)?;
     imgbake_runtime::job::remove_path(&request.out.join("mke2fs.conf"))?;
     let bytes = fs::metadata(&path).map_err(io_at("read", &path))?.blocks() * 512;
     let kernel = KernelFiles {

@@ -7,7 +7,6 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_disk::fat::{FatSpec, write_fat};
 use imgbake_disk::gpt::SECTOR;
 use imgbake_runtime::error::io_at;
@@ -16,6 +15,7 @@ use imgbake_types::Arch;
 use uuid::Uuid;
 
 use crate::DiskLayout;
+use crate::error::BootstrapError;
 
 /// `grub-mkimage`
 pub(crate) const GRUB_MKIMAGE: Tool = Tool::new("grub-mkimage", "grub-common");
@@ -88,14 +88,12 @@ impl Platform {
     }
 
     /// Whether its modules are there.
-    pub(crate) fn check(self, grub: &Utf8Path) -> Result<(), BuildError> {
+    pub(crate) fn check(self, grub: &Utf8Path) -> Result<(), BootstrapError> {
         let folder = grub.join(self.name);
         if folder.join("normal.mod").is_file() {
             return Ok(());
         }
-        let what = format!("GRUB's {} modules are not installed ({folder})", self.name);
-        Err(BuildError::new(BuildErrorKind::Lacking, what)
-            .help(format!("apt-get install {}", self.package)))
+        Err(BootstrapError::NoGrub { platform: self.name, folder, package: self.package })
     }
 }
 
@@ -115,11 +113,10 @@ pub(crate) async fn install(
     grub: &Utf8Path,
     layout: &DiskLayout,
     disk: &Utf8Path,
-) -> Result<(), BuildError> {
+) -> Result<(), BootstrapError> {
     let work = tempfile::tempdir_in(job.work()).map_err(io_at("make a folder in", job.work()))?;
-    let work = Utf8PathBuf::from_path_buf(work.path().to_path_buf()).map_err(|path| {
-        BuildError::failed(format!("the folder {} is not named in UTF-8", path.display()))
-    })?;
+    let work =
+        Utf8PathBuf::from_path_buf(work.path().to_path_buf()).map_err(BootstrapError::NotUtf8)?;
     let early = work.join("early.cfg");
     let search =
         format!("search.fs_uuid {} root\nset prefix=($root)/boot/grub\n", layout.root_uuid);
@@ -159,20 +156,16 @@ pub(crate) async fn install(
         label: "ESP".to_owned(),
         volume_id: layout.esp_id,
     };
-    write_fat(disk, &esp, &files).map_err(imgbake_build::capture::disk_error)
+    Ok(write_fat(disk, &esp, &files)?)
 }
 
-fn install_bios(grub: &Utf8Path, disk: &Utf8Path, mut core: Vec<u8>) -> Result<(), BuildError> {
+fn install_bios(grub: &Utf8Path, disk: &Utf8Path, mut core: Vec<u8>) -> Result<(), BootstrapError> {
     let path = grub.join(PC.name).join("boot.img");
     let boot = fs::read(&path).map_err(io_at("read", &path))?;
     let mbr = boot_code(boot, DiskLayout::CORE_SECTOR)
-        .ok_or_else(|| BuildError::failed(format!("{path} is not a GRUB boot image")))?;
-    patch_core(&mut core, DiskLayout::CORE_SECTOR, DiskLayout::CORE_LEN).ok_or_else(|| {
-        BuildError::failed(format!(
-            "grub-mkimage made a core of {} bytes: it does not fit its partition",
-            core.len()
-        ))
-    })?;
+        .ok_or_else(|| BootstrapError::NotBootImage(path.clone()))?;
+    patch_core(&mut core, DiskLayout::CORE_SECTOR, DiskLayout::CORE_LEN)
+        .ok_or_else(|| BootstrapError::CoreTooLarge(core.len()))?;
     let write = |error| RuntimeError::io("write", disk, error);
     let file = OpenOptions::new().write(true).open(disk).map_err(write)?;
     file.write_all_at(&mbr, 0).map_err(write)?;

@@ -5,8 +5,8 @@
 //! the same key give the same bytes.
 
 mod address;
-mod ask;
 mod assemble;
+mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -16,11 +16,12 @@ mod layout;
 mod packages;
 mod pin;
 mod release;
+mod release_file;
 mod root;
 mod sources;
 
 use async_trait::async_trait;
-use imgbake_build::{BaseDisk, BuildError, BuildErrorKind, Pin, SourceContext, SourceProvider};
+use imgbake_build::{BaseDisk, BuildError, LocalDisk, Pin, SourceContext, SourceProvider};
 use imgbake_runtime::Job;
 use imgbake_types::Arch;
 use imgbake_types::plan::Source;
@@ -28,7 +29,10 @@ use imgbake_types::record::Parent;
 use imgbake_types::spec::BootstrapSpec;
 
 pub use assemble::{Assembled, DiskRequest, EPOCH, assemble};
+pub use error::BootstrapError;
 pub use layout::DiskLayout;
+pub use packages::packages;
+pub use root::sources_in_use;
 
 /// Kernel messages go to the screen and to the serial port, which is `/dev/console`.
 const CONSOLES: &str = "console=tty0 console=ttyS0,115200";
@@ -42,31 +46,22 @@ pub struct Bootstrap;
 impl Bootstrap {
     /// Whether this machine can install packages of an architecture: its own, or one that the kernel
     /// runs through binfmt_misc.
-    fn check_arch(arch: Arch) -> Result<(), BuildError> {
+    fn check_arch(arch: Arch) -> Result<(), BootstrapError> {
         let emulated =
             camino::Utf8PathBuf::from(format!("/proc/sys/fs/binfmt_misc/qemu-{}", arch.name()));
         if arch == Arch::host() || emulated.exists() {
             return Ok(());
         }
-        let what = format!(
-            "this {} machine cannot run the programs of {arch} that a bootstrap runs",
-            Arch::host()
-        );
-        let help = format!(
-            "apt-get install qemu-user-static binfmt-support, or build on a machine of {arch}"
-        );
-        Err(BuildError::new(BuildErrorKind::Lacking, what).help(help))
+        Err(BootstrapError::ForeignArch { host: Arch::host(), arch })
     }
 
     /// An ordinary user needs ids of its own for the root's users.
-    fn check_ids() -> Result<(), BuildError> {
+    fn check_ids() -> Result<(), BootstrapError> {
         if root::is_root() {
             return Ok(());
         }
-        imgbake_runtime::Tool::new("newuidmap", "uidmap")
-            .find()
-            .map(|_| ())
-            .map_err(BuildError::from)
+        imgbake_runtime::Tool::new("newuidmap", "uidmap").find()?;
+        Ok(())
     }
 }
 
@@ -81,13 +76,14 @@ impl SourceProvider for Bootstrap {
         root::MMDEBSTRAP.find()?;
         assemble::check_tools()?;
         Self::check_ids()?;
-        keyring::find(spec).map(|_| ())
+        keyring::find(spec)?;
+        Ok(())
     }
 
     /// A digest of what the mirrors' Release files say that there is: suites, components and
     /// architecture of the source. It only names: signatures are checked when the disk is made.
     async fn pin(&self, job: &Job, source: &Source, arch: Arch) -> Result<Pin, BuildError> {
-        pin::pin(job, spec_of(source)?, arch, ask::Limits::default()).await
+        pin::pin(job, spec_of(source)?, arch, release_file::Limits::default()).await
     }
 
     async fn fetch(
@@ -117,25 +113,30 @@ impl SourceProvider for Bootstrap {
         };
         assemble::check_grub(context.arch, assemble::grub_folder(&request))?;
         let made = root::make(context, spec, &request).await?;
-        Ok(BaseDisk {
+        let local = LocalDisk {
             path: made.path,
+            format: imgbake_disk::DiskFormat::Raw,
             virtual_size: made.layout.size,
+            kernel: Some(made.kernel),
+        };
+        Ok(BaseDisk {
+            location: local.into(),
             parent: Parent {
                 reference: None,
+                native: None,
                 digest: context.key.clone(),
                 kind: "bootstrap".to_owned(),
             },
-            kernel: Some(made.kernel),
             bytes: made.bytes,
             cached: false,
         })
     }
 }
 
-fn spec_of(source: &Source) -> Result<&BootstrapSpec, BuildError> {
+fn spec_of(source: &Source) -> Result<&BootstrapSpec, BootstrapError> {
     match source {
         Source::Bootstrap(spec) => Ok(spec),
-        _ => Err(BuildError::failed("the bootstrap room was given a source of another kind")),
+        _ => Err(BootstrapError::OtherSource),
     }
 }
 

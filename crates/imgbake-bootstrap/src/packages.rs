@@ -34,8 +34,16 @@ const RESOLVED_IN_SYSTEMD: [&str; 3] = ["bullseye", "focal", "jammy"];
 /// Suites whose cloud-init asks for addresses with ISC's client alone.
 const ISC_CLIENT: [&str; 4] = ["bullseye", "bookworm", "focal", "jammy"];
 
-/// The packages that mmdebstrap installs for a source, in order, none twice.
-pub(crate) fn packages(spec: &BootstrapSpec, arch: Arch) -> Vec<String> {
+/// Packages that do the work of one that every image has, and conflict with it: whoever asks for one of them
+/// does without ours, as `apt install` would have it.
+const INSTEAD: [(&str, &[&str]); 2] = [
+    ("systemd-timesyncd", &["chrony", "ntpsec", "openntpd", "ntp"]),
+    ("systemd-resolved", &["resolvconf", "openresolv"]),
+];
+
+/// The packages that mmdebstrap installs for a source, in order, none twice. One that the template names with
+/// `-` before it is left out.
+pub fn packages(spec: &BootstrapSpec, arch: Arch) -> Vec<String> {
     let suite = spec.suite.as_str();
     let mut names = vec![spec.kernel.clone().unwrap_or_else(|| kernel(spec.distribution, arch))];
     names.extend(COMMON.map(str::to_owned));
@@ -45,8 +53,16 @@ pub(crate) fn packages(spec: &BootstrapSpec, arch: Arch) -> Vec<String> {
     if ISC_CLIENT.contains(&suite) {
         names.push("isc-dhcp-client".to_owned());
     }
+    let is_asked_for = |package: &&str| spec.packages.iter().any(|name| name == package);
+    for (ours, others) in INSTEAD {
+        if others.iter().any(&is_asked_for) && !is_asked_for(&ours) {
+            names.retain(|name| name != ours);
+        }
+    }
     for name in &spec.packages {
-        if !names.contains(name) {
+        if let Some(left_out) = name.strip_prefix('-') {
+            names.retain(|name| name != left_out);
+        } else if !names.contains(name) {
             names.push(name.clone());
         }
     }
@@ -112,6 +128,25 @@ mod tests {
             assert!(names.iter().any(|name| name == has), "{suite}: {has}");
             assert!(!names.iter().any(|name| name == lacks), "{suite}: {lacks}");
         }
+    }
+
+    #[test]
+    fn ours_give_way() {
+        for (asked, lacks) in [
+            (&["chrony"][..], "systemd-timesyncd"),
+            (&["resolvconf"], "systemd-resolved"),
+            (&["-systemd-timesyncd"], "systemd-timesyncd"),
+            (&["nginx", "-nginx"], "nginx"),
+        ] {
+            let mut spec = spec(Distribution::Debian, "bookworm");
+            spec.packages = asked.iter().map(ToString::to_string).collect();
+            let names = packages(&spec, Arch::X86_64);
+            assert!(!names.iter().any(|name| name == lacks), "{asked:?}");
+            assert!(names.iter().all(|name| !name.starts_with('-')), "{asked:?}");
+        }
+        let mut spec = spec(Distribution::Debian, "bookworm");
+        spec.packages = vec!["nginx".to_owned()];
+        assert!(packages(&spec, Arch::X86_64).iter().any(|name| name == "systemd-timesyncd"));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What a bootstrap would install right now, as one digest: of the package indices of every suite in
-//! use, as the mirrors' Release files list them.
+//! What a bootstrap would make right now, as one digest: of the package indices of every suite in use, as the
+//! mirrors' Release files list them, and of what imgbake adds to the packages.
 //!
 //! A pin only names. Nothing here is proved: mmdebstrap checks every signature when it makes the disk,
 //! and so a mirror that lies can have a disk made anew, and no other disk. Between asking and making a
@@ -8,14 +8,15 @@
 use std::collections::BTreeSet;
 
 use futures::future::try_join_all;
-use imgbake_build::{BuildError, BuildErrorKind, Pin, PinMemory};
+use imgbake_build::{BuildError, Pin, PinMemory};
 use imgbake_runtime::Job;
-use imgbake_types::Arch;
 use imgbake_types::spec::BootstrapSpec;
+use imgbake_types::{Arch, Digest};
 
 use crate::address::Address;
-use crate::ask::{self, Limits};
+use crate::error::BootstrapError;
 use crate::packages::components;
+use crate::release_file::{self, Limits};
 use crate::sources::{Suite, suites};
 use crate::{release, root};
 
@@ -39,16 +40,18 @@ pub(crate) async fn pin(
         asked.push((suite, mirror));
     }
     if asked.is_empty() {
-        let why = format!("no mirror of {} is known: nobody can be asked for it", spec.suite);
-        return Err(BuildError::new(BuildErrorKind::Usage, why)
-            .help("name one by `mirror` in `[source] bootstrap`"));
+        return Err(BootstrapError::NobodyToAsk(spec.suite.clone()).into());
     }
     let memory = PinMemory::new(job.home(), &identity(&asked, spec, arch));
     let answers = try_join_all(
         asked.iter().map(|(suite, mirror)| ask_suite(job, suite, mirror, (spec, arch), limits)),
     );
-    let answer = answers.await.map(|suites| Pin::Now(release::state(suites).hex().to_owned()));
-    memory.settle(job, answer)
+    let answer = answers.await.map(|suites| {
+        // The same packages make another disk where imgbake adds something else.
+        let made_of = [release::state(suites).hex(), root::SETUP, root::BOOTSTRAP].concat();
+        Pin::Now(Digest::sha256(made_of).hex().to_owned())
+    });
+    memory.settle(job, answer.map_err(BuildError::from))
 }
 
 /// One suite's indices.
@@ -58,13 +61,13 @@ async fn ask_suite<'a>(
     mirror: &Address,
     (spec, arch): (&BootstrapSpec, Arch),
     limits: Limits,
-) -> Result<(&'a str, BTreeSet<String>), BuildError> {
-    let text = ask::release(job, mirror, &suite.name, limits).await?;
+) -> Result<(&'a str, BTreeSet<String>), BootstrapError> {
+    let text = release_file::release(job, mirror, &suite.name, limits).await?;
     let components = components(spec);
     let components: Vec<&str> = components.split(',').collect();
     let indices = release::indices(&text, &components, arch.oci_name()).map_err(|why| {
         let of = format!("{}/dists/{}", mirror.shown, suite.name);
-        BuildError::failed(format!("cannot read the Release file of {of}: it {why}"))
+        BootstrapError::Release { of, why: why.to_string() }
     })?;
     Ok((&suite.name, indices))
 }

@@ -4,15 +4,16 @@
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind, SourceContext};
+use imgbake_build::SourceContext;
 use imgbake_runtime::error::io_at;
-use imgbake_runtime::{Command, Job, Tool};
+use imgbake_runtime::{Command, Job, RuntimeErrorKind, Tool, memory};
 use imgbake_types::Arch;
 use imgbake_types::event::Stream;
 use imgbake_types::spec::{BootstrapSpec, Distribution};
 use secrecy::ExposeSecret as _;
 
 use crate::assemble::{self, Assembled, DiskRequest, UNSHARE};
+use crate::error::BootstrapError;
 use crate::packages::{components, packages};
 use crate::sources::{
     Mirrors, QUICKLY, TARGET_FORMAT, host_mirrors, named_mirrors, sources_list, wants_updates,
@@ -23,14 +24,21 @@ use crate::{DiskLayout, keyring};
 pub(crate) const MMDEBSTRAP: Tool = Tool::new("mmdebstrap", "mmdebstrap");
 const APT_GET: Tool = Tool::new("apt-get", "apt");
 
-const SETUP: &str = include_str!("scripts/setup.sh");
-const BOOTSTRAP: &str = concat!(
+pub(crate) const SETUP: &str = include_str!("scripts/setup.sh");
+pub(crate) const BOOTSTRAP: &str = concat!(
     include_str!("scripts/bootstrap.sh"),
     "echo 'I: configuring...' >&2\n",
     include_str!("scripts/configure.sh"),
     "echo 'I: making the file system...' >&2\n",
     include_str!("scripts/disk.sh"),
 );
+
+/// The programs of every Debian host.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What apt needs of the host's environment; nothing else of it reaches packages' scripts.
+const PROXIES: [&str; 7] =
+    ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY"];
 
 /// Memory, in bytes, that a root on a tmpfs may need beside what the host uses.
 const TMPFS_NEEDS: u64 = 3 << 30;
@@ -46,7 +54,7 @@ pub(crate) async fn make(
     context: &SourceContext<'_>,
     spec: &BootstrapSpec,
     request: &DiskRequest<'_>,
-) -> Result<Assembled, BuildError> {
+) -> Result<Assembled, BootstrapError> {
     let job = context.job;
     let root = request.out.join("root");
     fs::create_dir_all(&root).map_err(io_at("make the folder", &root))?;
@@ -54,12 +62,15 @@ pub(crate) async fn make(
     write_program(&hook, SETUP)?;
     let sources = sources(job, spec).await?;
     let command = namespaces()?
+        .inherit_only(&PROXIES)
+        .env("PATH", PATH)
+        .env("HOME", "/root")
         .args(["sh", "-c", BOOTSTRAP, "bootstrap"])
         .args(arguments(context, spec, &hook)?)
         .env("BAKE_ROOT", &root)
         .env(
             "BAKE_TMPFS",
-            yes_no(!is_root() || memory_available().is_none_or(|free| free >= TMPFS_NEEDS)),
+            yes_no(!is_root() || memory::available().is_none_or(|free| free >= TMPFS_NEEDS)),
         )
         .env("BAKE_TREE", root.join("tree"))
         .env("BAKE_BEGUN", root.join("begun"))
@@ -83,14 +94,12 @@ pub(crate) async fn make(
         })
         .await;
     if let Err(error) = ran {
-        let error = BuildError::from(error);
-        return Err(match failed {
-            Some(first) if error.kind() == BuildErrorKind::Failed => BuildError::failed(format!(
-                "the packages of {} could not be installed: {first}",
-                spec.suite
-            ))
-            .because(error),
-            _ => error,
+        return Err(match (failed, error.kind()) {
+            (
+                Some(first),
+                RuntimeErrorKind::Failed | RuntimeErrorKind::TimedOut | RuntimeErrorKind::Io,
+            ) => BootstrapError::Packages { suite: spec.suite.clone(), first, source: error },
+            _ => error.into(),
         });
     }
     context.stage.status("boot loaders");
@@ -101,9 +110,15 @@ pub(crate) async fn make(
 
 /// A command in namespaces of its own: they end with it, and with them its processes and mounts. An
 /// ordinary user is root in there, with the ids that `/etc/subuid` gives.
-fn namespaces() -> Result<Command, BuildError> {
-    let command =
-        UNSHARE.command()?.args(["--fork", "--kill-child", "--pid", "--mount", "--mount-proc"]);
+fn namespaces() -> Result<Command, BootstrapError> {
+    let command = UNSHARE.command()?.args([
+        "--fork",
+        "--kill-child",
+        "--pid",
+        "--mount",
+        "--mount-proc",
+        "--uts",
+    ]);
     Ok(if is_root() { command } else { command.args(["--map-root-user", "--map-auto"]) })
 }
 
@@ -112,7 +127,7 @@ fn arguments(
     context: &SourceContext<'_>,
     spec: &BootstrapSpec,
     hook: &Utf8Path,
-) -> Result<Vec<String>, BuildError> {
+) -> Result<Vec<String>, BootstrapError> {
     Ok(vec![
         "--mode=root".to_owned(),
         "--variant=minbase".to_owned(),
@@ -131,7 +146,7 @@ fn arguments(
     ])
 }
 
-fn write_program(path: &Utf8Path, text: &str) -> Result<(), BuildError> {
+fn write_program(path: &Utf8Path, text: &str) -> Result<(), BootstrapError> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::write(path, text).map_err(io_at("write", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(io_at("write", path))?;
@@ -139,12 +154,13 @@ fn write_program(path: &Utf8Path, text: &str) -> Result<(), BuildError> {
 }
 
 /// The template's mirror, else the host's; else nothing, and mmdebstrap takes the distribution's own.
-async fn sources(job: &Job, spec: &BootstrapSpec) -> Result<Sources, BuildError> {
+async fn sources(job: &Job, spec: &BootstrapSpec) -> Result<Sources, BootstrapError> {
     if let Some(mirror) = &spec.mirror {
         let revealed = job.secrets().reveal(mirror);
         let revealed = revealed.expose_secret();
         let mirrors = named_mirrors(revealed, spec.distribution);
-        let list = sources_list(spec, &mirrors).ok_or_else(|| unknown_security(mirror))?;
+        let list = sources_list(spec, &mirrors)
+            .ok_or_else(|| BootstrapError::UnknownSecurity(mirror.clone()))?;
         // A mirror with a password in it serves the build only.
         return Ok(Sources { list, kept: revealed == mirror && !mirror.contains('@') });
     }
@@ -152,14 +168,6 @@ async fn sources(job: &Job, spec: &BootstrapSpec) -> Result<Sources, BuildError>
         .await
         .and_then(|mirrors| sources_list(spec, &mirrors));
     Ok(Sources { list: list.unwrap_or_default(), kept: false })
-}
-
-fn unknown_security(mirror: &str) -> BuildError {
-    BuildError::new(
-        BuildErrorKind::Usage,
-        format!("where are the security updates beside the mirror {mirror}? Its path has no part `debian`"),
-    )
-    .help("name a mirror whose path holds `debian`, with `debian-security` beside it, or set updates = false")
 }
 
 /// A host without apt, or whose apt does not answer, has no mirror to offer.
@@ -178,11 +186,11 @@ async fn mirrors_of_host(job: &Job, distribution: Distribution) -> Option<Mirror
 }
 
 /// The `sources.list` that a build would take packages from now.
-pub(crate) async fn sources_in_use(
+pub async fn sources_in_use(
     job: &Job,
     spec: &BootstrapSpec,
     arch: Arch,
-) -> Result<String, BuildError> {
+) -> Result<String, BootstrapError> {
     let list = sources(job, spec).await?.list;
     if list.is_empty() { own_sources(job, spec, arch).await } else { Ok(list) }
 }
@@ -193,10 +201,10 @@ pub(crate) async fn own_sources(
     job: &Job,
     spec: &BootstrapSpec,
     arch: Arch,
-) -> Result<String, BuildError> {
+) -> Result<String, BootstrapError> {
     let folder = tempfile::tempdir_in(job.work()).map_err(io_at("make a folder in", job.work()))?;
     let folder = Utf8Path::from_path(folder.path())
-        .ok_or_else(|| BuildError::failed("the job's folder is not named in UTF-8"))?;
+        .ok_or_else(|| BootstrapError::NotUtf8(folder.path().to_owned()))?;
     let list = folder.join("sources.list");
     let output = MMDEBSTRAP
         .command()?
@@ -211,11 +219,9 @@ pub(crate) async fn own_sources(
         .env("TMPDIR", folder)
         .output(job)
         .await?;
-    fs::read_to_string(&list).map_err(|_| {
-        let words = output.stderr.trim();
-        let what = format!("mmdebstrap knows no mirror of {}: {words}", spec.suite);
-        BuildError::new(BuildErrorKind::Usage, what)
-            .help("name one by `mirror` in `[source] bootstrap`")
+    fs::read_to_string(&list).map_err(|_| BootstrapError::NoMirror {
+        suite: spec.suite.clone(),
+        said: output.stderr.trim().to_owned(),
     })
 }
 
@@ -229,13 +235,6 @@ pub(crate) fn is_root() -> bool {
 
 const fn yes_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
-}
-
-/// Bytes that new programs may take, as the kernel estimates (proc_meminfo(5), MemAvailable).
-fn memory_available() -> Option<u64> {
-    let text = fs::read_to_string(Utf8Path::new("/proc/meminfo")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The folder of a source's disk.

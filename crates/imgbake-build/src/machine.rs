@@ -1,4 +1,4 @@
-//! Builders and the machines that they make.
+//! Machines: a core that every builder's has, and what some can do beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,113 +6,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_comm::Communicator;
-use imgbake_runtime::Job;
-use imgbake_types::Arch;
-use imgbake_types::spec::{Boot, Firmware, QemuSpec};
-use uuid::Uuid;
+use imgbake_disk::{DiskFormat, DiskSource};
 
-use crate::{BaseDisk, BuildError, Seed};
-
-/// What a machine shall be.
-#[derive(Debug, Clone)]
-pub struct MachineRequest {
-    /// Its name: `build`, `verify-1`. Its files in the job's folder begin with it.
-    pub name: String,
-    /// The architecture.
-    pub arch: Arch,
-    /// `[builder.qemu]`
-    pub spec: QemuSpec,
-    /// The firmware.
-    pub firmware: Firmware,
-    /// Whether the disk's own kernel may be loaded directly.
-    pub boot: Boot,
-    /// The disk it starts from, through an overlay.
-    pub disk: BaseDisk,
-    /// What lets the build in.
-    pub seed: Seed,
-    /// Its identity in SMBIOS, from which its MAC address derives.
-    pub uuid: Uuid,
-    /// A saved machine that shall go on, rather than one that boots.
-    pub saved: Option<SavedMachine>,
-}
-
-/// A machine as it stood when it was saved. `disk`, `seed` and `uuid` of the request are its own.
-#[derive(Debug, Clone)]
-pub struct SavedMachine {
-    /// The file of its memory and devices.
-    pub state: Utf8PathBuf,
-    /// The disk that it was booted from: its kernel is part of the machine.
-    pub booted_from: BaseDisk,
-}
-
-/// Where a machine's disk and state shall go.
-#[derive(Debug, Clone)]
-pub struct SaveRequest {
-    /// The path that the disk's file is moved to, on the same file system. The machine goes on writing
-    /// to a new overlay on it.
-    pub disk: Utf8PathBuf,
-    /// The path of a new file for memory and devices; without it, the disk alone is saved.
-    pub state: Option<Utf8PathBuf>,
-}
-
-/// What was saved of a machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
-    /// The disk's format and size.
-    pub virtual_size: u64,
-    /// Whether the state was written; why not, where it was asked for.
-    pub state: Result<(), String>,
-}
-
-/// Makes machines.
-#[async_trait]
-pub trait Builder: Send + Sync {
-    /// The builder's word: `qemu`.
-    fn name(&self) -> &'static str;
-
-    /// Whether this host can make such machines. No side effects but remembered probes.
-    async fn check(
-        &self,
-        job: &Job,
-        arch: Arch,
-        spec: &QemuSpec,
-        firmware: Firmware,
-    ) -> Result<(), BuildError>;
-
-    /// What a saved machine's state depends on beside the template: a machine goes on only where this
-    /// is what it was. For example `qemu 10.0.2, q35, tcg, max,la57=off`.
-    async fn signature(
-        &self,
-        job: &Job,
-        arch: Arch,
-        spec: &QemuSpec,
-        firmware: Firmware,
-    ) -> Result<String, BuildError>;
-
-    /// Whether such machines can be saved, or why not: they write to more than their root disk, for
-    /// example. [`Machine::save`] refuses for the same reason.
-    fn saves(&self, spec: &QemuSpec) -> Result<(), String>;
-
-    /// Starts a machine, or lets a saved one go on. It runs when this returns, but need not answer yet.
-    ///
-    /// # Errors
-    /// A saved one cannot go on here (kind `Machine`): nothing is left of it, and the same request
-    /// without `saved` boots one from the layer's disk.
-    async fn boot(
-        &self,
-        job: &Job,
-        request: MachineRequest,
-    ) -> Result<Box<dyn Machine>, BuildError>;
-}
+use crate::{BuildError, NativeDisk};
 
 /// One running guest.
+///
+/// What not every builder's machines can do is a capability: a method that gives `None` unless the
+/// machine has it.
 #[async_trait]
 pub trait Machine: Send + Sync {
     /// Its name, as requested.
     fn name(&self) -> &str;
 
-    /// Waits until ssh answers with the seed's host key and lets the seed's user key in. Fails at once
-    /// when the machine panics, stops or restarts before that; the error holds the console's last
+    /// Waits until the guest answers with the seed's host key and accepts the seed's user key. Fails at
+    /// once when the machine panics, stops or restarts before that; the error holds the console's last
     /// lines and what was waited for.
     async fn connect(&mut self, limit: Duration) -> Result<Arc<dyn Communicator>, BuildError>;
 
@@ -136,57 +44,104 @@ pub trait Machine: Send + Sync {
     /// Waits until the machine is off and its disk is written.
     async fn powered_off(&mut self, limit: Duration) -> Result<(), BuildError>;
 
-    /// Saves the machine as it is now and lets it go on: its disk is frozen under the request's path,
-    /// and its memory and devices are written beside it. The machine stands still meanwhile; what the
-    /// guest has not written to its disk is not on the frozen one.
-    ///
-    /// # Errors
-    /// The disk could not be frozen; the machine goes on as if nothing had been asked. A state that
-    /// could not be written is no error (see [`Saved::state`]).
-    async fn save(&mut self, request: &SaveRequest) -> Result<Saved, BuildError>;
-
-    /// What the serial console showed so far, redacted; at most the last megabyte.
+    /// What the console showed so far, redacted; at most the last megabyte.
     fn console(&self) -> String;
 
-    /// The command that lets a user in by hand, for `--on-error keep`.
-    fn access(&self) -> String;
+    /// How a person reaches it.
+    fn access(&self) -> Access;
 
     /// Lets the machine outlive this process, for `--on-error keep`.
     fn keep(&mut self);
 
-    /// The disk's image file, for capture. Read it only once the machine is off.
-    fn disk(&self) -> &Utf8Path;
-
     /// Ends the machine now, whatever it does. Ending one that is off is no error.
     async fn end(&mut self);
+
+    /// Its disk, where this host can read it. Read it only once the machine is off.
+    fn disk(&self) -> Option<MachineDisk> {
+        None
+    }
+
+    /// Freezes its disk while it runs. A machine that started from a native disk cannot.
+    fn freeze(&mut self) -> Option<&mut dyn FreezeDisk> {
+        None
+    }
+
+    /// Saves disk and memory while it runs, so that another machine resumes from them.
+    fn save(&mut self) -> Option<&mut dyn SaveMachine> {
+        None
+    }
+
+    /// Copies its disk, while it runs, to a native disk of its builder.
+    fn snapshot(&self) -> Option<&dyn SnapshotMachine> {
+        None
+    }
 }
 
-/// Starts a machine and waits until it lets the build in: gives the machine, and the way into it or why
-/// there is none.
-///
-/// A machine whose program crashes before that is started once more: QEMU 10.0.2 aborted in 3 of some 150
-/// boots under TCG, while the guest probed its PCI devices (`msix_table_mmio_write: Assertion`).
-///
-/// # Errors
-/// It could not be started.
-pub async fn start(
-    builder: &dyn Builder,
-    job: &Job,
-    request: MachineRequest,
-    limit: Duration,
-) -> Result<(Box<dyn Machine>, Result<Arc<dyn Communicator>, BuildError>), BuildError> {
-    let mut machine = job.cancel().run(builder.boot(job, request.clone())).await??;
-    let mut connected = job.cancel().run(machine.connect(limit)).await;
-    if let Ok(Err(error)) = &connected
-        && machine.crashed()
-    {
-        let what = error.to_string();
-        let what = what.lines().take(2).collect::<Vec<_>>().join(" ");
-        job.events().warn(format!("{what}; it is started once more"));
-        machine.end().await;
-        machine = job.cancel().run(builder.boot(job, request)).await??;
-        connected = job.cancel().run(machine.connect(limit)).await;
-    }
-    let connected = connected.map_err(BuildError::from).and_then(|connected| connected);
-    Ok((machine, connected))
+/// A machine that can freeze its disk.
+#[async_trait]
+pub trait FreezeDisk: Send + Sync {
+    /// Moves what the disk holds now to a file, on the same file system, whose parent is the disk that
+    /// the machine started from; the guest resumes at once and writes to a new overlay on it. What the
+    /// guest has not written to its disk is not on the frozen one.
+    ///
+    /// # Errors
+    /// The disk could not be frozen; the machine runs as if nothing had been asked.
+    async fn freeze_to(&mut self, disk: &Utf8Path) -> Result<(), BuildError>;
+}
+
+/// A machine that can be saved with its memory.
+#[async_trait]
+pub trait SaveMachine: FreezeDisk {
+    /// Freezes the disk as [`FreezeDisk::freeze_to`] does, and writes memory and devices of the same
+    /// moment to a new file. Gives whether the state was written, or why not: then the disk is frozen
+    /// all the same.
+    ///
+    /// # Errors
+    /// The disk could not be frozen; the machine runs as if nothing had been asked.
+    async fn save_to(
+        &mut self,
+        disk: &Utf8Path,
+        state: &Utf8Path,
+    ) -> Result<Result<(), String>, BuildError>;
+}
+
+/// A machine whose builder copies disks itself, where it keeps them.
+#[async_trait]
+pub trait SnapshotMachine: Send + Sync {
+    /// Copies what the disk holds now to a native disk, from which a later machine of the same builder
+    /// boots. What the guest has not written to its disk is not on it. It belongs to the job: the builder
+    /// enters it in the journal before it is made, and its cleaner removes it once the job is over.
+    ///
+    /// # Errors
+    /// It cannot be made; the machine runs as if nothing had been asked.
+    async fn snapshot_disk(&self) -> Result<NativeDisk, BuildError>;
+}
+
+/// A machine's disk that this host can read.
+#[derive(Clone)]
+pub enum MachineDisk {
+    /// An image file of this host.
+    File {
+        /// Where it is.
+        path: Utf8PathBuf,
+        /// Its format.
+        format: DiskFormat,
+    },
+    /// Bytes that the builder reads, wherever they are.
+    Source(Arc<dyn DiskSource>),
+}
+
+/// What a person needs to reach a machine over ssh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// The address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// The file of the user's private key.
+    pub key: Utf8PathBuf,
+    /// The machine's public host key, as OpenSSH writes it: `ssh-ed25519 AAAA…`.
+    pub host_key: String,
 }

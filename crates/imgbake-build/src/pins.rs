@@ -9,7 +9,7 @@ use imgbake_types::Digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::keepsake;
+use crate::state_file;
 use crate::{BuildError, BuildErrorKind, Pin};
 
 /// The longest file that is read, in bytes: a pin is a digest.
@@ -64,12 +64,12 @@ impl PinMemory {
     }
 
     fn recall(&self) -> Option<Answer> {
-        keepsake::recall(&self.path, MAX_BYTES)
+        state_file::recall(&self.path, MAX_BYTES)
     }
 
     fn keep(&self, job: &Job, pin: &str) {
         let answer = Answer { pin: pin.to_owned(), asked: Timestamp::now() };
-        keepsake::keep(job, &self.path, &answer);
+        state_file::keep(job, &self.path, &answer);
     }
 }
 

@@ -10,7 +10,7 @@ use imgbake_types::Digest;
 use imgbake_types::spec::PlainFormat;
 use sha2::Digest as _;
 
-use crate::capture::disk_error;
+use crate::error::disk_error;
 use crate::{BlobFile, BuildError, PlainFile};
 
 /// zstd's level: what `zstd` itself takes without an option.

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
 use imgbake_disk::chunk::{CHUNKER, ChunkTable, PARAMS};
-use imgbake_types::record::{
-    ChannelMove, Chunker, DiskRecord, ImageConfig, VerifyRecord, VersionView,
-};
+use imgbake_types::record::{Chunker, DiskRecord, ImageConfig, ListedVersion, VersionView};
 use imgbake_types::spec::PlainFormat;
 use imgbake_types::{Digest, Reference, VersionName};
 
 use crate::BuildError;
-use crate::capture::Known;
+use crate::capture::KnownChunks;
+use crate::image::Image;
 
 /// A captured disk, still in the job's folder: nothing new of it is in a registry yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +105,7 @@ pub enum Whole {
 pub trait Registry: Send + Sync {
     /// What is stored already that a new version of an image may refer to: the chunks of its parent, a
     /// version's digest, and of the image's newest versions. A version that cannot be read is left out.
-    async fn known(&self, name: &str, parent: Option<&Digest>) -> Result<Known, BuildError>;
+    async fn known(&self, name: &str, parent: Option<&Digest>) -> Result<KnownChunks, BuildError>;
 
     /// The chunk table of a version's disk.
     async fn table(&self, digest: &Digest) -> Result<ChunkTable, BuildError>;
@@ -121,8 +120,8 @@ pub trait Registry: Send + Sync {
         naming: &Naming,
     ) -> Result<VersionView, BuildError>;
 
-    /// All versions, or those of one image, oldest first.
-    async fn versions(&self, name: Option<&str>) -> Result<Vec<VersionView>, BuildError>;
+    /// All versions, or those of one image, oldest first. One that cannot be read is listed as such.
+    async fn versions(&self, name: Option<&str>) -> Result<Vec<ListedVersion>, BuildError>;
 
     /// The version that a reference names: by version, channel or digest. A bare name means its
     /// newest version.
@@ -142,16 +141,8 @@ pub trait Registry: Send + Sync {
         progress: Box<dyn FnMut(u64) + Send>,
     ) -> Result<Option<Digest>, BuildError>;
 
-    /// Keeps what verifying a version showed; the newest record counts.
-    async fn record_verify(&self, name: &str, record: &VerifyRecord) -> Result<(), BuildError>;
-
-    /// Points a channel at a version and appends the move to the channel's history, as one change.
-    /// `from` in the record is filled in by the store.
-    async fn move_channel(&self, name: &str, entry: ChannelMove)
-    -> Result<ChannelMove, BuildError>;
-
-    /// A channel's moves, newest first.
-    async fn history(&self, name: &str, channel: &str) -> Result<Vec<ChannelMove>, BuildError>;
+    /// One image of the store: its versions, their evidence, and its channels.
+    fn image(&self, name: &str) -> Box<dyn Image>;
 
     /// Ends what killed publishes left in the store.
     async fn sweep(&self) -> Result<(), BuildError>;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use imgbake_comm::Communicator;
 use imgbake_runtime::Job;
+use imgbake_types::record::SealRecord;
 use imgbake_types::spec::SealSpec;
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +31,8 @@ pub struct Pattern {
     /// The bytes, at least six.
     pub bytes: Vec<u8>,
     /// A secret or key of this build: a hit fails the build even where residues only warn.
-    pub grave: bool,
+    #[serde(rename = "grave")]
+    pub severe: bool,
 }
 
 /// What planting left to remember of a machine until it is sealed.
@@ -42,32 +44,14 @@ pub struct Planted {
     pub resolv_conf: String,
 }
 
-/// A pattern that was found in a captured disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hit {
-    /// The pattern's name.
-    pub name: String,
-    /// The pattern's weight.
-    pub grave: bool,
-    /// Where on the virtual disk it begins, in bytes.
-    pub offset: u64,
-}
-
 /// What sealing did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealReport {
-    /// Operations that ran, with the number of things that each removed and their bytes.
-    pub operations: Vec<(String, u64, u64)>,
+    /// What each operation removed: a version keeps it.
+    pub record: SealRecord,
     /// What must not be in the captured bytes: canaries and the build machine's identities. The
     /// runner adds the job's secrets and the seed's keys.
     pub residues: Vec<Pattern>,
-}
-
-impl SealReport {
-    /// Bytes removed in all.
-    pub fn bytes(&self) -> u64 {
-        self.operations.iter().map(|(_, _, bytes)| bytes).sum()
-    }
 }
 
 /// What sealing is given beside the machine.

@@ -12,7 +12,7 @@ use crate::BuildError;
 pub struct SharedLayer {
     /// The key of the step whose result it is.
     pub key: Digest,
-    /// The key of the layer that its disk stands on.
+    /// The key of the layer that its disk is based on.
     pub parent: Option<Digest>,
     /// What is known of it: a JSON document, for everybody to read.
     pub record: Vec<u8>,

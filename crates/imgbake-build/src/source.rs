@@ -1,41 +1,11 @@
 //! Where a machine's disk comes from.
 
 use async_trait::async_trait;
-use camino::Utf8PathBuf;
 use imgbake_runtime::{Job, StageGuard};
 use imgbake_types::plan::Source;
-use imgbake_types::record::Parent;
 use imgbake_types::{Arch, Digest};
 
-use crate::BuildError;
-
-/// A disk that a machine can start from. Nothing writes to it: machines get an overlay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseDisk {
-    /// The image file: raw or qcow2, known by its magic.
-    pub path: Utf8PathBuf,
-    /// The virtual disk's size in bytes.
-    pub virtual_size: u64,
-    /// What a version built on it records as its parent.
-    pub parent: Parent,
-    /// The disk's kernel beside it, where the source has it at hand.
-    pub kernel: Option<KernelFiles>,
-    /// Bytes fetched or made to get it: what the stage shows.
-    pub bytes: u64,
-    /// Whether it was there already.
-    pub cached: bool,
-}
-
-/// A kernel that QEMU can load directly, with the command line the disk's boot loader gives it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelFiles {
-    /// The kernel image.
-    pub kernel: Utf8PathBuf,
-    /// The initial RAM disk.
-    pub initrd: Option<Utf8PathBuf>,
-    /// The command line.
-    pub cmdline: String,
-}
+use crate::{BaseDisk, BuildError};
 
 /// What a source step is given.
 #[derive(Debug)]
@@ -62,10 +32,10 @@ pub enum Pin {
     Unknown(String),
 }
 
-/// A room that knows one kind of source.
+/// Fetches one kind of source.
 #[async_trait]
 pub trait SourceProvider: Send + Sync {
-    /// Whether this room knows the source.
+    /// Whether it fetches this source.
     fn knows(&self, source: &Source) -> bool;
 
     /// Whether this machine has what the source needs. No side effects.

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::capture::{CaptureRequest, Changed, Known, NoTap, Tap, capture};
+use imgbake_build::capture::{CaptureRequest, Changed, KnownChunks, NoTap, Tap, capture};
 use imgbake_build::{BuildErrorKind, Capture, Hit};
 use imgbake_disk::chunk::{ChunkTable, FrameReader};
 use imgbake_disk::{DiskImage, Extent};
@@ -64,7 +64,7 @@ impl Ground {
 
     fn take(
         &self,
-        known: Known,
+        known: KnownChunks,
         changed: Option<Changed>,
         tap: Box<dyn Tap>,
     ) -> (Capture, Vec<Hit>) {
@@ -87,7 +87,7 @@ impl Ground {
     }
 
     fn whole(&self) -> Capture {
-        self.take(Known::default(), None, Box::new(NoTap)).0
+        self.take(KnownChunks::default(), None, Box::new(NoTap)).0
     }
 
     fn knowing(&self, table: &ChunkTable) -> Capture {
@@ -101,8 +101,8 @@ impl Ground {
     }
 }
 
-fn known(table: &ChunkTable) -> Known {
-    let mut known = Known::default();
+fn known(table: &ChunkTable) -> KnownChunks {
+    let mut known = KnownChunks::default();
     known.add(table, |_| true);
     known
 }
@@ -188,7 +188,7 @@ fn a_pack_of_little_use_is_not_referred_to() {
         assert!(rebuild(&capture.table, &[&capture]) == ground.bytes());
     }
     // A pack that is gone is not referred to either.
-    let mut gone = Known::default();
+    let mut gone = KnownChunks::default();
     gone.add(&first.table, |_| false);
     let capture = ground.take(gone, None, Box::new(NoTap)).0;
     assert!(rebuild(&capture.table, &[&capture]) == ground.bytes());
@@ -238,7 +238,7 @@ impl Tap for Copying {
         self.0[at..at + bytes.len()].copy_from_slice(bytes);
     }
     fn finish(self: Box<Self>) -> Vec<Hit> {
-        vec![Hit { name: Digest::sha256(&self.0).to_string(), grave: false, offset: 0 }]
+        vec![Hit { name: Digest::sha256(&self.0).to_string(), severe: false, offset: 0 }]
     }
 }
 
@@ -247,13 +247,13 @@ fn the_tap_sees_all_data() {
     let ground = Ground::new();
     let bytes = ground.bytes();
     let tap = || Box::new(Copying(vec![0; bytes.len()]));
-    let (captured, hits) = ground.take(Known::default(), None, tap());
+    let (captured, hits) = ground.take(KnownChunks::default(), None, tap());
     assert_eq!(Some(hits[0].name.clone()), captured.sha256.map(|sha256| sha256.to_string()));
     // Of a delta, all that changed.
     ground.put(30 * MIB, b"canary");
     let extents = vec![Extent { offset: 30 * MIB, len: 4096 }];
     let changed = Changed { table: captured.table, extents };
-    let (_, hits) = ground.take(Known::default(), Some(changed), tap());
+    let (_, hits) = ground.take(KnownChunks::default(), Some(changed), tap());
     let mut seen = vec![0; bytes.len()];
     seen[30 << 20..][..6].copy_from_slice(b"canary");
     assert_eq!(hits[0].name, Digest::sha256(seen).to_string());
@@ -268,7 +268,7 @@ fn a_cancelled_capture_ends() {
     let request = CaptureRequest {
         disk: &disk,
         folder: &ground.dir,
-        known: Known::default(),
+        known: KnownChunks::default(),
         changed: None,
         tap: Box::new(NoTap),
         cancel: &cancel,

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use camino::Utf8Path;
-use imgbake_build::capture::{CaptureRequest, Known, NoTap, capture};
+use imgbake_build::capture::{CaptureRequest, KnownChunks, NoTap, capture};
 use imgbake_disk::DiskImage;
 use imgbake_runtime::Cancel;
 
@@ -47,7 +47,7 @@ fn a_disk_of_20_gib_with_3_in_use_takes_less_than_300_mib() {
     let request = CaptureRequest {
         disk: &disk,
         folder: &folder,
-        known: Known::default(),
+        known: KnownChunks::default(),
         changed: None,
         tap: Box::new(NoTap),
         cancel: &Cancel::new(),

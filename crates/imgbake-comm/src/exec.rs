@@ -116,6 +116,13 @@ impl dyn Communicator + '_ {
         }
     }
 
+    /// A POSIX shell's script as a user, whoever the login is, in a folder, or where the login is. It is whole
+    /// before it runs, what it runs has no standard input, and other users of the machine cannot read it.
+    pub fn script(&self, user: &str, folder: Option<&str>, script: impl AsRef<[u8]>) -> Exec {
+        let (command, input) = crate::shell::script(folder, script.as_ref());
+        Exec::new(self.as_user(user, &command)).stdin_bytes(input)
+    }
+
     /// Runs a command and gives its exit and its two outputs, each up to 4 MiB.
     pub async fn capture(&self, exec: Exec) -> Result<(Exit, String, String), CommError> {
         const MOST: usize = 4 << 20;

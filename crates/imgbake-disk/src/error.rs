@@ -19,6 +19,8 @@ pub enum DiskErrorKind {
     Unsupported,
     /// The content does not fit: the host's disk, or the volume being made.
     Full,
+    /// A path in a file system names nothing.
+    NotFound,
     /// The host's system refused an operation.
     Io,
 }
@@ -30,6 +32,7 @@ impl fmt::Display for DiskErrorKind {
             Self::Corrupt => "corrupt",
             Self::Unsupported => "not supported",
             Self::Full => "no space",
+            Self::NotFound => "not found",
             Self::Io => "input/output error",
         })
     }

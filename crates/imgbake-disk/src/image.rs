@@ -52,6 +52,7 @@ impl FromStr for DiskFormat {
 pub struct DiskImage {
     path: Utf8PathBuf,
     layer: Layer,
+    backing: Option<Box<Self>>,
 }
 
 #[derive(Debug)]
@@ -94,10 +95,7 @@ impl DiskImage {
 
     /// The image below this one, where there is one.
     pub fn backing(&self) -> Option<&Self> {
-        match &self.layer {
-            Layer::Raw(_) => None,
-            Layer::Qcow2(qcow2) => qcow2.backing.as_deref(),
-        }
+        self.backing.as_deref()
     }
 }
 
@@ -150,14 +148,14 @@ impl DiskSource for DiskImage {
     fn extents(&self) -> Result<Vec<Extent>> {
         match &self.layer {
             Layer::Raw(raw) => raw.extents(),
-            Layer::Qcow2(qcow2) => qcow2.extents(),
+            Layer::Qcow2(qcow2) => qcow2.extents(self.backing()),
         }
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         match &self.layer {
             Layer::Raw(raw) => raw.read_at(offset, buf),
-            Layer::Qcow2(qcow2) => qcow2.read_at(offset, buf),
+            Layer::Qcow2(qcow2) => qcow2.read_at(self.backing(), offset, buf),
         }
     }
 }
@@ -182,8 +180,8 @@ impl Chain {
             Some(format) => format,
             None => probe(&file)?,
         };
-        let layer = match format {
-            DiskFormat::Raw => Layer::Raw(Raw::new(file)),
+        let (layer, backing) = match format {
+            DiskFormat::Raw => (Layer::Raw(Raw::new(file)), None),
             DiskFormat::Qcow2 => {
                 let header = qcow2::read_header(&file)?;
                 let backing = match &header.backing {
@@ -199,10 +197,10 @@ impl Chain {
                     let why = "the chain's tables are larger than imgbake reads";
                     return Err(DiskError::unsupported(why).in_file(path));
                 }
-                Layer::Qcow2(Box::new(Qcow2::load(file, header, backing)?))
+                (Layer::Qcow2(Box::new(Qcow2::load(file, header)?)), backing)
             }
         };
-        Ok(DiskImage { path: path.to_owned(), layer })
+        Ok(DiskImage { path: path.to_owned(), layer, backing })
     }
 
     fn open_backing(&mut self, path: &Utf8Path, name: &str, header: &Header) -> Result<DiskImage> {

@@ -1,4 +1,5 @@
-//! Disk formats and media: raw, qcow2, vmdk, vhd, vhdx, GPT, seed volumes, holes.
+//! Disk formats and media: raw, qcow2, vmdk, vhd, vhdx, GPT, file systems read in place, seed volumes,
+//! holes.
 //!
 //! Everything here is synchronous and positional: a disk is never held in memory, and a
 //! [`DiskImage`] can be read by many threads at once. Foreign bytes (headers, tables, frames)
@@ -14,6 +15,7 @@ mod source;
 pub mod chunk;
 pub mod export;
 pub mod fat;
+pub mod fs;
 pub mod gpt;
 pub mod hash;
 pub mod image;

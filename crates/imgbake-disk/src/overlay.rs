@@ -1,11 +1,14 @@
 //! Making a qcow2 overlay: an empty image on top of a backing file, without any other program.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 
 use crate::{
-    DiskError, DiskFormat, Result,
+    DiskError, DiskFormat, DiskImage, DiskSource, Result,
     bytes::{put, to_u64, to_usize},
     file::{HostFile, OutFile},
+    gpt::Patch,
     qcow2::{HeaderFields, MAGIC, MAX_L1_BYTES},
 };
 
@@ -20,10 +23,68 @@ pub fn create_overlay(
     virtual_size: u64,
     cluster_bits: u32,
 ) -> Result<()> {
-    let image = build(backing_path, backing_format, virtual_size, cluster_bits)
+    create(path, backing_path, backing_format, virtual_size, cluster_bits, &BTreeMap::new())
+}
+
+/// As [`create_overlay`], over a backing file that is there, with bytes that differ from it.
+pub fn create_patched_overlay(
+    path: &Utf8Path,
+    backing: &DiskImage,
+    virtual_size: u64,
+    cluster_bits: u32,
+    patches: &[Patch],
+) -> Result<()> {
+    let clusters = clusters(backing, 1 << cluster_bits.min(21), virtual_size, patches)
+        .map_err(|e| e.in_file(path))?;
+    create(path, backing.path(), backing.format(), virtual_size, cluster_bits, &clusters)
+}
+
+/// The whole clusters that patches lie in, by their number.
+fn clusters(
+    backing: &DiskImage,
+    cluster: u64,
+    virtual_size: u64,
+    patches: &[Patch],
+) -> Result<BTreeMap<u64, Vec<u8>>> {
+    let mut clusters = BTreeMap::new();
+    for Patch { offset, bytes } in patches {
+        let end = offset.checked_add(to_u64(bytes.len()));
+        let Some(end) = end.filter(|end| *end <= virtual_size) else {
+            return Err(DiskError::unsupported("a patch past the disk's end"));
+        };
+        for number in offset / cluster..end.div_ceil(cluster) {
+            let start = number * cluster;
+            let mut whole = if let Some(whole) = clusters.remove(&number) {
+                whole
+            } else {
+                let mut whole = vec![0; to_usize(cluster)];
+                backing.read_at(start, &mut whole)?;
+                whole
+            };
+            let (from, to) = ((*offset).max(start), end.min(start + cluster));
+            let part = &bytes[to_usize(from - offset)..to_usize(to - offset)];
+            put(&mut whole, to_usize(from - start), part);
+            clusters.insert(number, whole);
+        }
+    }
+    Ok(clusters)
+}
+
+fn create(
+    path: &Utf8Path,
+    backing_path: &Utf8Path,
+    backing_format: DiskFormat,
+    virtual_size: u64,
+    cluster_bits: u32,
+    clusters: &BTreeMap<u64, Vec<u8>>,
+) -> Result<()> {
+    let image = build(backing_path, backing_format, virtual_size, cluster_bits, clusters)
         .map_err(|e| e.in_file(path))?;
     let out = OutFile::create(path)?;
     out.write(0, &image.head)?;
+    for (at, bytes) in &image.rest {
+        out.write(*at, bytes)?;
+    }
     out.set_len(image.len)?;
     out.sync()
 }
@@ -51,8 +112,10 @@ pub fn rebase(path: &Utf8Path, backing_path: &Utf8Path, backing_format: DiskForm
 }
 
 struct Overlay {
-    /// Header, refcount table and the refcount block; the empty L1 table after it is a hole.
+    /// Header, refcount table and the refcount block; the empty part of the L1 table after it is a hole.
     head: Vec<u8>,
+    /// L1 entries, L2 tables and clusters, by their place.
+    rest: Vec<(u64, Vec<u8>)>,
     len: u64,
 }
 
@@ -61,6 +124,7 @@ fn build(
     backing_format: DiskFormat,
     virtual_size: u64,
     cluster_bits: u32,
+    clusters: &BTreeMap<u64, Vec<u8>>,
 ) -> Result<Overlay> {
     if !(9..=21).contains(&cluster_bits) {
         return Err(DiskError::unsupported(format!("cluster size of 2^{cluster_bits} bytes")));
@@ -72,18 +136,21 @@ fn build(
         let why = format!("{virtual_size} bytes are too many for 2^{cluster_bits}-byte clusters");
         return Err(DiskError::unsupported(why));
     };
-    // Clusters: the header, one refcount table, the refcount blocks, the L1 table.
+    // Clusters: the header, one refcount table, the refcount blocks, the L1 table, L2 tables, data.
     let l1_clusters = (l1_entries * 8).div_ceil(cluster).max(1);
+    let l2_tables = tables(clusters, cluster / 8);
+    let contents = to_u64(l2_tables.len() + clusters.len());
     let per_block = cluster / 2;
     let mut blocks = 1;
-    while blocks * per_block < 2 + blocks + l1_clusters {
+    while blocks * per_block < 2 + blocks + l1_clusters + contents {
         blocks += 1;
     }
     if blocks * 8 > cluster {
         let why = format!("{virtual_size} bytes are too many for 2^{cluster_bits}-byte clusters");
         return Err(DiskError::unsupported(why));
     }
-    let total = 2 + blocks + l1_clusters;
+    let l1_offset = (2 + blocks) * cluster;
+    let total = 2 + blocks + l1_clusters + contents;
     let mut head = vec![0; to_usize((2 + blocks) * cluster)];
     for block in 0..blocks {
         let at = to_usize(cluster + block * 8);
@@ -96,14 +163,48 @@ fn build(
         cluster_bits,
         size,
         l1_entries,
-        l1_offset: (2 + blocks) * cluster,
+        l1_offset,
         refcount_offset: cluster,
         refcount_clusters: 1,
         zstd: false,
     };
     let end = fields.write(&mut head);
     write_backing(&mut head[..to_usize(cluster)], end, backing_path, backing_format)?;
-    Ok(Overlay { head, len: total * cluster })
+    let rest = place(clusters, &l2_tables, cluster, l1_offset, l1_offset + l1_clusters * cluster);
+    Ok(Overlay { head, rest, len: total * cluster })
+}
+
+/// The numbers of the L2 tables that clusters need.
+fn tables(clusters: &BTreeMap<u64, Vec<u8>>, per_table: u64) -> Vec<u64> {
+    let mut tables: Vec<u64> = clusters.keys().map(|number| number / per_table).collect();
+    tables.dedup();
+    tables
+}
+
+/// L2 tables from `at` on, the clusters after them, and the L1 entries of the tables.
+fn place(
+    clusters: &BTreeMap<u64, Vec<u8>>,
+    tables: &[u64],
+    cluster: u64,
+    l1_offset: u64,
+    at: u64,
+) -> Vec<(u64, Vec<u8>)> {
+    // "L1 table entry", "Standard Cluster Descriptor": bit 63 says that the refcount is one.
+    const COPIED: u64 = 1 << 63;
+    let per_table = cluster / 8;
+    let mut rest = Vec::new();
+    let mut data = at + to_u64(tables.len()) * cluster;
+    for (table_at, table) in (at..).step_by(to_usize(cluster)).zip(tables) {
+        rest.push((l1_offset + table * 8, (table_at | COPIED).to_be_bytes().to_vec()));
+        let mut entries = vec![0; to_usize(cluster)];
+        for (number, bytes) in clusters.range(table * per_table..(table + 1) * per_table) {
+            put(&mut entries, to_usize(number % per_table * 8), &(data | COPIED).to_be_bytes());
+            rest.push((data, bytes.clone()));
+            data += cluster;
+        }
+        rest.push((table_at, entries));
+    }
+    rest
 }
 
 /// The backing format extension, then the end of extensions, then the backing file's name.

@@ -6,7 +6,8 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_disk::{
     DiskErrorKind, DiskFormat, DiskImage, DiskSource as _, ExportFormat, ExportOptions, export,
-    overlay::{create_overlay, rebase},
+    gpt::Patch,
+    overlay::{create_overlay, create_patched_overlay, rebase},
 };
 
 struct Dir(tempfile::TempDir);
@@ -261,5 +262,36 @@ fn overlays_chain_and_grow() {
         let said = qemu_img(&["check", "-f", "qcow2", two.as_str()]);
         assert!(said.contains("No errors"), "2^{bits}: {said}");
         assert!(read_all(&DiskImage::open(&two).unwrap(), 1 << 20) == disk, "2^{bits}");
+    }
+}
+
+#[test]
+fn a_patched_overlay_holds_what_differs() {
+    for bits in [9, 12, 16] {
+        let dir = Dir::new();
+        let base = dir.path("base.raw");
+        let mut disk = sample(&base, 8 << 20);
+        let size = 20_u64 << 20;
+        disk.resize(usize::try_from(size).unwrap(), 0);
+        // Over one another, across clusters, beyond the backing file, at the very end.
+        let patches = [(0, 512, 1), (500, 9000, 2), (8 << 20, 700, 3), (size - 512, 512, 4)]
+            .map(|(offset, len, seed)| Patch { offset, bytes: noise(len, seed) });
+        for Patch { offset, bytes } in &patches {
+            let at = usize::try_from(*offset).unwrap();
+            disk[at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        let overlay = dir.path("overlay.qcow2");
+        let image = DiskImage::open(&base).unwrap();
+        create_patched_overlay(&overlay, &image, size, bits, &patches).unwrap();
+        assert!(qemu_img(&["check", overlay.as_str()]).contains("No errors"), "{bits}");
+        let raw = dir.path("raw");
+        qemu_img(&["convert", "-O", "raw", overlay.as_str(), raw.as_str()]);
+        assert!(fs::read(&raw).unwrap() == disk, "{bits}: as QEMU reads it");
+        let mut read = vec![0; disk.len()];
+        DiskImage::open(&overlay).unwrap().read_at(0, &mut read).unwrap();
+        assert!(read == disk, "{bits}: as we read it");
+        let past = Patch { offset: size - 1, bytes: vec![0; 2] };
+        let error = create_patched_overlay(&overlay, &image, size, bits, &[past]).unwrap_err();
+        assert_eq!(error.kind(), DiskErrorKind::Unsupported);
     }
 }

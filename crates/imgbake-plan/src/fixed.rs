@@ -10,16 +10,16 @@ use crate::paths::absolute;
 use crate::plan::Planner;
 
 impl Planner<'_> {
-    /// Adds the boot step. The machine's settings decide it, and what is planted in the machine, which
+    /// Adds the boot step. The builder and the machine's settings decide it, and what is planted in the machine, which
     /// follows from what seal will do. Timeouts decide no result.
     pub(crate) fn boot(&mut self) -> Result<(), PlanError> {
         let spec = &self.request.resolved.spec;
-        let mut qemu = spec.builder.qemu.clone();
-        qemu.boot_timeout = None;
-        qemu.restore_timeout = None;
-        qemu.shutdown_timeout = None;
+        let mut machine = self.request.resolved.machine.clone();
+        machine.boot_timeout = None;
+        machine.restore_timeout = None;
+        machine.shutdown_timeout = None;
         let mut inputs = Inputs::new("boot");
-        inputs.settings("", &qemu)?;
+        inputs.settings("", &machine)?;
         inputs.settings("ssh", &spec.ssh)?;
         for (name, operations) in [("skip", &spec.seal.skip), ("also", &spec.seal.also)] {
             if !operations.is_empty() {

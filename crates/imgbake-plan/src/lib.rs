@@ -4,11 +4,11 @@
 //! host's files. [`difference`] tells why a step's key is not that of an earlier plan.
 
 mod difference;
+mod digest_cache;
 mod error;
 mod fixed;
 mod key;
 mod load;
-mod memo;
 mod paths;
 mod plan;
 mod provision;

@@ -11,7 +11,7 @@ use imgbake_types::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::FileHasher;
-use crate::memo::{Memo, Stamp};
+use crate::digest_cache::{DigestCache, Stamp};
 
 /// Hashes files and folders of this host.
 ///
@@ -20,33 +20,34 @@ use crate::memo::{Memo, Stamp};
 /// or a link's target, each with its length before it.
 #[derive(Debug, Default)]
 pub struct FsHasher {
-    memo: Option<Mutex<Memo>>,
+    digest_cache: Option<Mutex<DigestCache>>,
 }
 
 impl FsHasher {
     /// Reads every file each time.
     pub const fn new() -> Self {
-        Self { memo: None }
+        Self { digest_cache: None }
     }
 
     /// Remembers the digests of files over 4 MiB in the file at `path`, which is made where there is
     /// none; a file that is what it was (device, inode, size, times of change) is not read again.
     ///
-    /// A memo that cannot be read is no memo; one that cannot be written is not written.
+    /// A digest_cache that cannot be read is no digest_cache; one that cannot be written is not written.
     pub fn with_memo(path: &Utf8Path) -> Self {
-        Self { memo: Some(Mutex::new(Memo::read(path))) }
+        Self { digest_cache: Some(Mutex::new(DigestCache::read(path))) }
     }
 }
 
 impl FileHasher for FsHasher {
     fn digest(&self, path: &Utf8Path) -> io::Result<Digest> {
-        let memo = self.memo.as_ref();
-        let mut memo = memo.map(|memo| memo.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut reader = Reader { memo: memo.as_deref_mut() };
+        let digest_cache = self.digest_cache.as_ref();
+        let mut digest_cache = digest_cache
+            .map(|digest_cache| digest_cache.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut reader = Reader { digest_cache: digest_cache.as_deref_mut() };
         let digest =
             if fs::metadata(path)?.is_dir() { reader.folder(path) } else { reader.file(path) };
-        if let Some(memo) = reader.memo {
-            memo.save();
+        if let Some(digest_cache) = reader.digest_cache {
+            digest_cache.save();
         }
         digest
     }
@@ -57,7 +58,7 @@ impl FileHasher for FsHasher {
 }
 
 struct Reader<'m> {
-    memo: Option<&'m mut Memo>,
+    digest_cache: Option<&'m mut DigestCache>,
 }
 
 impl Reader<'_> {
@@ -68,15 +69,17 @@ impl Reader<'_> {
         }
         let mut from = fs::File::open(path)?;
         let stamp = Stamp::of(&from.metadata()?);
-        if let Some(digest) = self.memo.as_ref().and_then(|memo| memo.get(path, &stamp)) {
+        if let Some(digest) =
+            self.digest_cache.as_ref().and_then(|digest_cache| digest_cache.get(path, &stamp))
+        {
             return Ok(digest.clone());
         }
         let begun = SystemTime::now();
         let digest = hash(&mut from)?;
-        if let Some(memo) = &mut self.memo
+        if let Some(digest_cache) = &mut self.digest_cache
             && Stamp::of(&from.metadata()?) == stamp
         {
-            memo.put(path, stamp, &digest, begun);
+            digest_cache.put(path, stamp, &digest, begun);
         }
         Ok(digest)
     }
@@ -144,19 +147,19 @@ mod tests {
 
     use super::*;
 
-    /// A memo with a digest that is not that of the file's bytes shows whether they are read.
+    /// A digest_cache with a digest that is not that of the file's bytes shows whether they are read.
     #[test]
     fn a_big_file_that_is_what_it_was_is_not_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
-        let (path, at) = (folder.join("disk"), folder.join("memo"));
+        let (path, at) = (folder.join("disk"), folder.join("digest_cache"));
         let mut disk = fs::File::create(&path).expect("a file");
         disk.set_len(5 << 20).expect("a size");
         let stamp = Stamp::of(&disk.metadata().expect("metadata"));
         let other = Digest::sha256("other");
-        let mut memo = Memo::read(&at);
-        memo.put(&path, stamp, &other, SystemTime::now() + Duration::from_secs(10));
-        memo.save();
+        let mut digest_cache = DigestCache::read(&at);
+        digest_cache.put(&path, stamp, &other, SystemTime::now() + Duration::from_secs(10));
+        digest_cache.save();
 
         let hash = || FsHasher::with_memo(&at).digest(&path).expect("a digest");
         let truth = || FsHasher::new().digest(&path).expect("a digest");

@@ -1,6 +1,9 @@
 //! Paths of a template, made absolute.
 
+use std::borrow::Cow;
+
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
+use percent_encoding::percent_decode_str;
 
 /// Whether a location is fetched over the network.
 pub(crate) fn is_remote(location: &str) -> bool {
@@ -18,10 +21,12 @@ pub(crate) fn shown(path: &Utf8Path) -> Utf8PathBuf {
     path.components().filter(|part| *part != Utf8Component::CurDir).collect()
 }
 
-/// The path in a `file:` URL or plain path.
-pub(crate) fn local(text: &str) -> &str {
-    let path = text.strip_prefix("file:").unwrap_or(text);
-    path.strip_prefix("//localhost").or_else(|| path.strip_prefix("//")).unwrap_or(path)
+/// The path in a `file:` URL (RFC 8089), whose percent signs are decoded, or a plain path as it is.
+pub(crate) fn local(text: &str) -> Cow<'_, str> {
+    let Some(path) = text.strip_prefix("file:") else { return text.into() };
+    let path = path.strip_prefix("//localhost").or_else(|| path.strip_prefix("//")).unwrap_or(path);
+    // What is not UTF-8 then cannot be meant: no path of a template is.
+    percent_decode_str(path).decode_utf8().unwrap_or(path.into())
 }
 
 /// An http(s) URL as it is; `file:` and plain paths as an absolute path.
@@ -29,7 +34,7 @@ pub(crate) fn location(folder: &Utf8Path, text: &str) -> String {
     if is_remote(text) {
         return text.to_owned();
     }
-    absolute(folder, Utf8Path::new(local(text))).into_string()
+    absolute(folder, Utf8Path::new(&*local(text))).into_string()
 }
 
 #[cfg(test)]
@@ -49,6 +54,10 @@ mod tests {
             ("file:/a", "/a"),
             ("file:///a", "/a"),
             ("file://localhost/a", "/a"),
+            ("file:///my%20disk.raw", "/my disk.raw"),
+            ("file:my%20disk.raw", "/t/my disk.raw"),
+            ("file:///100%", "/100%"),
+            ("my%20disk.raw", "/t/my%20disk.raw"),
         ] {
             assert_eq!(location(Utf8Path::new("/t"), given), expected, "{given}");
         }

@@ -86,7 +86,7 @@ impl Planner<'_> {
         Ok(Plan {
             template: self.request.template.path().to_owned(),
             image: spec.image.clone(),
-            machine: spec.builder.qemu.clone(),
+            machine: self.request.resolved.machine.clone(),
             ssh: spec.ssh.clone(),
             cache: spec.cache.clone(),
             steps: self.steps,

@@ -2,7 +2,8 @@
 
 use imgbake_template::Names;
 use imgbake_types::StepKind;
-use imgbake_types::spec::{Direction, FileSpec, ProvisionSpec, ShellSpec};
+use imgbake_types::spec::{HostAccess, HostPath, ProvisionSpec};
+use serde_json::Value;
 
 use crate::PlanError;
 use crate::key::Inputs;
@@ -13,70 +14,50 @@ impl Planner<'_> {
     /// Adds a step for each `[[provision]]`.
     pub(crate) fn provisions(&mut self) -> Result<(), PlanError> {
         let mut names = Names::new();
-        for (index, spec) in self.request.resolved.spec.provision.iter().enumerate() {
-            let name = names.next(spec.kind(), spec.name());
-            let place = format!("provision[{index}]");
+        for (index, step) in self.request.resolved.provision.iter().enumerate() {
+            let name = names.next(&step.spec.kind, step.spec.name.as_deref());
             let mut inputs = Inputs::new(name.as_str());
-            let provision = self.provision(spec, name, &place, &mut inputs);
-            inputs.settings("", &what_decides(&provision))?;
+            // Neither its name nor whether its result is used again decides that result.
+            let mut decides = ProvisionSpec { name: None, cache: None, ..step.spec.clone() };
+            let mut provision = ProvisionSpec { name: Some(name), ..step.spec.clone() };
+            for path in &step.host_paths {
+                let place = format!("provision[{index}].{}", path.setting());
+                self.host_path(path, &place, &mut inputs, &mut provision, &mut decides);
+            }
+            inputs.settings("", &decides)?;
             // What it writes is on the host, where no layer keeps it.
-            let downloads = matches!(&provision, ProvisionSpec::File(file) if file.direction == Direction::Download);
-            let cache = provision.cache() && !downloads;
+            let cache = provision.cache() && step.writes().next().is_none();
             self.push(inputs, StepKind::Provision { provision }, cache)?;
         }
         Ok(())
     }
 
-    /// A step with its name and absolute paths. The files that it reads become its inputs, and so does
-    /// a host file's mode where that decides.
-    fn provision(
+    /// Makes a path of the host absolute. The bytes of a file that is read become an input, and so does its
+    /// mode where that decides; where it stands decides nothing.
+    fn host_path(
         &mut self,
-        spec: &ProvisionSpec,
-        name: String,
+        path: &HostPath,
         place: &str,
         inputs: &mut Inputs,
-    ) -> ProvisionSpec {
-        let base = self.request.template_dir;
-        match spec.clone() {
-            ProvisionSpec::Shell(mut shell) => {
-                shell.name = Some(name);
-                if let Some(script) = &mut shell.script {
-                    let path = absolute(base, script);
-                    self.file(inputs, &format!("{place}.script"), script, &path);
-                    *script = path;
+        provision: &mut ProvisionSpec,
+        decides: &mut ProvisionSpec,
+    ) {
+        let Some(written) = decides.path(&path.pointer).map(ToOwned::to_owned) else { return };
+        match path.access {
+            HostAccess::Read { mode } => {
+                let full = absolute(self.request.template_dir, &written);
+                self.file(inputs, place, &written, &full);
+                if mode && let Ok(mode) = self.request.files.mode(&full) {
+                    inputs.mode(shown(&written).as_str(), mode);
                 }
-                ProvisionSpec::Shell(shell)
+                provision.replace(&path.pointer, full.into_string().into());
+                decides.replace(&path.pointer, Value::Null);
             }
-            ProvisionSpec::File(mut file) => {
-                file.name = Some(name);
-                if file.direction == Direction::Download {
-                    file.destination = absolute(self.request.work_dir, &file.destination);
-                } else if let Some(source) = &mut file.source {
-                    let path = absolute(base, source);
-                    self.file(inputs, &format!("{place}.source"), source, &path);
-                    if file.mode.is_none()
-                        && let Ok(mode) = self.request.files.mode(&path)
-                    {
-                        inputs.mode(shown(source).as_str(), mode);
-                    }
-                    *source = path;
-                }
-                ProvisionSpec::File(file)
+            HostAccess::Write => {
+                let full = absolute(self.request.work_dir, &written);
+                provision.replace(&path.pointer, full.as_str().into());
+                decides.replace(&path.pointer, full.into_string().into());
             }
-        }
-    }
-}
-
-/// A step's settings without its name, without where on the host its files stand, since their bytes
-/// are inputs of their own, and without whether its result is used again.
-fn what_decides(provision: &ProvisionSpec) -> ProvisionSpec {
-    match provision.clone() {
-        ProvisionSpec::Shell(shell) => {
-            ProvisionSpec::Shell(ShellSpec { name: None, script: None, cache: None, ..shell })
-        }
-        ProvisionSpec::File(file) => {
-            let source = file.source.filter(|_| file.direction == Direction::Download);
-            ProvisionSpec::File(FileSpec { name: None, source, cache: None, ..file })
         }
     }
 }

@@ -73,7 +73,7 @@ impl Planner<'_> {
             inputs.setting("url", &source.location)?;
         } else {
             let path = Utf8Path::new(&source.location);
-            self.file(inputs, "source.url", Utf8Path::new(local(url)), path);
+            self.file(inputs, "source.url", Utf8Path::new(&*local(url)), path);
         }
         inputs.settings("headers", &source.headers)?;
         Ok(Source::Url(source))
@@ -101,7 +101,8 @@ impl Planner<'_> {
         // As the template has it, so that of two files it is known which is which.
         let mut decides = written.to_owned();
         if !is_remote(&location) {
-            let path = Utf8Path::new(local(written));
+            let path = local(written);
+            let path = Utf8Path::new(&*path);
             self.file(inputs, "source.checksum", path, Utf8Path::new(&location));
             decides = shown(path).into_string();
         }

@@ -2,22 +2,22 @@
 //!
 //! An openable `/dev/kvm` proves nothing. The proof is a guest of our own (`accel/stub.s`, and a few
 //! instructions for aarch64) that must get through 64-bit kernel mode, with a quarter of a billion
-//! steps there, within a few seconds. Its result holds until the host boots again,
-//! for one QEMU and one processor model, and is remembered in `IMGBAKE_HOME/cache/kvm.json`.
+//! steps there, within a few seconds. Its result is valid until the host boots again,
+//! for one QEMU and one processor model, and is kept in `IMGBAKE_HOME/cache/kvm.json`.
 
 use std::fs;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::error::io_at;
-use imgbake_runtime::{Command, Job};
+use imgbake_runtime::{Command, Job, RuntimeError};
 use imgbake_types::Arch;
-use imgbake_types::spec::{Accel, QemuSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::argv::{Engine, accel_option, cpu_model, virt_machine};
+use crate::error::QemuError;
 use crate::probe::{Qemu, tool};
+use crate::spec::{Accel, QemuSpec};
 
 /// The proof's guest for x86_64: one boot sector, assembled from `accel/stub.s`.
 const STUB_X86_64: &[u8] = include_bytes!("accel/stub.bin");
@@ -64,20 +64,14 @@ pub(crate) async fn engine(
     arch: Arch,
     spec: &QemuSpec,
     qemu: &Qemu,
-) -> Result<Engine, BuildError> {
+) -> Result<Engine, QemuError> {
     if spec.accel == Accel::Tcg {
         return Ok(Engine::Tcg);
     }
     let verdict = kvm(job, arch, spec.cpu.as_deref(), qemu).await?;
     match (verdict.works, spec.accel) {
         (true, _) => Ok(Engine::Kvm),
-        (false, Accel::Kvm) => Err(BuildError::new(
-            BuildErrorKind::Lacking,
-            format!("`accel = \"kvm\"`, but no machine runs under KVM here: {}", verdict.reason),
-        )
-        .help(
-            "use `accel = \"auto\"` or `accel = \"tcg\"`, or a host with hardware virtualization",
-        )),
+        (false, Accel::Kvm) => Err(QemuError::NoKvm(verdict.reason)),
         (false, _) => {
             tracing::debug!(reason = verdict.reason, "KVM is not used");
             Ok(Engine::Tcg)
@@ -91,7 +85,7 @@ pub(crate) async fn kvm(
     arch: Arch,
     cpu: Option<&str>,
     qemu: &Qemu,
-) -> Result<Verdict, BuildError> {
+) -> Result<Verdict, RuntimeError> {
     if arch != Arch::host() {
         return Ok(Verdict::no(format!("this machine is {}, not {arch}", Arch::host())));
     }
@@ -99,13 +93,13 @@ pub(crate) async fn kvm(
         return Ok(Verdict::no(reason));
     }
     let proof = Proof { qemu: qemu.version.clone(), cpu: cpu_model(arch, Engine::Kvm, cpu) };
-    let mut memory = Memory::load(job);
-    if let Some(verdict) = memory.find(&proof) {
+    let mut cache = ProofCache::load(job);
+    if let Some(verdict) = cache.find(&proof) {
         return Ok(verdict.clone());
     }
     let verdict = prove(job, arch, Engine::Kvm, &proof.cpu).await?;
-    memory.proofs.push((proof, verdict.clone()));
-    memory.save(job);
+    cache.proofs.push((proof, verdict.clone()));
+    cache.save(job);
     Ok(verdict)
 }
 
@@ -124,7 +118,7 @@ fn device(path: &Utf8Path) -> Result<(), String> {
 }
 
 /// Runs the stub.
-async fn prove(job: &Job, arch: Arch, engine: Engine, cpu: &str) -> Result<Verdict, BuildError> {
+async fn prove(job: &Job, arch: Arch, engine: Engine, cpu: &str) -> Result<Verdict, RuntimeError> {
     let (command, proved) = match arch {
         Arch::X86_64 => (stub_x86_64(job)?, PROVED_X86_64),
         Arch::Aarch64 => (stub_aarch64(job, engine)?, 0),
@@ -142,10 +136,10 @@ async fn prove(job: &Job, arch: Arch, engine: Engine, cpu: &str) -> Result<Verdi
             if output.status.code() == Some(proved) {
                 Verdict { works: true, reason: format!("a test guest ran (processor model {cpu})") }
             } else {
-                let words =
+                let first =
                     output.stderr.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
                 Verdict::no(
-                    format!("a test guest ended QEMU ({}) {words}", output.status).trim_end(),
+                    format!("a test guest ended QEMU ({}) {first}", output.status).trim_end(),
                 )
             }
         }
@@ -153,13 +147,13 @@ async fn prove(job: &Job, arch: Arch, engine: Engine, cpu: &str) -> Result<Verdi
 }
 
 /// The program with the smallest machine of an architecture.
-fn smallest(arch: Arch, machine: &str) -> Result<Command, BuildError> {
+fn smallest(arch: Arch, machine: &str) -> Result<Command, RuntimeError> {
     let command =
         tool(arch).command()?.args(["-nodefaults", "-no-user-config", "-display", "none"]);
     Ok(command.args(["-machine", machine, "-m", "64"]))
 }
 
-fn stub_x86_64(job: &Job) -> Result<Command, BuildError> {
+fn stub_x86_64(job: &Job) -> Result<Command, RuntimeError> {
     let path = job.work().join("kvm-proof.img");
     fs::write(&path, STUB_X86_64).map_err(io_at("write", &path))?;
     let file = fs::OpenOptions::new().write(true).open(&path).map_err(io_at("open", &path))?;
@@ -171,14 +165,14 @@ fn stub_x86_64(job: &Job) -> Result<Command, BuildError> {
         .args(["-blockdev", &disk.to_string(), "-device", "virtio-blk-pci,drive=stub,bootindex=1"]))
 }
 
-fn stub_aarch64(job: &Job, engine: Engine) -> Result<Command, BuildError> {
+fn stub_aarch64(job: &Job, engine: Engine) -> Result<Command, RuntimeError> {
     let path = job.work().join("kvm-proof.bin");
     let code: Vec<u8> = STUB_AARCH64.iter().flat_map(|word| word.to_le_bytes()).collect();
     fs::write(&path, code).map_err(io_at("write", &path))?;
     Ok(smallest(Arch::Aarch64, virt_machine(engine))?.args(["-kernel", path.as_str()]))
 }
 
-/// What a proof holds for.
+/// What a proof is valid for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Proof {
     qemu: String,
@@ -187,39 +181,39 @@ struct Proof {
 
 /// The proofs since this host booted.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Memory {
+struct ProofCache {
     boot_id: String,
     proofs: Vec<(Proof, Verdict)>,
 }
 
-impl Memory {
+impl ProofCache {
     fn path(job: &Job) -> Utf8PathBuf {
         job.home().cache().join("kvm.json")
     }
 
-    /// What was learnt since the host booted; anything unreadable is as good as nothing.
+    /// The proofs since the host booted; a file that cannot be read is as good as none.
     fn load(job: &Job) -> Self {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let boot_id = boot_id.trim().to_owned();
-        let known = fs::read(Self::path(job))
+        let kept = fs::read(Self::path(job))
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok());
-        match known {
-            Some(memory) if memory.boot_id == boot_id => memory,
+        match kept {
+            Some(cache) if cache.boot_id == boot_id => cache,
             _ => Self { boot_id, proofs: Vec::new() },
         }
     }
 
     fn find(&self, proof: &Proof) -> Option<&Verdict> {
-        self.proofs.iter().find(|(known, _)| known == proof).map(|(_, verdict)| verdict)
+        self.proofs.iter().find(|(kept, _)| kept == proof).map(|(_, verdict)| verdict)
     }
 
-    /// Keeps it, as a whole or not at all. A memory that cannot be kept costs the next build a proof.
+    /// Writes it, as a whole or not at all. One that cannot be written costs the next build a proof.
     fn save(&self, job: &Job) {
         let new = job.work().join("kvm.json");
         let written = serde_json::to_vec(self).map(|bytes| fs::write(&new, bytes));
         if matches!(written, Ok(Ok(()))) && fs::rename(&new, Self::path(job)).is_err() {
-            tracing::debug!("what was learnt of KVM could not be kept");
+            tracing::debug!("the proof of KVM could not be cached");
         }
     }
 }

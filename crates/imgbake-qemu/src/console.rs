@@ -79,7 +79,7 @@ impl Console {
         lines[lines.len().saturating_sub(count)..].join("\n")
     }
 
-    /// Reads the console to its end; panics are told at once.
+    /// Reads the console to its end; panics are reported at once.
     pub(crate) async fn read(
         self,
         mut stream: impl AsyncRead + Unpin,

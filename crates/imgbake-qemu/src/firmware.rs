@@ -2,29 +2,31 @@
 //!
 //! Distributions describe theirs in `/usr/share/qemu/firmware/*.json` (QEMU,
 //! `docs/interop/firmware.json`); an administrator's file of the same name in `/etc/qemu/firmware`
-//! goes before it. Where nothing is described, Debian's and Ubuntu's known paths are tried.
+//! goes before it. Where nothing is described, Debian's and Ubuntu's usual paths are tried.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_runtime::RuntimeError;
 use imgbake_runtime::error::io_at;
 use imgbake_types::Arch;
 use serde::Deserialize;
 
+use crate::error::QemuError;
+
 /// Where descriptors are; a later folder goes before an earlier one.
 const DESCRIPTORS: [&str; 2] = ["/usr/share/qemu/firmware", "/etc/qemu/firmware"];
 
-const KNOWN_X86_64: &[(&str, &str)] = &[
+const USUAL_X86_64: &[(&str, &str)] = &[
     ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
     ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
     ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
     ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
 ];
 
-const KNOWN_AARCH64: &[(&str, &str)] = &[
+const USUAL_AARCH64: &[(&str, &str)] = &[
     ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
     (
         "/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw",
@@ -42,33 +44,30 @@ pub struct UefiFiles {
 }
 
 /// The UEFI firmware of this host for an architecture.
-pub fn uefi(arch: Arch) -> Result<UefiFiles, BuildError> {
+///
+/// # Errors
+/// It is not installed.
+pub fn uefi(arch: Arch) -> Result<UefiFiles, QemuError> {
     let described = read_descriptors().into_iter().filter_map(|text| described(&text, arch));
-    let known = match arch {
-        Arch::X86_64 => KNOWN_X86_64,
-        Arch::Aarch64 => KNOWN_AARCH64,
+    let usual = match arch {
+        Arch::X86_64 => USUAL_X86_64,
+        Arch::Aarch64 => USUAL_AARCH64,
     };
-    let known =
-        known.iter().map(|&(code, vars)| UefiFiles { code: code.into(), vars: vars.into() });
-    described.chain(known).find(|files| files.code.is_file() && files.vars.is_file()).ok_or_else(
-        || {
-            let package = package(arch);
-            BuildError::new(
-                BuildErrorKind::Lacking,
-                format!("there is no UEFI firmware for {arch} on this machine"),
-            )
-            .help(format!("it is in the package `{package}` (apt-get install {package})"))
-        },
-    )
+    let usual =
+        usual.iter().map(|&(code, vars)| UefiFiles { code: code.into(), vars: vars.into() });
+    described
+        .chain(usual)
+        .find(|files| files.code.is_file() && files.vars.is_file())
+        .ok_or_else(|| QemuError::NoFirmware { arch, package: package(arch) })
 }
 
-/// Which bytes a firmware's file holds, told by its path, size and time of change.
-pub(crate) fn stamp(file: &Utf8Path) -> Result<String, BuildError> {
+/// What identifies a firmware's bytes: its path, size and time of change.
+pub(crate) fn stamp(file: &Utf8Path) -> Result<String, RuntimeError> {
     let metadata = fs::metadata(file).map_err(io_at("read", file))?;
     Ok(format!("{file} ({} bytes of {})", metadata.len(), metadata.mtime()))
 }
 
-/// The package that holds an architecture's UEFI firmware on Debian and Ubuntu.
+/// The package with an architecture's UEFI firmware on Debian and Ubuntu.
 pub const fn package(arch: Arch) -> &'static str {
     match arch {
         Arch::X86_64 => "ovmf",

@@ -1,7 +1,9 @@
 //! A boot loader's configuration: which kernel it starts first, and how. Pure.
 //!
 //! Format: GNU GRUB manual, "Writing full configuration files directly". Only what generated files
-//! hold is understood: words without quotes; anything else gives no entry.
+//! have is understood: words without quotes; anything else gives no entry.
+
+use crate::error::QemuError;
 
 /// What a GRUB configuration starts first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,21 +16,25 @@ pub struct Entry {
     pub cmdline: String,
 }
 
-/// The first entry of a `grub.cfg`, or why there is none that we can start.
-pub fn first_entry(text: &str) -> Result<Entry, String> {
+/// The first entry of a `grub.cfg`.
+///
+/// # Errors
+/// [`QemuError::Unsuitable`]: there is none that we can start.
+pub fn first_entry(text: &str) -> Result<Entry, QemuError> {
+    let wrong = |why: &str| QemuError::unsuitable(format!("grub.cfg {why}"));
     let mut lines = text.lines().map(str::trim);
     let (linux, words) = lines
         .by_ref()
         .find_map(|line| Some((line, command(line, &["linux", "linux16", "linuxefi"])?)))
-        .ok_or("grub.cfg has no `linux` line")?;
+        .ok_or_else(|| wrong("has no `linux` line"))?;
     if linux.contains(['\'', '"', '\\']) {
-        return Err(format!("grub.cfg has quotes in `{linux}`"));
+        return Err(wrong(&format!("has quotes in `{linux}`")));
     }
-    let (kernel, options) = words.split_first().ok_or("grub.cfg names no kernel")?;
+    let (kernel, options) = words.split_first().ok_or_else(|| wrong("names no kernel"))?;
     let options: Vec<&str> =
         options.iter().copied().filter(|word| !word.starts_with('$')).collect();
     if !options.iter().any(|word| word.starts_with("root=")) {
-        return Err("grub.cfg's first entry has no root=".to_owned());
+        return Err(QemuError::unsuitable("grub.cfg's first entry has no root="));
     }
     let initrd = lines
         .take_while(|line| command(line, &["menuentry", "linux"]).is_none())
@@ -36,7 +42,7 @@ pub fn first_entry(text: &str) -> Result<Entry, String> {
     let initrd = match initrd.as_deref() {
         None | Some([]) => None,
         Some([one]) => Some((*one).to_owned()),
-        Some(_) => return Err("grub.cfg's first entry has several initrds".to_owned()),
+        Some(_) => return Err(QemuError::unsuitable("grub.cfg's first entry has several initrds")),
     };
     Ok(Entry { kernel: (*kernel).to_owned(), initrd, cmdline: options.join(" ") })
 }
@@ -45,7 +51,7 @@ pub fn first_entry(text: &str) -> Result<Entry, String> {
 fn command<'a>(line: &'a str, names: &[&str]) -> Option<Vec<&'a str>> {
     let mut words = line.split_whitespace();
     let name = words.next()?;
-    // The end of an entry may stand on its last command's line.
+    // The end of an entry may be on its last command's line.
     names.contains(&name).then(|| words.filter(|word| *word != "}").collect())
 }
 
@@ -61,13 +67,25 @@ pub fn with_console(cmdline: &str, console: &str) -> String {
 }
 
 /// A command line whose kernel zeroes memory when it is freed and not when it is taken, unless it says
-/// so itself: memory that nobody uses takes no room in a saved state, and holds nobody's secrets.
+/// so itself: unused memory takes no space in a saved state, and has nobody's secrets in it.
 /// Source: Linux, `Documentation/admin-guide/kernel-parameters.txt`.
 pub fn with_zeroed_memory(cmdline: &str) -> String {
     if cmdline.split_whitespace().any(|word| word.starts_with("init_on_")) {
         return cmdline.to_owned();
     }
     format!("{cmdline} init_on_alloc=0 init_on_free=1").trim_start().to_owned()
+}
+
+/// A command line whose kernel writes to the disk soon, while a step still computes: before a machine is
+/// saved, it waits for all that is not written. What a step finds is the same, but for three settings in
+/// memory (Linux, `Documentation/admin-guide/sysctl/vm.rst`; on the command line since 5.8).
+pub fn with_early_writes(cmdline: &str) -> String {
+    if cmdline.split_whitespace().any(|word| word.starts_with("sysctl.vm.dirty_")) {
+        return cmdline.to_owned();
+    }
+    let settings = "sysctl.vm.dirty_background_bytes=16777216 \
+        sysctl.vm.dirty_expire_centisecs=100 sysctl.vm.dirty_writeback_centisecs=100";
+    format!("{cmdline} {settings}").trim_start().to_owned()
 }
 
 #[cfg(test)]
@@ -114,7 +132,7 @@ menuentry 'Old' {
             ("linux /a root=/dev/vda1 x=\"a b\"\n", "quotes"),
             ("linux /a root=/dev/vda1\ninitrd /a /b\n", "several"),
         ] {
-            let error = first_entry(text).unwrap_err();
+            let error = first_entry(text).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
     }
@@ -136,5 +154,8 @@ menuentry 'Old' {
     fn memory_is_zeroed_unless_the_disk_says_otherwise() {
         assert_eq!(with_zeroed_memory("ro quiet"), "ro quiet init_on_alloc=0 init_on_free=1");
         assert_eq!(with_zeroed_memory("ro init_on_alloc=1"), "ro init_on_alloc=1");
+        let own = "ro sysctl.vm.dirty_bytes=1048576";
+        assert_eq!(with_early_writes(own), own);
+        assert!(with_early_writes("ro").starts_with("ro sysctl.vm.dirty_background_bytes="));
     }
 }

@@ -5,8 +5,7 @@ use std::future::Future;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind};
+use camino::Utf8Path;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::process::failed;
 use imgbake_runtime::retry::Backoff;
@@ -17,47 +16,18 @@ use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
 use crate::console::Console;
+use crate::error::QemuError;
+use crate::files::Files;
 use crate::migrate::Migration;
 use crate::qmp::{Qmp, QmpError};
 use crate::state::State;
-use crate::watch::{DRAIN_LIMIT, Watcher, wait_for, words};
+use crate::watch::{DRAIN_LIMIT, Watcher, last_output, wait_for};
 
 /// How long QEMU may take to listen and to answer; it needs a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// What QEMU says while a migration that has ended is not over (`cont`, `monitor/qmp-cmds.c`).
+/// QEMU's message while a migration that has ended is not over (`cont`, `monitor/qmp-cmds.c`).
 const UNSETTLED: &str = "not finalized yet";
-
-/// The files of one machine, in the job's folder.
-#[derive(Debug, Clone)]
-pub(crate) struct Files {
-    dir: Utf8PathBuf,
-    name: String,
-}
-
-impl Files {
-    pub(crate) fn new(job: &Job, machine: &str) -> Self {
-        Self { dir: job.work().to_owned(), name: machine.to_owned() }
-    }
-
-    /// The folder.
-    pub(crate) fn dir(&self) -> &Utf8Path {
-        &self.dir
-    }
-
-    /// The name of one of its files.
-    pub(crate) fn name(&self, suffix: &str) -> String {
-        format!("{}{suffix}", self.name)
-    }
-
-    /// The path of one of its files.
-    pub(crate) fn path(&self, suffix: &str) -> Utf8PathBuf {
-        self.dir.join(self.name(suffix))
-    }
-
-    pub(crate) const QMP: &str = ".qmp";
-    pub(crate) const CONSOLE: &str = ".console";
-}
 
 /// A machine that runs, and the ways to it.
 #[derive(Debug)]
@@ -73,10 +43,10 @@ pub(crate) struct Launched {
 }
 
 impl Launched {
-    /// Lets the guest run, and waits until it does.
-    pub(crate) async fn go_on(&self) -> Result<(), BuildError> {
-        // A migration whose end was told is not over yet: QEMU refuses to go on for some milliseconds,
-        // and tells nobody when they are over.
+    /// Resumes the guest, and waits until it runs.
+    pub(crate) async fn resume(&self) -> Result<(), QemuError> {
+        // A migration whose end was reported is not over yet: QEMU refuses to resume for some
+        // milliseconds, and reports nothing when they are over.
         let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100));
         let work = async {
             loop {
@@ -89,7 +59,7 @@ impl Launched {
                     answer => break answer.map(drop)?,
                 }
             }
-            let over = |state: &State| !state.held || state.exit.is_some() || state.off.is_some();
+            let over = |state: &State| !state.paused || state.exit.is_some() || state.off.is_some();
             wait_for(&self.state, over).await;
             Ok(())
         };
@@ -103,32 +73,26 @@ impl Launched {
     }
 
     /// Loads a saved machine's state.
-    async fn load(&self, job: &Job, saved: &Incoming<'_>) -> Result<(), BuildError> {
+    async fn load(&self, job: &Job, saved: &Incoming<'_>) -> Result<(), QemuError> {
         let migration = Migration {
             qmp: &self.qmp,
             state: &self.state,
             version: saved.version,
             memory: saved.memory,
         };
-        let Err(reason) = job.cancel().run(migration.load(saved.path)).await? else {
+        let Err(error) = job.cancel().run(migration.load(saved.path)).await? else {
             return Ok(());
         };
         // QEMU ends when it cannot load a state, and prints why.
         let ended = wait_for(&self.state, |state| state.exit.is_some());
-        let why = match tokio::time::timeout(DRAIN_LIMIT, ended).await {
-            Ok(State { exit: Some(exit), .. }) => {
-                let words = exit.words.trim();
-                if words.is_empty() {
-                    format!("QEMU ended ({})", exit.status)
-                } else {
-                    words.to_owned()
-                }
-            }
-            _ => reason,
+        let source = match tokio::time::timeout(DRAIN_LIMIT, ended).await {
+            Ok(State { exit: Some(exit), .. }) => QemuError::Migration(match exit.output.trim() {
+                "" => format!("QEMU ended ({})", exit.status),
+                output => output.to_owned(),
+            }),
+            _ => error,
         };
-        let path = saved.path;
-        let words = format!("the saved machine {path} cannot go on: {why}");
-        Err(BuildError::new(BuildErrorKind::Machine, words))
+        Err(QemuError::NotResumed { path: saved.path.to_owned(), source: Box::new(source) })
     }
 }
 
@@ -142,20 +106,20 @@ pub(crate) struct Incoming<'a> {
     pub(crate) version: &'a str,
 }
 
-/// Starts QEMU, loads a saved machine's state where there is one, and lets the guest run. When that
+/// Starts QEMU, loads a saved machine's state where there is one, and resumes the guest. When that
 /// fails, QEMU has ended.
 pub(crate) async fn launch(
     job: &Job,
     files: &Files,
     command: Command,
     saved: Option<Incoming<'_>>,
-) -> Result<Launched, BuildError> {
+) -> Result<Launched, QemuError> {
     let launched = start(job, files, command).await?;
     let begun = async {
         if let Some(saved) = &saved {
             launched.load(job, saved).await?;
         }
-        launched.go_on().await
+        launched.resume().await
     };
     let begun = begun.await;
     if begun.is_err() {
@@ -164,10 +128,10 @@ pub(crate) async fn launch(
     begun.map(|()| launched)
 }
 
-/// Starts QEMU, whose guest stands still, and connects to it.
-async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, BuildError> {
+/// Starts QEMU with its guest paused, and connects to it.
+async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, QemuError> {
     let log = files.path(".qemu.log");
-    // QEMU may outlive imgbake, so its words go into a file and not a pipe.
+    // QEMU may outlive imgbake, so its output goes into a file and not a pipe.
     let mut running = command.current_dir(files.dir()).log_to(&log).spawn(job)?;
     let folder = Folder::open(files.dir())?;
     let qmp_path = folder.path(&files.name(Files::QMP));
@@ -180,9 +144,8 @@ async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, B
         let console = console
             .map_err(|error| RuntimeError::io("connect to", Utf8Path::new(&console_path), error))?;
         let (qmp, events) = answered(Qmp::connect(control)).await?;
-        let port = parse_port(&answered(qmp.human("info usernet")).await?).ok_or_else(|| {
-            BuildError::failed("QEMU does not tell the port that leads to the guest's ssh")
-        })?;
+        let network = answered(qmp.human("info usernet")).await?;
+        let port = parse_port(&network).ok_or(QemuError::NoPort)?;
         Ok((qmp, events, console, port))
     });
     let (qmp, events, stream, port) = connected.await?;
@@ -190,10 +153,10 @@ async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, B
     let (panic_sender, panics) = mpsc::channel(4);
     let console = Console::new(
         LineRedactor::new(job.secrets().clone()),
-        open_log(&files.path(".console.log"))?,
+        Some(open_log(&files.path(".console.log"))?),
     );
     let reading = console.clone().read(stream, job.clone(), files.name(""), panic_sender);
-    let (state_sender, state) = watch::channel(State { held: true, ..State::default() });
+    let (state_sender, state) = watch::channel(State { paused: true, ..State::default() });
     let (kill, kills) = mpsc::channel(1);
     let leash = running.leash();
     let watcher = Watcher { job: job.clone(), machine: files.name(""), state: state_sender, log };
@@ -205,7 +168,7 @@ async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, B
 struct Folder(rustix::fd::OwnedFd);
 
 impl Folder {
-    fn open(path: &Utf8Path) -> Result<Self, BuildError> {
+    fn open(path: &Utf8Path) -> Result<Self, RuntimeError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(path.as_std_path(), flags, Mode::empty());
         Ok(Self(opened.map_err(|error| RuntimeError::io("open the folder", path, error.into()))?))
@@ -217,24 +180,23 @@ impl Folder {
     }
 }
 
-fn open_log(path: &Utf8Path) -> Result<Option<std::fs::File>, BuildError> {
-    Ok(Some(std::fs::File::create(path).map_err(io_at("make the file", path))?))
+fn open_log(path: &Utf8Path) -> Result<std::fs::File, RuntimeError> {
+    std::fs::File::create(path).map_err(io_at("make the file", path))
 }
 
-/// Work that QEMU's end ends, with QEMU's own words.
+/// Work that ends with QEMU: then QEMU's own message is the error.
 async fn until_ended<T>(
     job: &Job,
     running: &mut Running,
     log: &Utf8Path,
-    work: impl Future<Output = Result<T, BuildError>>,
-) -> Result<T, BuildError> {
+    work: impl Future<Output = Result<T, QemuError>>,
+) -> Result<T, QemuError> {
     let result = tokio::select! {
         result = work => result,
         status = running.ended() => return Err(ended_early(job, log, status?)),
     };
     // Its sockets may end a moment before the process: then that is the reason.
-    if let Err(error) = &result
-        && error.kind() == BuildErrorKind::Machine
+    if matches!(result, Err(QemuError::Qmp(_)))
         && let Ok(status) = tokio::time::timeout(DRAIN_LIMIT, running.ended()).await
     {
         return Err(ended_early(job, log, status?));
@@ -242,17 +204,13 @@ async fn until_ended<T>(
     result
 }
 
-fn ended_early(job: &Job, log: &Utf8Path, status: ExitStatus) -> BuildError {
-    let error = failed("qemu", status, &words(job, log));
-    BuildError::new(BuildErrorKind::Machine, error.to_string())
-        .help("an argument in [builder.qemu] may be wrong for this QEMU")
+fn ended_early(job: &Job, log: &Utf8Path, status: ExitStatus) -> QemuError {
+    QemuError::EndedEarly(failed("qemu", status, &last_output(job, log)))
 }
 
-async fn answered<T>(work: impl Future<Output = Result<T, QmpError>>) -> Result<T, BuildError> {
+async fn answered<T>(work: impl Future<Output = Result<T, QmpError>>) -> Result<T, QemuError> {
     match tokio::time::timeout(START_LIMIT, work).await {
-        Ok(result) => {
-            result.map_err(|error| BuildError::new(BuildErrorKind::Machine, error.to_string()))
-        }
+        Ok(result) => Ok(result?),
         Err(_) => Err(retry::timed_out("QEMU's answer", START_LIMIT).into()),
     }
 }

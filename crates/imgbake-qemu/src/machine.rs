@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind, Machine, SaveRequest, Saved, Seed};
-use imgbake_comm::shell::quote;
+use camino::Utf8PathBuf;
+use imgbake_build::{Access, BuildError, FreezeDisk, Machine, MachineDisk, SaveMachine, Seed};
 use imgbake_comm::ssh::Ssh;
 use imgbake_comm::{CommError, CommErrorKind, Communicator};
-use imgbake_runtime::{Job, space};
-use imgbake_types::spec::QemuSpec;
+use imgbake_disk::DiskFormat;
+use imgbake_runtime::{Job, RuntimeError, space};
 use serde_json::json;
 
-use crate::launch::{Files, Launched};
+use crate::error::QemuError;
+use crate::files::{Files, write_private};
+use crate::launch::Launched;
+use crate::login::grow_root;
+use crate::spec::QemuSpec;
+use crate::start::Start;
 use crate::state::{Allowed, Fault, State};
 use crate::watch::wait_for;
 
@@ -25,7 +29,11 @@ const TAIL: usize = 20;
 /// once more when it finds that it was not started cold, UEFI when it settled its variables.
 pub(crate) const RESETS_OF_FIRMWARE: u32 = 1;
 
-/// How long QEMU may take to end when it is told to.
+/// The part of a boot's time that credentials are given: they take half as long as a seed, and a host
+/// that is slow has the whole time for the seed.
+const PART_OF_LIMIT: u32 = 2;
+
+/// How long QEMU may take to end when it is asked to.
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
 
 /// One running QEMU machine.
@@ -48,6 +56,10 @@ pub(crate) struct QemuMachine {
     pub(crate) allowed: Allowed,
     /// Restarts in all once the one that is expected has happened.
     pub(crate) expected: u32,
+    /// Whether its root file system must be grown once it answers.
+    pub(crate) grows: bool,
+    /// How it is started anew with a seed, should it not accept the login by credentials at its first boot.
+    pub(crate) fallback: Option<Box<Start>>,
 }
 
 impl QemuMachine {
@@ -68,17 +80,19 @@ impl QemuMachine {
         format!("\nits console's last lines:\n{tail}")
     }
 
-    pub(crate) fn error(&self, kind: BuildErrorKind, what: &str) -> BuildError {
-        BuildError::new(kind, format!("machine `{}`: {what}{}", self.name, self.tail()))
+    /// What the machine did, or did not do, with its console.
+    pub(crate) fn error(&self, what: String, source: Option<QemuError>) -> QemuError {
+        let (name, console) = (self.name.clone(), self.tail());
+        QemuError::Machine { name, what, console, source: source.map(Box::new) }
     }
 
     /// The error for what nobody asked for.
-    fn unasked(&self, state: &State, waiting_for: &str) -> Option<BuildError> {
+    fn unasked(&self, state: &State, waiting_for: &str) -> Option<QemuError> {
         let what = state.unasked(self.allowed)?;
         if let Some(Fault::Disk { full: true, .. }) = state.fault {
             return Some(space::full(&self.disk, None).into());
         }
-        Some(self.error(BuildErrorKind::Machine, &format!("{what}{waiting_for}")))
+        Some(self.error(format!("{what}{waiting_for}"), None))
     }
 
     /// Waits for something, or for what nobody asked for, or for the limit.
@@ -87,12 +101,12 @@ impl QemuMachine {
         limit: Duration,
         what: &str,
         done: impl Fn(&State) -> bool,
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), QemuError> {
         let over = |state: &State| done(state) || state.unasked(self.allowed).is_some();
         let waited = tokio::time::timeout(limit, wait_for(&self.launched.state, over));
         let Ok(state) = self.job.cancel().run(waited).await? else {
             let what = format!("{what} did not happen within {} s", limit.as_secs());
-            return Err(self.error(BuildErrorKind::Machine, &what));
+            return Err(self.error(what, None));
         };
         match self.unasked(&state, &format!(", while waiting for {what}")) {
             Some(error) => Err(error),
@@ -100,14 +114,40 @@ impl QemuMachine {
         }
     }
 
-    fn unreachable(&self, error: CommError, limit: Duration) -> BuildError {
+    /// Waits until ssh accepts the login.
+    async fn reach(&mut self, limit: Duration) -> Result<Arc<dyn Communicator>, QemuError> {
+        let host_key = self.seed.host_key.public_openssh();
+        let (cancel, user, key) = (self.job.cancel(), &self.seed.user, &self.seed.user_key);
+        let connect = Ssh::connect(cancel, self.address(), user, key, &host_key, limit);
+        let failed = wait_for(&self.launched.state, |state| state.unasked(self.allowed).is_some());
+        let connected = tokio::select! {
+            biased;
+            state = failed => {
+                let waiting_for = ", while waiting for ssh";
+                return Err(self.unasked(&state, waiting_for).unwrap_or_else(|| self.error(waiting_for.to_owned(), None)));
+            }
+            connected = connect => connected,
+        };
+        let ssh = connected.map_err(|error| self.unreachable(error, limit))?;
+        // What the firmware was granted is over: the guest's own system runs.
+        self.allowed.resets = self.state().resets;
+        Ok(Arc::new(ssh))
+    }
+
+    /// Writes the file by which a person's ssh knows the machine.
+    pub(crate) fn write_known_hosts(&self) -> Result<(), RuntimeError> {
+        let (port, key) = (self.launched.port, self.seed.host_key.public_openssh());
+        write_private(&self.files.path("-known_hosts"), &format!("[127.0.0.1]:{port} {key}\n"))
+    }
+
+    fn unreachable(&self, error: CommError, limit: Duration) -> QemuError {
         if error.kind() == CommErrorKind::Cancelled {
             return error.into();
         }
         let (address, user) = (self.address(), &self.seed.user);
         let what =
             format!("waited up to {} s for ssh on {address} as {user}: {error}", limit.as_secs());
-        self.error(BuildError::from(error).kind(), &what)
+        self.error(what, Some(error.into()))
     }
 }
 
@@ -118,22 +158,28 @@ impl Machine for QemuMachine {
     }
 
     async fn connect(&mut self, limit: Duration) -> Result<Arc<dyn Communicator>, BuildError> {
-        let host_key = self.seed.host_key.public_openssh();
-        let (cancel, user, key) = (self.job.cancel(), &self.seed.user, &self.seed.user_key);
-        let connect = Ssh::connect(cancel, self.address(), user, key, &host_key, limit);
-        let failed = wait_for(&self.launched.state, |state| state.unasked(self.allowed).is_some());
-        let connected = tokio::select! {
-            biased;
-            state = failed => {
-                let waiting_for = ", while waiting for ssh";
-                return Err(self.unasked(&state, waiting_for).unwrap_or_else(|| self.error(BuildErrorKind::Machine, waiting_for)));
-            }
-            connected = connect => connected,
+        let Some(fallback) = self.fallback.take() else { return Ok(self.reach(limit).await?) };
+        let reached = match self.reach(limit / PART_OF_LIMIT).await {
+            Ok(comm) if self.grows => grow_root(&*comm).await.map(|()| comm),
+            reached => reached,
         };
-        let ssh = connected.map_err(|error| self.unreachable(error, limit))?;
-        // What the firmware was granted is over: the guest's own system runs.
-        self.allowed.resets = self.state().resets;
-        Ok(Arc::new(ssh))
+        let error = match reached {
+            Ok(comm) => return Ok(comm),
+            Err(error) => error,
+        };
+        // Neither an interrupt nor a fault of QEMU's own says anything about credentials.
+        self.job.cancel().check()?;
+        if self.crashed() {
+            return Err(error.into());
+        }
+        let why = error.to_string();
+        let why = why.lines().next().unwrap_or_default();
+        self.job.events().warn(format!("{why}; it is started anew with a NoCloud seed"));
+        self.end().await;
+        self.launched = fallback.with_seed().await?;
+        self.allowed = Allowed::default();
+        self.write_known_hosts()?;
+        Ok(self.reach(limit).await?)
     }
 
     fn crashed(&self) -> bool {
@@ -143,7 +189,8 @@ impl Machine for QemuMachine {
     async fn failure(&self) -> BuildError {
         let state =
             wait_for(&self.launched.state, |state| state.unasked(self.allowed).is_some()).await;
-        self.unasked(&state, "").unwrap_or_else(|| self.error(BuildErrorKind::Machine, "it failed"))
+        let error = self.unasked(&state, "");
+        error.unwrap_or_else(|| self.error("it failed".to_owned(), None)).into()
     }
 
     fn expect_restart(&mut self) {
@@ -154,7 +201,7 @@ impl Machine for QemuMachine {
 
     async fn restarted(&mut self, limit: Duration) -> Result<(), BuildError> {
         let expected = self.expected;
-        self.until(limit, "its restart", |state| state.resets >= expected).await
+        Ok(self.until(limit, "its restart", |state| state.resets >= expected).await?)
     }
 
     fn expect_power_off(&mut self) {
@@ -162,33 +209,38 @@ impl Machine for QemuMachine {
     }
 
     async fn powered_off(&mut self, limit: Duration) -> Result<(), BuildError> {
-        self.until(limit, "its power-off", State::is_off).await
-    }
-
-    async fn save(&mut self, request: &SaveRequest) -> Result<Saved, BuildError> {
-        self.save_to(request).await
+        Ok(self.until(limit, "its power-off", State::is_off).await?)
     }
 
     fn console(&self) -> String {
         self.launched.console.text()
     }
 
-    fn access(&self) -> String {
-        format!(
-            "ssh -i {} -p {} -o IdentitiesOnly=yes -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes {}@127.0.0.1",
-            quote(self.files.path("-key").as_str()),
-            self.launched.port,
-            quote(self.files.path("-known_hosts").as_str()),
-            self.seed.user,
-        )
+    fn access(&self) -> Access {
+        let address = self.address();
+        Access {
+            host: address.ip().to_string(),
+            port: address.port(),
+            user: self.seed.user.clone(),
+            key: self.files.path("-key"),
+            host_key: self.seed.host_key.public_openssh(),
+        }
     }
 
     fn keep(&mut self) {
         self.launched.leash.let_go();
     }
 
-    fn disk(&self) -> &Utf8Path {
-        &self.disk
+    fn disk(&self) -> Option<MachineDisk> {
+        Some(MachineDisk::File { path: self.disk.clone(), format: DiskFormat::Qcow2 })
+    }
+
+    fn freeze(&mut self) -> Option<&mut dyn FreezeDisk> {
+        Some(self)
+    }
+
+    fn save(&mut self) -> Option<&mut dyn SaveMachine> {
+        Some(self)
     }
 
     async fn end(&mut self) {

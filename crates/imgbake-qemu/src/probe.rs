@@ -1,10 +1,10 @@
 //! What the installed QEMU is.
 
-use imgbake_build::BuildError;
-use imgbake_runtime::{Job, Tool};
+use imgbake_runtime::{Job, RuntimeError, Tool};
 use imgbake_types::Arch;
 
 use crate::argv::machine_type;
+use crate::error::QemuError;
 
 /// The QEMU of this host for one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +31,9 @@ pub(crate) const fn tool(arch: Arch) -> Tool {
 
 impl Qemu {
     /// Asks the program itself.
-    pub(crate) async fn probe(job: &Job, arch: Arch) -> Result<Self, BuildError> {
+    pub(crate) async fn probe(job: &Job, arch: Arch) -> Result<Self, QemuError> {
         let tool = tool(arch);
-        let asked = |args: &[&str]| Ok::<_, BuildError>(tool.command()?.args(args));
+        let asked = |args: &[&str]| Ok::<_, RuntimeError>(tool.command()?.args(args));
         let (version, devices, machines) =
             (asked(&["--version"])?, asked(&["-device", "help"])?, asked(&["-machine", "help"])?);
         let (version, devices, machines) =
@@ -41,9 +41,7 @@ impl Qemu {
         let [version, devices, machines] =
             [&version, &devices, &machines].map(|text| String::from_utf8_lossy(text));
         let has = |device: &str| devices.contains(&format!("name \"{device}\""));
-        let (full, number) = parse_version(&version).ok_or_else(|| {
-            BuildError::failed(format!("`{}` does not tell its version", tool.program))
-        })?;
+        let (full, number) = parse_version(&version).ok_or(QemuError::NoVersion(tool.program))?;
         Ok(Self {
             version: number,
             full_version: full,

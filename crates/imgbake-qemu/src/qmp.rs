@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 /// The longest line that is read; QEMU's own longest answers (`query-qmp-schema`) have 200 KB.
 pub const LONGEST_LINE: u64 = 1 << 20;
 
-/// Events that wait for their reader; the connection stands still while there are more.
+/// Events that wait for their reader; the connection waits while there are more.
 const WAITING_EVENTS: usize = 256;
 
 /// What went wrong on a QMP connection.
@@ -32,12 +32,12 @@ pub enum QmpError {
     Refused {
         /// The command.
         command: String,
-        /// QEMU's words.
+        /// QEMU's message.
         description: String,
     },
 }
 
-/// Something that QEMU told by itself.
+/// Something that QEMU reported by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QmpEvent {
     /// Its name: `SHUTDOWN`.
@@ -162,7 +162,7 @@ fn lock(pending: &Mutex<Pending>) -> std::sync::MutexGuard<'_, Pending> {
     pending.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Hands out what comes until the connection ends; whoever still waits then is told so.
+/// Hands out what comes until the connection ends; whoever still waits then gets an error.
 async fn read_all(
     mut reader: BufReader<impl AsyncRead + Unpin>,
     pending: Arc<Mutex<Pending>>,

@@ -1,91 +1,119 @@
 //! Saving a machine that runs: its disk is frozen under a new overlay, its memory and devices go to a
-//! file, and it goes on.
+//! file, and it resumes.
 //!
 //! The overlay is put on top live (QMP `blockdev-snapshot`, QEMU `qapi/block-core.json`), while the
-//! guest stands still; QEMU then has the frozen image open read only, as anybody else may.
+//! guest is paused; QEMU then has the frozen image open read only, as anybody else may.
 
 use std::fs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 
+use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind, SaveRequest, Saved};
+use imgbake_build::{BuildError, FreezeDisk, SaveMachine};
 use imgbake_disk::{DiskFormat, overlay};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{job, space};
 use serde_json::json;
 
 use crate::argv::{ROOT_NODE, overlay_node};
-use crate::builder::{CLUSTER_BITS, disk_error};
+use crate::error::QemuError;
 use crate::machine::QemuMachine;
 use crate::migrate::Migration;
 use crate::saves::saves;
+use crate::start::{CLUSTER_BITS, disk_error};
 use crate::state::State;
 use crate::watch::wait_for;
 
-/// Words of the C library for `ENOSPC`, which QEMU passes on.
+/// The C library's message for `ENOSPC`, which QEMU passes on.
 const FULL: &str = "No space left on device";
 
+#[async_trait]
+impl FreezeDisk for QemuMachine {
+    async fn freeze_to(&mut self, disk: &Utf8Path) -> Result<(), BuildError> {
+        Ok(self.save_paused(disk, None).await.map(drop)?)
+    }
+}
+
+#[async_trait]
+impl SaveMachine for QemuMachine {
+    async fn save_to(
+        &mut self,
+        disk: &Utf8Path,
+        state: &Utf8Path,
+    ) -> Result<Result<(), String>, BuildError> {
+        let saved = self.save_paused(disk, Some(state)).await?;
+        Ok(saved.map_err(|error| error.reason()))
+    }
+}
+
+/// Whether the state of a machine whose disk was frozen was written, or why not.
+type StateWritten = Result<(), QemuError>;
+
 impl QemuMachine {
-    /// Saves the machine; see [`imgbake_build::Machine::save`].
-    pub(crate) async fn save_to(&mut self, request: &SaveRequest) -> Result<Saved, BuildError> {
-        if let Err(reason) = saves(&self.spec) {
-            return Err(self.refused(&reason));
-        }
+    /// Pauses the machine and saves it, without its memory unless `state` names a file for it.
+    async fn save_paused(
+        &mut self,
+        disk: &Utf8Path,
+        state: Option<&Utf8Path>,
+    ) -> Result<StateWritten, QemuError> {
+        saves(&self.spec).map_err(|error| self.not_saved(error))?;
         let overlay = self.files.path(&format!("-{}.qcow2", self.frozen + 1));
-        let (path, below, size) = (overlay.clone(), request.disk.clone(), self.virtual_size);
+        let (path, parent, size) = (overlay.clone(), disk.to_owned(), self.virtual_size);
         let made = tokio::task::spawn_blocking(move || {
-            overlay::create_overlay(&path, &below, DiskFormat::Qcow2, size, CLUSTER_BITS)
+            overlay::create_overlay(&path, &parent, DiskFormat::Qcow2, size, CLUSTER_BITS)
                 .map_err(|error| disk_error(error, &path))
         });
-        made.await.map_err(|error| self.refused("making its overlay stopped").because(error))??;
+        made.await.map_err(|source| {
+            self.not_saved(QemuError::Stopped { what: "making its overlay", source })
+        })??;
 
-        self.allowed.hold = true;
-        let saved = match self.hold().await {
-            Ok(()) => self.save_held(request, overlay).await,
+        self.allowed.pause = true;
+        let saved = match self.pause().await {
+            Ok(()) => self.freeze_and_write(disk, state, overlay).await,
             Err(error) => Err(error),
         };
-        let goes_on = match self.state().off {
-            // It went off before it was held: whoever waits for that is told.
+        let resumed = match self.state().off {
+            // It went off before it was paused: whoever waits for that finds out.
             Some(_) => Ok(()),
-            None => self.launched.go_on().await,
+            None => self.launched.resume().await,
         };
-        self.allowed.hold = false;
+        self.allowed.pause = false;
         let saved = saved?;
-        goes_on.map_err(|error| {
-            self.error(BuildErrorKind::Machine, &format!("it does not go on after a save: {error}"))
+        resumed.map_err(|error| {
+            self.error(format!("it cannot be resumed after a save: {error}"), Some(error))
         })?;
         self.job.cancel().check()?;
         Ok(saved)
     }
 
-    /// Makes the guest stand still.
-    async fn hold(&self) -> Result<(), BuildError> {
+    /// Pauses the guest.
+    async fn pause(&self) -> Result<(), QemuError> {
         self.command("stop", json!({})).await?;
-        let over = |state: &State| state.held || state.off.is_some() || state.exit.is_some();
+        let over = |state: &State| state.paused || state.off.is_some() || state.exit.is_some();
         let state = wait_for(&self.launched.state, over).await;
         match state.unasked(self.allowed) {
-            Some(what) => Err(self.error(BuildErrorKind::Machine, &what)),
-            None if state.held => Ok(()),
-            None => Err(self.refused("it went off")),
+            Some(what) => Err(self.error(what, None)),
+            None if state.paused => Ok(()),
+            None => Err(self.not_saved(QemuError::Unsavable("it went off".to_owned()))),
         }
     }
 
-    async fn save_held(
+    async fn freeze_and_write(
         &mut self,
-        request: &SaveRequest,
+        disk: &Utf8Path,
+        state: Option<&Utf8Path>,
         overlay: Utf8PathBuf,
-    ) -> Result<Saved, BuildError> {
-        self.freeze(&request.disk, overlay).await?;
-        let state = match &request.state {
+    ) -> Result<StateWritten, QemuError> {
+        self.put_overlay(disk, overlay).await?;
+        Ok(match state {
             Some(path) => self.save_state(path).await,
             None => Ok(()),
-        };
-        Ok(Saved { virtual_size: self.virtual_size, state })
+        })
     }
 
     /// Puts the overlay on top of the disk, whose file gets its new name. The old name goes last: QEMU
     /// opens the file anew, to read only.
-    async fn freeze(&mut self, to: &Utf8Path, overlay: Utf8PathBuf) -> Result<(), BuildError> {
+    async fn put_overlay(&mut self, to: &Utf8Path, overlay: Utf8PathBuf) -> Result<(), QemuError> {
         let (from, number) = (self.disk.clone(), self.frozen + 1);
         let private = fs::Permissions::from_mode(0o600);
         fs::set_permissions(&from, private).map_err(io_at("make private", &from))?;
@@ -102,7 +130,7 @@ impl QemuMachine {
         Ok(())
     }
 
-    async fn put_on_top(&self, node: &str, overlay: &Utf8Path) -> Result<(), BuildError> {
+    async fn put_on_top(&self, node: &str, overlay: &Utf8Path) -> Result<(), QemuError> {
         let mut options = overlay_node(node, overlay);
         // Its backing file is the very node that it is put on.
         options["backing"] = serde_json::Value::Null;
@@ -115,10 +143,10 @@ impl QemuMachine {
         put
     }
 
-    /// Writes memory and devices to a new file that only this user can read; why not, in words.
-    async fn save_state(&self, path: &Utf8Path) -> Result<(), String> {
+    /// Writes memory and devices to a new file that only this user can read.
+    async fn save_state(&self, path: &Utf8Path) -> Result<(), QemuError> {
         let made = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        drop(made.map_err(|error| io_at("make the file", path)(error).to_string())?);
+        drop(made.map_err(io_at("make the file", path))?);
         let migration = Migration {
             qmp: &self.launched.qmp,
             state: &self.launched.state,
@@ -126,21 +154,21 @@ impl QemuMachine {
             memory: self.spec.memory().as_bytes(),
         };
         let written = self.job.cancel().run(migration.write(path)).await;
-        let written = written.map_err(|error| error.to_string()).and_then(|written| written);
+        let written = written.map_err(QemuError::from).and_then(|written| written);
         if written.is_err() {
             let _ = job::remove_path(path);
         }
-        written.map_err(|reason| {
-            if reason.contains(FULL) { space::full(path, None).to_string() } else { reason }
+        written.map_err(|error| {
+            if error.to_string().contains(FULL) { space::full(path, None).into() } else { error }
         })
     }
 
-    async fn command(&self, command: &str, arguments: serde_json::Value) -> Result<(), BuildError> {
+    async fn command(&self, command: &str, arguments: serde_json::Value) -> Result<(), QemuError> {
         let answer = self.launched.qmp.execute(command, arguments).await;
-        answer.map(drop).map_err(|error| self.refused(&error.to_string()))
+        answer.map(drop).map_err(|error| self.not_saved(error.into()))
     }
 
-    fn refused(&self, why: &str) -> BuildError {
-        BuildError::failed(format!("machine `{}` cannot be saved: {why}", self.name))
+    fn not_saved(&self, error: QemuError) -> QemuError {
+        QemuError::NotSaved { machine: self.name.clone(), source: Box::new(error) }
     }
 }

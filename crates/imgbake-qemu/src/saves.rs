@@ -1,9 +1,10 @@
 //! Whether machines of a kind can be saved. Pure.
 //!
-//! A layer holds one disk, the root disk. What a guest writes anywhere else on the host would be
+//! A layer has one disk, the root disk. What a guest writes anywhere else on the host would be
 //! missing from it, and the step that wrote it would not run again.
 
-use imgbake_types::spec::QemuSpec;
+use crate::error::QemuError;
+use crate::spec::QemuSpec;
 
 /// QEMU's options that give a machine storage of its own, or that may: `-readconfig` reads any of them
 /// from a file. Source: QEMU, `qemu-options.hx`.
@@ -29,17 +30,18 @@ const STORAGE: [&str; 18] = [
 ];
 
 /// Whether a machine can be saved, or why not.
-pub(crate) fn saves(spec: &QemuSpec) -> Result<(), String> {
+pub(crate) fn saves(spec: &QemuSpec) -> Result<(), QemuError> {
     if !spec.extra_disks.is_empty() {
-        return Err("it has extra disks, whose content would not be in the layer".to_owned());
+        let why = "it has extra disks, whose content would not be in the layer";
+        return Err(QemuError::Unsavable(why.to_owned()));
     }
     // QEMU takes two dashes for one.
     let option = |arg: &String| format!("-{}", arg.trim_start_matches('-'));
     let dashed = spec.args.iter().filter(|arg| arg.starts_with('-'));
     match dashed.map(option).find(|option| STORAGE.contains(&option.as_str())) {
-        Some(option) => Err(format!(
+        Some(option) => Err(QemuError::Unsavable(format!(
             "`{option}` in its `args` gives it storage whose content would not be in the layer"
-        )),
+        ))),
         None => Ok(()),
     }
 }
@@ -52,7 +54,7 @@ mod tests {
 
     fn reason(args: &[&str]) -> Option<String> {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
-        saves(&QemuSpec { args, ..QemuSpec::default() }).err()
+        saves(&QemuSpec { args, ..QemuSpec::default() }).err().map(|error| error.to_string())
     }
 
     #[test]
@@ -68,7 +70,7 @@ mod tests {
             assert!(reason.contains("would not be in the layer"), "{reason}");
         }
         let spec = QemuSpec { extra_disks: vec![Size::mib(1)], ..QemuSpec::default() };
-        assert!(saves(&spec).unwrap_err().contains("extra disks"));
+        assert!(saves(&spec).unwrap_err().to_string().contains("extra disks"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! What a saved machine's state depends on beside the template, in words. Pure.
+//! What a saved machine's state depends on beside the template, as text. Pure.
 
 use camino::Utf8Path;
-use imgbake_types::spec::{Firmware, QemuSpec};
+use imgbake_types::spec::Firmware;
 use imgbake_types::{Arch, Digest};
 use uuid::Uuid;
 
 use crate::argv::{Argv, Engine};
 use crate::firmware::UefiFiles;
 use crate::probe::Qemu;
+use crate::spec::QemuSpec;
 
 /// Stands for the files of one machine.
 const PLACEHOLDER: &str = "FILE";
@@ -55,7 +56,7 @@ impl Signature<'_> {
 }
 
 /// The command line of a machine with placeholders for its files: every device and option that is ours.
-/// The template's own `args` may hold what nobody shall see, and are part of its steps' keys already.
+/// The template's own `args` may contain what nobody shall see, and are part of its steps' keys already.
 pub(crate) fn argv(
     qemu: &Qemu,
     arch: Arch,
@@ -78,6 +79,7 @@ pub(crate) fn argv(
         root: file,
         extra_disks: &[],
         seed: file,
+        strings: &[],
         qmp: PLACEHOLDER,
         console: PLACEHOLDER,
         pvpanic: qemu.pvpanic,
@@ -89,7 +91,7 @@ pub(crate) fn argv(
 }
 
 /// A host's processor and kernel out of `/proc/cpuinfo` and `/proc/sys/kernel/osrelease`: under KVM the
-/// guest sees the processor through both. What tells one processor from another: `model name` and
+/// guest sees the processor through both. What distinguishes one processor from another: `model name` and
 /// `stepping` on x86, `CPU implementer`, `part` and `revision` on Arm.
 pub(crate) fn host(cpuinfo: &str, osrelease: &str) -> String {
     let field = |name: &str| {
@@ -97,7 +99,7 @@ pub(crate) fn host(cpuinfo: &str, osrelease: &str) -> String {
         lines.map(|(key, value)| (key.trim(), value.trim())).find(|(key, _)| *key == name)
     };
     let names = ["model name", "stepping", "CPU implementer", "CPU part", "CPU revision"];
-    let words: Vec<String> = names
+    let parts: Vec<String> = names
         .into_iter()
         .filter_map(field)
         .map(|(key, value)| match key {
@@ -105,7 +107,7 @@ pub(crate) fn host(cpuinfo: &str, osrelease: &str) -> String {
             _ => format!("{key} {value}"),
         })
         .collect();
-    format!("{}, linux {}", words.join(" "), osrelease.trim())
+    format!("{}, linux {}", parts.join(" "), osrelease.trim())
 }
 
 #[cfg(test)]
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_state_depends_on() {
+    fn names_what_a_state_depends_on() {
         let plain = line(|_| {});
         let start = "qemu 10.0.2 (Debian 1:10.0.2), pc-q35-10.0, tcg, max,la57=off, bios, devices ";
         assert!(plain.starts_with(start), "{plain}");

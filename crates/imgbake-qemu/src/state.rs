@@ -19,8 +19,8 @@ pub struct State {
     pub off: Option<String>,
     /// The first thing that nobody can have asked for.
     pub fault: Option<Fault>,
-    /// Whether QEMU holds the guest: its processors stand still.
-    pub held: bool,
+    /// Whether QEMU has paused the guest's processors.
+    pub paused: bool,
     /// Migrations that ended, well or not.
     pub migrations: u32,
     /// How QEMU ended, once it did.
@@ -30,13 +30,13 @@ pub struct State {
 /// Something that no machine is meant to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The guest's kernel panicked, in its own words.
+    /// The guest's kernel panicked: its message.
     Panicked(String),
     /// The host could not read or write a disk.
     Disk {
         /// The disk's name in the argv.
         device: String,
-        /// QEMU's words.
+        /// QEMU's message.
         reason: String,
         /// Whether the host's file system is full.
         full: bool,
@@ -44,9 +44,9 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn words(&self) -> String {
+    fn message(&self) -> String {
         match self {
-            Self::Panicked(words) => words.clone(),
+            Self::Panicked(message) => message.clone(),
             Self::Disk { device, reason, .. } => format!("its disk `{device}` failed: {reason}"),
         }
     }
@@ -57,10 +57,10 @@ impl Fault {
 pub struct Exit {
     /// Whether with exit code 0.
     pub success: bool,
-    /// How, in words.
+    /// How, as text.
     pub status: String,
     /// The last lines that it printed, redacted.
-    pub words: String,
+    pub output: String,
 }
 
 /// What somebody asked for.
@@ -70,8 +70,8 @@ pub struct Allowed {
     pub resets: u32,
     /// Powering off.
     pub power_off: bool,
-    /// Standing still, while it is saved.
-    pub hold: bool,
+    /// Being paused, while it is saved.
+    pub pause: bool,
 }
 
 impl State {
@@ -91,8 +91,8 @@ impl State {
                 reason: text("reason"),
                 full: event.data["nospace"] == Value::Bool(true),
             }),
-            "STOP" if self.off.is_none() => self.held = true,
-            "RESUME" => self.held = false,
+            "STOP" if self.off.is_none() => self.paused = true,
+            "RESUME" => self.paused = false,
             "MIGRATION" if ENDS.contains(&text("status").as_str()) => self.migrations += 1,
             _ => {}
         }
@@ -103,10 +103,10 @@ impl State {
         self.fault.get_or_insert(fault);
     }
 
-    /// What is new since an earlier state, in words.
+    /// What is new since an earlier state, as a message.
     pub fn news(&self, before: &Self) -> Option<String> {
         if self.fault != before.fault {
-            return self.fault.as_ref().map(Fault::words);
+            return self.fault.as_ref().map(Fault::message);
         }
         // That it went off is asked for, or an error of its own.
         (self.resets > before.resets).then(|| "it restarted".to_owned())
@@ -117,10 +117,10 @@ impl State {
         self.exit.as_ref().is_some_and(|exit| exit.success)
     }
 
-    /// What happened that nobody asked for, in words; `None` while all is well.
+    /// What happened that nobody asked for, as a message; `None` while all is well.
     pub fn unasked(&self, allowed: Allowed) -> Option<String> {
         if let Some(fault) = &self.fault {
-            return Some(fault.words());
+            return Some(fault.message());
         }
         if self.resets > allowed.resets {
             return Some("it restarted by itself".to_owned());
@@ -128,11 +128,11 @@ impl State {
         if let Some(exit) = &self.exit
             && !exit.success
         {
-            let words = exit.words.trim();
-            let words = if words.is_empty() { String::new() } else { format!(":\n{words}") };
-            return Some(format!("QEMU ended ({}){words}", exit.status));
+            let output = exit.output.trim();
+            let output = if output.is_empty() { String::new() } else { format!(":\n{output}") };
+            return Some(format!("QEMU ended ({}){output}", exit.status));
         }
-        if self.held && !allowed.hold {
+        if self.paused && !allowed.pause {
             return Some("QEMU stopped it".to_owned());
         }
         if allowed.power_off {
@@ -164,12 +164,12 @@ mod tests {
         QmpEvent { name: name.to_owned(), data }
     }
 
-    const RESTARTS: Allowed = Allowed { resets: 1, power_off: false, hold: false };
-    const GOES_OFF: Allowed = Allowed { resets: 0, power_off: true, hold: false };
-    const IS_SAVED: Allowed = Allowed { resets: 0, power_off: false, hold: true };
+    const RESTARTS: Allowed = Allowed { resets: 1, power_off: false, pause: false };
+    const GOES_OFF: Allowed = Allowed { resets: 0, power_off: true, pause: false };
+    const IS_SAVED: Allowed = Allowed { resets: 0, power_off: false, pause: true };
 
     #[test]
-    fn tells_the_asked_from_the_unasked() {
+    fn distinguishes_the_asked_from_the_unasked() {
         let reset = || event("RESET", json!({"guest": true, "reason": "guest-reset"}));
         let off = || event("SHUTDOWN", json!({"guest": true, "reason": "guest-shutdown"}));
         let full = || {
@@ -245,9 +245,9 @@ mod tests {
 
     #[test]
     fn an_end_of_qemu_is_an_end_of_the_machine() {
-        let exit = |success, words: &str| {
+        let exit = |success, output: &str| {
             let status = if success { "exit status: 0" } else { "signal: 9 (SIGKILL)" };
-            Some(Exit { success, status: status.to_owned(), words: words.to_owned() })
+            Some(Exit { success, status: status.to_owned(), output: output.to_owned() })
         };
         let state = State { exit: exit(true, ""), ..State::default() };
         assert_eq!(state.unasked(Allowed::default()).as_deref(), Some("QEMU ended"));

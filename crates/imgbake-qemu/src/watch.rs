@@ -4,9 +4,9 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_runtime::process::Tail;
-use imgbake_runtime::{Job, Running};
+use imgbake_runtime::{Job, Running, Tail};
 use imgbake_types::EventKind;
+use imgbake_types::event::Stream;
 use tokio::sync::{mpsc, watch};
 
 use crate::qmp::QmpEvent;
@@ -35,7 +35,7 @@ impl Watcher {
         let status = loop {
             tokio::select! {
                 Some(event) = events.recv() => self.saw(&event),
-                Some(words) = panics.recv() => self.change(|state| state.fail(Fault::Panicked(words))),
+                Some(message) = panics.recv() => self.change(|state| state.fail(Fault::Panicked(message))),
                 kill = kills.recv() => match kill {
                     Some(()) => running.end().await,
                     // The machine was dropped: so is its process, unless its leash was let go.
@@ -44,7 +44,7 @@ impl Watcher {
                 status = running.ended() => break status,
             }
         };
-        // What it told before it ended comes first.
+        // What it reported before it ended comes first.
         let drained = async {
             while let Some(event) = events.recv().await {
                 self.saw(&event);
@@ -52,13 +52,13 @@ impl Watcher {
             let _ = console.await;
         };
         let _ = tokio::time::timeout(DRAIN_LIMIT, drained).await;
-        while let Ok(words) = panics.try_recv() {
-            self.change(|state| state.fail(Fault::Panicked(words)));
+        while let Ok(message) = panics.try_recv() {
+            self.change(|state| state.fail(Fault::Panicked(message)));
         }
         let exit = Exit {
             success: status.as_ref().is_ok_and(ExitStatus::success),
             status: status.map_or_else(|error| error.to_string(), |status| status.to_string()),
-            words: words(&self.job, &self.log),
+            output: last_output(&self.job, &self.log),
         };
         self.state.send_modify(|state| state.exit = Some(exit));
     }
@@ -68,12 +68,12 @@ impl Watcher {
         self.change(|state| state.apply(event));
     }
 
-    /// Changes the state and tells what is new in it.
+    /// Changes the state and reports what is new in it.
     fn change(&self, change: impl FnOnce(&mut State)) {
         let before = self.state.borrow().clone();
         self.state.send_modify(change);
         if let Some(what) = self.state.borrow().news(&before) {
-            self.job.events().tell(EventKind::Machine { machine: self.machine.clone(), what });
+            self.job.events().emit(EventKind::Machine { machine: self.machine.clone(), what });
         }
     }
 }
@@ -91,11 +91,13 @@ pub(crate) async fn wait_for(
     }
 }
 
-/// QEMU's last words, redacted.
-pub(crate) fn words(job: &Job, log: &Utf8Path) -> String {
+/// The last lines that QEMU printed, redacted.
+pub(crate) fn last_output(job: &Job, log: &Utf8Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let mut tail = Tail::default();
     let last = &text[text.len().saturating_sub(16 * 1024)..];
-    String::from_utf8_lossy(last).lines().for_each(|line| tail.push(line.to_owned()));
+    String::from_utf8_lossy(last)
+        .lines()
+        .for_each(|line| tail.push(Stream::Stderr, line.to_owned()));
     job.secrets().redact(&tail.text())
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::files::{io_at, parse, read_small, remove, sync_dir};
-use crate::reach::{self, Reached};
+use crate::reachable::{Documents, Reachable};
 use crate::store::{Lock, Store, json};
 
 /// The blobs of one change.
@@ -46,20 +46,19 @@ pub(crate) fn sweep(store: &Store, _lock: &Lock) -> Result<()> {
         return Ok(());
     }
     // Where a name's blobs cannot be read, nobody knows what may go: all stays.
-    let reached = match store.index().and_then(|index| reach::all(store, &index)) {
-        Ok(reached) => reached,
-        Err(error) => {
-            tracing::warn!(%error, "what killed changes left in {} stays: the registry is damaged", store.root());
-            return Ok(());
-        }
-    };
+    let (mut documents, mut reached) = (Documents::new(store), Reachable::new());
+    let read = store.index().map(|index| documents.reach(&index.manifests, &mut reached));
+    if let Some(error) = read.as_ref().err().or_else(|| documents.unreadable().values().next()) {
+        tracing::warn!(%error, "what killed changes left in {} stays: the registry is damaged", store.root());
+        return Ok(());
+    }
     for path in paths {
         discard(store, &path, &reached)?;
     }
     Ok(())
 }
 
-fn discard(store: &Store, path: &Utf8Path, reached: &Reached) -> Result<()> {
+fn discard(store: &Store, path: &Utf8Path, reached: &Reachable) -> Result<()> {
     // One that cannot be read was cut short, so that nothing came after it.
     let intent = read_small(path).ok().flatten().and_then(|bytes| parse::<Intent>(&bytes, "").ok());
     for digest in intent.iter().flat_map(|intent| &intent.blobs) {

@@ -14,8 +14,9 @@
 //! A version's index names a manifest of its disk in chunks: a config, a chunk table, and every pack
 //! that the table names (`docs/reference/registry-format.md`).
 //!
-//! The same tags mean the same in a repository of any other registry ([`Remote`]); [`transfer`] moves
-//! versions between the two.
+//! The same tags mean the same in a repository of any other registry ([`imgbake_oci::Repository`]). An image
+//! is a name in a layout ([`LayoutImage`]) or a repository ([`RemoteImage`]): both have the same traits
+//! ([`imgbake_build::Image`]), and [`transfer`] moves versions between any two of them.
 //!
 //! Names of versions that gc took away are in `given.json`: they are never given again.
 //!
@@ -23,41 +24,50 @@
 //! blobs, manifests, indexes, `index.json`; each is durable before the next. Readers take no lock: they read
 //! `index.json` once, and what it names is all there.
 
+mod blob;
+mod blob_file;
 mod blobs;
 mod change;
 mod channels;
 mod deep;
+mod evidence;
 mod files;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
-mod given;
+mod image;
 mod index;
 mod intent;
-mod known;
 mod layout;
 mod lease;
-mod missing;
+mod maintenance;
+mod not_found;
 mod oci;
+mod problem;
 mod publish;
 pub mod pull;
-mod reach;
-mod remote;
+mod reachable;
+mod read_blobs;
+mod registry;
+mod repository;
 mod restore;
+mod retired_names;
 mod seed;
 mod share;
 mod store;
+mod stored_chunks;
 pub mod tags;
 pub mod transfer;
-mod verify;
+mod version;
 mod versions;
 
-pub use deep::{Damage, DeepReport, Depth, Repair, Spare};
+pub use blob::Blob;
+pub use deep::{Damage, DeepReport, Depth, Repair};
 pub use gc::{GcReport, GcRequest, Retention, VersionCost};
+pub use image::{LayoutImage, RemoteImage};
 pub use layout::Layout;
-#[cfg(feature = "fuzzing")]
-#[doc(hidden)]
-pub use remote::fuzzing;
-pub use remote::manifests::RawManifest;
-pub use remote::{CredentialSettings, FixedLogin, Remote, RemoteOptions, Repository};
+pub use read_blobs::ReadBlobs;
 pub use share::{LayoutShare, RemoteShare};
 
 use imgbake_build::BuildError;

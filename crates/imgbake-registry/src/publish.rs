@@ -1,6 +1,7 @@
 //! A captured disk becomes a version.
 
 use imgbake_build::{BuildError, BuildErrorKind, Capture, Naming, PlainFile};
+use imgbake_types::record::format::Written;
 use imgbake_types::record::{ImageConfig, VersionView};
 use imgbake_types::reference::is_name;
 use imgbake_types::spec::PlainFormat;
@@ -10,12 +11,12 @@ use serde_json::json;
 use crate::Result;
 use crate::change::{self, Change};
 use crate::files::damaged;
-use crate::given::Given;
 use crate::index::Index;
 use crate::oci::{
     Annotations, CHUNKED, CHUNKED_FORM, CONFIG, CREATED, Config, DESCRIPTION, Descriptor,
     Execution, FORM, IMAGE, Manifest, PACK, PLAIN, QCOW2, RAW_ZST, RootFs, TABLE, TITLE, VERSION,
 };
+use crate::retired_names::RetiredNames;
 use crate::store::Store;
 use crate::tags::{is_hidden, number_of_day};
 
@@ -36,7 +37,7 @@ pub(crate) fn publish(
     let table = capture.table.encode();
     config.disk = capture.disk_record(&table);
     let mut change = Change::begin(store)?;
-    config.version = pick(&change.index, &Given::read(store)?, &config.name, naming)?;
+    config.version = pick(&change.index, &RetiredNames::read(store)?, &config.name, naming)?;
     let layers = disk(store, &mut change, capture, table)?;
     let document = change.document(CONFIG, &oci_config(&layers, &config))?;
     let chunked = change.manifest(&Manifest::new(CHUNKED, document, layers))?;
@@ -114,12 +115,12 @@ fn plain_manifest(
 }
 
 /// The new version's name. It was never used, by a version that is there or by one that is gone.
-fn pick(index: &Index, given: &Given, name: &str, naming: &Naming) -> Result<VersionName> {
+fn pick(index: &Index, retired: &RetiredNames, name: &str, naming: &Naming) -> Result<VersionName> {
     let version = match naming {
         Naming::Fixed(version) => version.clone(),
         Naming::Dated { day } => {
             let tags = index.tagged().filter(|entry| entry.name == name).map(|entry| entry.tag);
-            let used = tags.chain(given.versions(name));
+            let used = tags.chain(retired.versions(name));
             let last = used.filter_map(|tag| number_of_day(tag, day)).max().unwrap_or(0);
             let next = last
                 .checked_add(1)
@@ -133,7 +134,7 @@ fn pick(index: &Index, given: &Given, name: &str, naming: &Naming) -> Result<Ver
             "`{tag}` cannot be a version: it is no tag, or one of the registry's own"
         )));
     }
-    let why = match (index.find(name, tag), given.find(name, tag)) {
+    let why = match (index.find(name, tag), retired.find(name, tag)) {
         (None, None) => return Ok(version),
         (Some(_), _) => "exists already",
         (None, Some(_)) => "was a version that gc took away",
@@ -146,7 +147,7 @@ fn usage(text: String) -> BuildError {
     BuildError::new(BuildErrorKind::Usage, text)
 }
 
-fn oci_config(layers: &[Descriptor], config: &ImageConfig) -> Config {
+fn oci_config<'a>(layers: &[Descriptor], config: &'a ImageConfig) -> Config<'a> {
     Config {
         created: config.created.to_string(),
         architecture: config.arch.oci_name().to_owned(),
@@ -156,7 +157,7 @@ fn oci_config(layers: &[Descriptor], config: &ImageConfig) -> Config {
             kind: "layers".to_owned(),
             diff_ids: layers.iter().map(|layer| layer.digest.clone()).collect(),
         },
-        image: config.clone(),
+        image: Written(config),
     }
 }
 

@@ -2,6 +2,7 @@
 //! wrote.
 
 mod follow;
+mod output;
 mod packed;
 mod ranges;
 mod source;
@@ -18,13 +19,13 @@ use imgbake_types::Digest;
 use crate::Result;
 use crate::files::damaged;
 use crate::store::Store;
-use crate::versions::by_digest;
+use crate::version::by_digest;
 
 pub(crate) use follow::{Follower, Parts};
+pub(crate) use output::{Done, Output};
 pub(crate) use packed::Packed;
 pub(crate) use ranges::coalesce;
 pub(crate) use source::{LocalPacks, PackSource};
-pub(crate) use write::{Done, Output};
 
 use write::Unpack;
 

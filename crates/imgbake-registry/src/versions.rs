@@ -1,93 +1,67 @@
-//! Finding versions by what people call them.
+//! Versions as people call them: lists, and what a reference names.
+
+mod layout;
+mod remote;
 
 use imgbake_build::{BuildError, BuildErrorKind};
-use imgbake_types::record::VersionView;
-use imgbake_types::{Digest, Reference, Target};
+use imgbake_types::record::{ListedVersion, UnreadableVersion, VersionView};
+use imgbake_types::{Reference, Target, VersionName};
 
-use crate::Result;
 use crate::files::damaged;
 use crate::index::{Index, Names, Tagged};
-use crate::missing;
-use crate::oci::{
-    CHUNKED, CHUNKED_FORM, Config, Descriptor, FORM, IMAGE, INDEX, MANIFEST, Manifest, VERSION,
-};
+use crate::problem::problem_of;
 use crate::store::Store;
 use crate::tags::{self, is_hidden};
-use crate::verify;
+use crate::version::{config, is_version, names_itself, of_name, version_index};
+use crate::{Result, evidence, not_found};
 
 /// The fewest digits of a digest that a tag may stand for.
 const SHORTEST_PREFIX: usize = 6;
 
-/// The version's index that a tag points at; `None` where it is no image of imgbake's.
-pub(crate) fn version_index(store: &Store, entry: Tagged<'_>) -> Result<Option<Index>> {
-    if is_hidden(entry.tag) || entry.descriptor.media_type != INDEX {
-        return Ok(None);
-    }
-    let index: Index = store.blobs.json(entry.descriptor, &entry.label())?;
-    Ok((index.artifact_type.as_deref() == Some(IMAGE)).then_some(index))
-}
-
-/// The manifest of a version's disk in chunks.
-pub(crate) fn chunked(store: &Store, version: &Index, label: &str) -> Result<Manifest> {
-    let manifest: Manifest = store.blobs.json(chunked_entry(version, label)?, label)?;
-    check_chunked(manifest, label)
-}
-
-/// What a version's index says of the manifest of its disk in chunks.
-pub(crate) fn chunked_entry<'a>(version: &'a Index, label: &str) -> Result<&'a Descriptor> {
-    let form = |entry: &Descriptor| entry.annotations.get(FORM).cloned();
-    let found = version.manifests.iter().find(|entry| {
-        entry.media_type == MANIFEST && form(entry).is_some_and(|form| form == CHUNKED_FORM)
-    });
-    found.ok_or_else(|| {
-        let forms: Vec<String> = version
-            .manifests
-            .iter()
-            .map(|entry| form(entry).unwrap_or_else(|| entry.media_type.clone()))
-            .collect();
-        unreadable(label, &format!("[{}]", forms.join(", ")))
-    })
-}
-
-/// The manifest, if it is one of a disk in chunks.
-pub(crate) fn check_chunked(manifest: Manifest, label: &str) -> Result<Manifest> {
-    if manifest.is(CHUNKED) {
-        return Ok(manifest);
-    }
-    Err(unreadable(label, manifest.artifact_type.as_deref().unwrap_or("one of no type")))
-}
-
-fn unreadable(label: &str, has: &str) -> BuildError {
-    damaged(format!("{label} has no disk in chunks that imgbake reads, but {has}"))
-        .help("it was made by a newer imgbake, or by another tool")
-}
-
-/// A version's config.
-pub(crate) fn config(store: &Store, version: &Index, label: &str) -> Result<Config> {
-    store.blobs.json(&chunked(store, version, label)?.config, label)
-}
-
-/// Whether a tag names a version; else it is a channel, or none of imgbake's.
-pub(crate) fn is_version(store: &Store, entry: Tagged<'_>) -> Result<bool> {
-    Ok(version_index(store, entry)?.is_some_and(|version| names_itself(&version, entry.tag)))
-}
-
-fn names_itself(version: &Index, tag: &str) -> bool {
-    version.annotations.get(VERSION).is_some_and(|version| version == tag)
-}
-
-/// All versions, or those of one image, in the order in which they were published.
-pub(crate) fn list(store: &Store, index: &Index, name: Option<&str>) -> Result<Vec<VersionView>> {
+/// All versions, or those of one image, in the order in which they were published. One that cannot be
+/// read is listed as such.
+pub(crate) fn list(store: &Store, index: &Index, name: Option<&str>) -> Vec<ListedVersion> {
     let names = Names::of(index);
-    let mut views = Vec::new();
-    for entry in index.tagged().filter(|entry| name.is_none_or(|name| name == entry.name)) {
-        if let Some(version) = version_index(store, entry)?
-            && names_itself(&version, entry.tag)
-        {
-            views.push(view(store, &names, entry, &version)?);
+    let entries = index.tagged().filter(|entry| name.is_none_or(|name| name == entry.name));
+    entries.filter_map(|entry| listed(store, &names, entry)).collect()
+}
+
+/// A tag as an entry of a list; `None` where it names no version.
+fn listed(store: &Store, names: &Names<'_>, entry: Tagged<'_>) -> Option<ListedVersion> {
+    let tag: VersionName = entry.tag.parse().ok()?;
+    let error = match version_index(store, entry) {
+        Ok(Some(version)) if names_itself(&version, entry.tag) => {
+            match view(store, names, entry, &version) {
+                Ok(view) => return Some(ListedVersion::Readable(Box::new(view))),
+                Err(error) => error,
+            }
         }
-    }
-    Ok(views)
+        Ok(_) => return None,
+        Err(_) if is_probably_channel(names, entry) => return None,
+        Err(error) => error,
+    };
+    Some(ListedVersion::Unreadable(UnreadableVersion {
+        name: entry.name.to_owned(),
+        version: tag,
+        digest: entry.descriptor.digest.clone(),
+        channels: channels(names, entry, entry.tag),
+        problem: problem_of(&error),
+    }))
+}
+
+/// Whether a tag, whose index cannot be read and says nothing, is a channel: it has a history, or another
+/// tag had the same digest before.
+fn is_probably_channel(names: &Names<'_>, entry: Tagged<'_>) -> bool {
+    let has_history = |tag: &str| names.find(entry.name, &tags::history(tag)).is_some();
+    let tags = names.tags(entry.name, &entry.descriptor.digest);
+    let first = tags.iter().find(|tag| !has_history(tag));
+    has_history(entry.tag) || first.is_some_and(|tag| *tag != entry.tag)
+}
+
+/// The channels of a digest whose version has the tag `own`.
+fn channels(names: &Names<'_>, entry: Tagged<'_>, own: &str) -> Vec<String> {
+    let tags = names.tags(entry.name, &entry.descriptor.digest).iter();
+    tags.filter(|tag| **tag != own).map(|tag| (*tag).to_owned()).collect()
 }
 
 /// The version that a reference names.
@@ -109,31 +83,10 @@ pub(crate) fn resolve(store: &Store, reference: &Reference) -> Result<VersionVie
             of_name(&index, name).find(|entry| entry.descriptor.digest == *digest)
         }
     };
-    let entry = found.ok_or_else(|| missing::version(store, &index, reference))?;
+    let entry = found.ok_or_else(|| not_found::version(store, &index, reference))?;
     let version = version_index(store, entry)?
         .ok_or_else(|| damaged(format!("{} is no image that imgbake made", entry.label())))?;
     view(store, &Names::of(&index), entry, &version)
-}
-
-/// A version's tag and index by its digest, under whichever name it has.
-pub(crate) fn by_digest(store: &Store, index: &Index, digest: &Digest) -> Result<(String, Index)> {
-    let entry =
-        index.tagged().find(|entry| entry.descriptor.digest == *digest && !is_hidden(entry.tag));
-    let lost = || {
-        BuildError::new(BuildErrorKind::NotFound, format!("the registry has no version {digest}"))
-    };
-    let entry = entry.ok_or_else(lost)?;
-    Ok((entry.label(), version_index(store, entry)?.ok_or_else(lost)?))
-}
-
-/// An image's tags, without the hidden ones.
-pub(crate) fn of_name<'a>(
-    index: &'a Index,
-    name: &str,
-) -> impl DoubleEndedIterator<Item = Tagged<'a>> {
-    let entries: Vec<_> =
-        index.tagged().filter(|entry| entry.name == name && !is_hidden(entry.tag)).collect();
-    entries.into_iter()
 }
 
 fn newest<'a>(store: &Store, index: &'a Index, name: &str) -> Result<Option<Tagged<'a>>> {
@@ -169,13 +122,12 @@ fn view(
     entry: Tagged<'_>,
     version: &Index,
 ) -> Result<VersionView> {
-    let mut image = config(store, version, &entry.label())?.image;
+    let mut image = config(store, version, &entry.label())?;
     entry.name.clone_into(&mut image.name);
     let digest = &entry.descriptor.digest;
-    let channels = names.tags(entry.name, digest).iter();
-    let channels = channels.filter(|tag| **tag != image.version.as_str());
-    let channels = channels.map(|tag| (*tag).to_owned()).collect();
-    let records = names.find(entry.name, &tags::referrers(digest));
-    let record = verify::newest(store, records, entry.name, digest)?;
-    Ok(VersionView::new(image, digest.clone(), channels, record))
+    let channels = channels(names, entry, image.version.as_str());
+    let verify = evidence::newest_verify(store, names, entry.name, digest);
+    let mut view = VersionView::new(image, digest.clone(), channels, verify.record);
+    view.verify.unreadable = verify.unreadable;
+    Ok(view)
 }

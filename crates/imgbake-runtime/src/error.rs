@@ -4,6 +4,9 @@ use std::fmt;
 use std::io;
 
 use camino::Utf8Path;
+use imgbake_types::Size;
+
+use crate::space::{free_bytes, mount_point};
 
 /// What kind of thing went wrong: what a caller may act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +48,7 @@ impl RuntimeError {
     /// named.
     pub fn io(operation: &str, path: &Utf8Path, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::StorageFull {
-            return crate::space::full(path, None);
+            return full(path, None);
         }
         Self {
             kind: RuntimeErrorKind::Io,
@@ -80,6 +83,26 @@ impl std::error::Error for RuntimeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
     }
+}
+
+/// The error for a full file system: which one, what is free, what was needed.
+pub fn full(path: &Utf8Path, needed: Option<u64>) -> RuntimeError {
+    let free = Size::bytes(free_bytes(path).unwrap_or(0)).human();
+    let needed =
+        needed.map_or_else(String::new, |n| format!(", {} needed", Size::bytes(n).human()));
+    RuntimeError::new(
+        RuntimeErrorKind::Full,
+        format!(
+            "no space left on the file system {} ({free} free{needed}), writing {path}",
+            mount_point(path)
+        ),
+    )
+}
+
+/// An error's words with those of its causes.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// For `map_err`: names the operation and the path of an operating system's error.

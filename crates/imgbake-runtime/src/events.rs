@@ -1,15 +1,16 @@
 //! Telling what happens: each event is redacted, then sent in order to one listener.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use imgbake_types::event::{Level, Stream};
 use imgbake_types::record::StageRecord;
-use imgbake_types::{Event, EventKind, Outcome, Stage};
+use imgbake_types::{Event, EventKind, Outcome, Plan, Stage};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::Secrets;
+use crate::builds::BuildRecord;
 
 /// Where a job's events go. Clones go to the same listener.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub struct Events {
     job: Arc<str>,
     sender: UnboundedSender<Event>,
     secrets: Secrets,
+    record: Arc<OnceLock<BuildRecord>>,
 }
 
 impl Events {
@@ -28,34 +30,53 @@ impl Events {
 
     /// A stream for one more job of a listener.
     pub fn to(sender: UnboundedSender<Event>, job: &str, secrets: Secrets) -> Self {
-        Self { job: job.into(), sender, secrets }
+        Self { job: job.into(), sender, secrets, record: Arc::default() }
+    }
+
+    /// Keeps every later event in a build's record as well, at once: before any listener has it.
+    pub fn record_in(&self, record: BuildRecord) {
+        // A job has one record.
+        let _ = self.record.set(record);
+    }
+
+    /// Keeps the build's plan in its record, where it has one.
+    pub fn record_plan(&self, plan: &Plan) {
+        let warning = self.record.get().and_then(|record| record.plan(plan));
+        if let Some(warning) = warning {
+            self.warn(warning);
+        }
     }
 
     /// Tells one thing. A listener that has gone is no error.
-    pub fn tell(&self, kind: EventKind) {
+    pub fn emit(&self, kind: EventKind) {
         let kind = self.redacted(kind);
         let event = Event { time: jiff::Timestamp::now(), job: self.job.to_string(), kind };
+        let warning = self.record.get().and_then(|record| record.event(&event));
         let _ = self.sender.send(event);
+        if let Some(warning) = warning {
+            // The record takes no more: this goes to the listener alone.
+            self.warn(warning);
+        }
     }
 
     /// Something good to know.
     pub fn info(&self, message: impl Into<String>) {
-        self.tell(EventKind::Notice { level: Level::Info, message: message.into() });
+        self.emit(EventKind::Notice { level: Level::Info, message: message.into() });
     }
 
     /// Something to be looked at.
     pub fn warn(&self, message: impl Into<String>) {
-        self.tell(EventKind::Notice { level: Level::Warning, message: message.into() });
+        self.emit(EventKind::Notice { level: Level::Warning, message: message.into() });
     }
 
     /// A line of output.
     pub fn output(&self, name: &str, stream: Stream, line: impl Into<String>) {
-        self.tell(EventKind::Output { name: name.to_owned(), stream, line: line.into() });
+        self.emit(EventKind::Output { name: name.to_owned(), stream, line: line.into() });
     }
 
     /// Begins a stage.
     pub fn stage(&self, stage: Stage, name: &str) -> StageGuard {
-        self.tell(EventKind::StageStarted { stage, name: name.to_owned() });
+        self.emit(EventKind::StageStarted { stage, name: name.to_owned() });
         StageGuard {
             events: self.clone(),
             stage,
@@ -128,7 +149,7 @@ impl StageGuard {
             return;
         }
         *told = Some(Instant::now());
-        self.events.tell(EventKind::StageProgress {
+        self.events.emit(EventKind::StageProgress {
             stage: self.stage,
             name: self.name.clone(),
             done,
@@ -138,7 +159,7 @@ impl StageGuard {
 
     /// Tells what it is doing now.
     pub fn status(&self, status: impl Into<String>) {
-        self.events.tell(EventKind::StageStatus {
+        self.events.emit(EventKind::StageStatus {
             stage: self.stage,
             name: self.name.clone(),
             status: status.into(),
@@ -158,7 +179,7 @@ impl StageGuard {
 
     fn tell_end(&self, outcome: Outcome, bytes: u64, detail: String) -> StageRecord {
         let seconds = self.started.elapsed().as_secs_f64();
-        self.events.tell(EventKind::StageFinished {
+        self.events.emit(EventKind::StageFinished {
             stage: self.stage,
             name: self.name.clone(),
             outcome,
@@ -166,8 +187,7 @@ impl StageGuard {
             bytes,
             detail,
         });
-        let name = self.name.clone();
-        StageRecord { stage: self.stage, name, seconds, bytes, cached: false, layer: None }
+        StageRecord::ran(self.stage, self.name.clone(), seconds, bytes)
     }
 }
 

@@ -6,5 +6,5 @@ use crate::{Home, journal};
 
 /// The paths that a sweep would remove for a job's journal.
 pub fn swept_paths(home: &Home, job: &str, text: &str) -> Vec<Utf8PathBuf> {
-    journal::paths(home, job, &journal::entries(text)).cloned().collect()
+    journal::paths(home, job, &journal::read(text).known).cloned().collect()
 }

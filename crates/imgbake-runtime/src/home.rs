@@ -20,7 +20,9 @@ impl Home {
     /// Makes its folders, private to the user.
     pub fn ensure(&self) -> Result<(), RuntimeError> {
         use std::os::unix::fs::DirBuilderExt;
-        for dir in [self.registry(), self.cache(), self.keys(), self.journal(), self.work()] {
+        for dir in
+            [self.registry(), self.cache(), self.keys(), self.journal(), self.work(), self.builds()]
+        {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -41,6 +43,10 @@ impl Home {
     /// Downloads and what was learnt of this host.
     pub fn cache(&self) -> Utf8PathBuf {
         self.0.join("cache")
+    }
+    /// Records of builds.
+    pub fn builds(&self) -> Utf8PathBuf {
+        self.0.join("builds")
     }
     /// Keys of this home.
     pub fn keys(&self) -> Utf8PathBuf {

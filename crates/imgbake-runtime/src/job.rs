@@ -1,14 +1,15 @@
 //! A job: one running command that makes things, and all it must clean up.
 
 use std::fs;
-use std::io;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::error::io_at;
-use crate::journal::{Entry, Journal};
-use crate::{Cancel, Events, Home, RuntimeError, Secrets};
+use crate::journal::{self, Entry, Journal, RemoteResource};
+use crate::{Cancel, Events, Home, RuntimeError, RuntimeErrorKind, Secrets};
+
+pub use crate::remove::remove_path;
 
 /// A running job. Clones are the same job.
 #[derive(Debug, Clone)]
@@ -87,9 +88,35 @@ impl Job {
         self.0.journal.record(entry)
     }
 
+    /// Writes down the intent to make a resource outside this host, before the request that makes it. The
+    /// resource gets the returned one's mark; then [`RemoteGuard::made`] completes the entry.
+    pub fn intend(
+        &self,
+        kind: &str,
+        endpoint: &str,
+        settings: serde_json::Value,
+    ) -> Result<RemoteGuard, RuntimeError> {
+        let resource = RemoteResource {
+            kind: kind.to_owned(),
+            endpoint: endpoint.to_owned(),
+            mark: Journal::new_mark(self.id()),
+            id: None,
+            settings,
+        };
+        self.record(&Entry::Remote(resource.clone()))?;
+        Ok(RemoteGuard { job: self.clone(), resource })
+    }
+
     /// Ends the job: its processes, its folder and every other path it wrote down, its journal.
+    ///
+    /// # Errors
+    /// A process does not end, or a path cannot be removed: the journal stays, and the next sweep tries again.
     pub fn end(&self) -> Result<(), RuntimeError> {
-        crate::journal::end_marked(&self.0.id);
+        let ended = journal::end_marked(&self.0.id, journal::ENDING);
+        if !ended.left.is_empty() {
+            let what = format!("processes {:?} were killed and do not end", ended.left);
+            return Err(RuntimeError::new(RuntimeErrorKind::TimedOut, what));
+        }
         self.0.journal.end()
     }
 
@@ -99,26 +126,29 @@ impl Job {
     }
 }
 
-/// Removes a file or a whole folder; one that is not there is no error.
-pub fn remove_path(path: &Utf8Path) -> Result<(), RuntimeError> {
-    let remove = || match path.symlink_metadata() {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    let mut removed = remove();
-    // A thread of an interrupted job may write its last file meanwhile.
-    for _ in 0..100 {
-        if !matches!(&removed, Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty) {
-            break;
-        }
-        std::thread::yield_now();
-        removed = remove();
+/// A resource outside this host that is in the job's journal. Dropping it changes nothing: the resource
+/// stays in the journal until [`removed`](Self::removed) or a sweep's cleaner.
+#[derive(Debug)]
+#[must_use = "the resource stays in the journal until `removed` is called"]
+pub struct RemoteGuard {
+    job: Job,
+    resource: RemoteResource,
+}
+
+impl RemoteGuard {
+    /// The resource, as its cleaner would be given it.
+    pub const fn resource(&self) -> &RemoteResource {
+        &self.resource
     }
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(RuntimeError::io("remove", path, error))
-        }
-        _ => Ok(()),
+
+    /// The resource was made: its service calls it `id`.
+    pub fn made(&mut self, id: &str) -> Result<(), RuntimeError> {
+        self.resource.id = Some(id.to_owned());
+        self.job.record(&Entry::Remote(self.resource.clone()))
+    }
+
+    /// The resource is gone, or was never made, or belongs to the user from now on.
+    pub fn removed(self) -> Result<(), RuntimeError> {
+        self.job.record(&Entry::Removed { mark: self.resource.mark })
     }
 }

@@ -14,7 +14,7 @@ use tokio::process::Child;
 
 use crate::error::io_at;
 use crate::journal::{Entry, MARK};
-use crate::{Job, LineRedactor, RuntimeError, RuntimeErrorKind};
+use crate::{Job, LineRedactor, RuntimeError, RuntimeErrorKind, Tail};
 
 /// A program of the host that imgbake runs, and the Debian package that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub struct Command {
     program: Utf8PathBuf,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
+    /// The variables of ours that it is given, where that is not all.
+    inherited: Option<&'static [&'static str]>,
     stdin: Option<Vec<u8>>,
     dir: Option<Utf8PathBuf>,
     log: Option<Utf8PathBuf>,
@@ -85,6 +87,7 @@ impl Command {
             program: program.into(),
             args: Vec::new(),
             envs: Vec::new(),
+            inherited: None,
             stdin: None,
             dir: None,
             log: None,
@@ -106,6 +109,12 @@ impl Command {
     /// Sets an environment variable.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.envs.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Gives it none of our environment but these variables.
+    pub fn inherit_only(mut self, names: &'static [&'static str]) -> Self {
+        self.inherited = Some(names);
         self
     }
 
@@ -148,6 +157,14 @@ impl Command {
     fn prepare(&self, job: &Job) -> tokio::process::Command {
         #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
         let mut command = tokio::process::Command::new(&self.program);
+        if let Some(names) = self.inherited {
+            command.env_clear();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "what this program was given is handed on"
+            )]
+            command.envs(names.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        }
         command
             .args(&self.args)
             .envs(self.envs.iter().map(|(name, value)| (name, value)))
@@ -202,8 +219,9 @@ impl Command {
                 let _ = out.read_to_end(&mut stdout).await;
             }
         };
-        let read_err =
-            each_line(err, LineRedactor::new(job.secrets().clone()), |line| stderr.push(line));
+        let read_err = each_line(err, LineRedactor::new(job.secrets().clone()), |line| {
+            stderr.push(Stream::Stderr, line);
+        });
         let (status, (), ()) = tokio::join!(running.wait(job), read_out, read_err);
         Ok(Output { status: status?, stdout, stderr: stderr.text() })
     }
@@ -230,7 +248,7 @@ impl Command {
         let take = |stream| {
             let (tail, line) = (&tail, &line);
             move |text: String| {
-                held(tail).push(text.clone());
+                held(tail).push(stream, text.clone());
                 held(line)(stream, text);
             }
         };
@@ -273,27 +291,6 @@ async fn each_line(
         lines.push(&buffer[..read]).into_iter().for_each(&mut take);
     }
     lines.finish().into_iter().for_each(&mut take);
-}
-
-/// The last lines of an output, for error messages.
-#[derive(Debug, Default)]
-pub struct Tail(std::collections::VecDeque<String>);
-
-impl Tail {
-    const LINES: usize = 20;
-
-    /// Adds a line; the oldest goes when there are too many.
-    pub fn push(&mut self, line: String) {
-        if self.0.len() == Self::LINES {
-            self.0.pop_front();
-        }
-        self.0.push_back(line);
-    }
-
-    /// The lines as one text.
-    pub fn text(&self) -> String {
-        self.0.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
-    }
 }
 
 /// A process that runs. It is killed when this is dropped, unless its [`Leash`] was let go.

@@ -42,9 +42,19 @@ impl Backoff {
         reason = "the one place that sleeps: the back-off of a poll"
     )]
     pub async fn wait(&mut self) {
+        tokio::time::sleep(self.grow()).await;
+    }
+
+    /// Waits once, where there is no runtime to wait in.
+    #[expect(clippy::disallowed_methods, reason = "the same back-off, for a thread")]
+    pub fn block(&mut self) {
+        std::thread::sleep(self.grow());
+    }
+
+    fn grow(&mut self) -> Duration {
         let wait = self.next;
         self.next = (wait * 2).min(self.most);
-        tokio::time::sleep(wait).await;
+        wait
     }
 }
 

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_runtime::journal::{Entry, sweep};
+use imgbake_runtime::journal::{Cleaners, Entry, Swept};
 use imgbake_runtime::{Cancel, Command, Events, Home, Job, Secrets};
 
 fn job(home: &Home, id: &str) -> Job {
@@ -22,11 +22,15 @@ fn killed(job: Job, running: imgbake_runtime::Running) -> u32 {
     pid
 }
 
+async fn sweep(home: &Home, kept: bool) -> Vec<Swept> {
+    imgbake_runtime::journal::sweep(home, kept, &Cleaners::default()).await.unwrap()
+}
+
 /// Sweeps until there is something: a process that another test of this binary has just forked holds a
 /// copy of every lock until it runs its program.
-fn swept(home: &Home) -> Vec<imgbake_runtime::journal::Swept> {
+async fn swept(home: &Home) -> Vec<Swept> {
     loop {
-        let swept = sweep(home, true).unwrap();
+        let swept = sweep(home, true).await;
         if !swept.is_empty() {
             return swept;
         }
@@ -71,14 +75,14 @@ async fn a_killed_job_is_ended() {
         std::thread::yield_now();
     }
     let pid = killed(job, running);
-    let swept = swept(&home);
+    let swept = swept(&home).await;
     assert_eq!((swept.len(), marked("build-1")), (1, 0));
     assert!(swept[0].processes >= 3, "{swept:?}");
     assert!(!alive(pid));
     assert!(!outside.exists() && theirs.exists());
     assert!(!home.work().join("build-1").exists());
     assert_eq!(std::fs::read_dir(home.journal()).unwrap().count(), 0);
-    assert!(sweep(&home, false).unwrap().is_empty());
+    assert!(sweep(&home, false).await.is_empty());
 }
 
 #[tokio::test]
@@ -87,7 +91,7 @@ async fn a_running_job_is_left_alone() {
     let home = home(&temp);
     let job = job(&home, "build-2");
     let mut running = Command::new("/bin/sleep").arg("1000").spawn(&job).unwrap();
-    assert!(sweep(&home, true).unwrap().is_empty());
+    assert!(sweep(&home, true).await.is_empty());
     assert!(alive(running.id().unwrap()));
     running.end().await;
     job.end().unwrap();
@@ -102,9 +106,9 @@ async fn a_kept_job_waits_for_its_user() {
     let running = Command::new("/bin/sleep").arg("1000").spawn(&job).unwrap();
     job.keep().unwrap();
     let pid = killed(job, running);
-    assert!(sweep(&home, false).unwrap().is_empty());
+    assert!(sweep(&home, false).await.is_empty());
     assert!(alive(pid));
-    assert_eq!(swept(&home).len(), 1);
+    assert_eq!(swept(&home).await.len(), 1);
     assert!(!alive(pid));
 }
 

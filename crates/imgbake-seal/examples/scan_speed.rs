@@ -15,7 +15,7 @@ fn main() -> std::io::Result<()> {
             "{:032x}",
             u128::from(n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
         );
-        Pattern { name: n.to_string(), bytes: bytes.into_bytes(), grave: false }
+        Pattern { name: n.to_string(), bytes: bytes.into_bytes(), severe: false }
     };
     let data = std::fs::read(path)?;
     let mut scanner = ResidueScanner::new((0..count).map(pattern).collect());

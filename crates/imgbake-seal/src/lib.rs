@@ -26,6 +26,7 @@
 //! the file system's block (a qcow2 overlay drops those smaller than its cluster: 4 KiB, not 64); perl or
 //! python3 in the guest to wipe an ext4 journal, where names of deleted files would stay.
 
+mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -38,6 +39,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
+pub use error::{SealError, ShellExit};
 pub use operations::{Selection, check};
 pub use phases::GuestSealer;
 pub use scan::ResidueScanner;

@@ -1,7 +1,9 @@
 //! The table of operations, and which of them a template wants.
 
-use imgbake_build::{BuildError, BuildErrorKind, Operation};
+use imgbake_build::Operation;
 use imgbake_types::spec::SealSpec;
+
+use crate::error::SealError;
 
 const fn by_default(name: &'static str, about: &'static str) -> Operation {
     Operation { name, about, default: true }
@@ -13,18 +15,27 @@ const fn on_request(name: &'static str, about: &'static str) -> Operation {
 
 /// Every operation, in the order in which they run. Those that read the list of accounts come before
 /// the one that takes the build's user out.
-pub(crate) static OPERATIONS: [Operation; 29] = [
+pub(crate) static OPERATIONS: [Operation; 35] = [
     by_default("machine-id", "/etc/machine-id: empty, so that each clone makes its own unattended"),
     by_default("dbus-id", "D-Bus's own machine id"),
     by_default("ssh-host-keys", "ssh host keys"),
     by_default("random-seed", "random seeds, the boot loader's too"),
     by_default("credential-secret", "systemd's key for credentials"),
     by_default("timesync-clock", "the last time that systemd-timesyncd knew"),
+    by_default("iscsi-initiator", "the iSCSI initiator's name"),
+    by_default("nvme-host", "the NVMe host's name and id"),
+    by_default(
+        "default-certificate",
+        "Debian's self-signed certificate, which each clone makes anew",
+    ),
+    by_default("agent-keys", "keys and ids of Puppet and Salt agents"),
+    by_default("wireguard-keys", "private keys of WireGuard"),
     by_default("authorized-keys", "the build's public key in every home"),
     by_default(
         "home-credentials",
         "credentials of cloud and developer tools, private keys, known hosts",
     ),
+    by_default("package-credentials", "passwords of package sources: apt's and pip's"),
     by_default("shell-histories", "histories of shells and prompts"),
     by_default("mail", "mail of every user"),
     by_default("build-user", "the build's user: account, home, sudo rules, mail"),
@@ -101,8 +112,8 @@ impl Selection {
 /// Which operations `[seal]` asks for.
 ///
 /// # Errors
-/// [`BuildErrorKind::Usage`]: a name in `skip` or `also` is no operation's; the nearest is named.
-pub fn check(spec: &SealSpec) -> Result<Selection, BuildError> {
+/// [`SealError::UnknownOperation`]: a name in `skip` or `also` is no operation's; the nearest is named.
+pub fn check(spec: &SealSpec) -> Result<Selection, SealError> {
     for (key, names) in [("skip", &spec.skip), ("also", &spec.also)] {
         for name in names {
             if !OPERATIONS.iter().any(|operation| operation.name == name) {
@@ -117,7 +128,7 @@ pub fn check(spec: &SealSpec) -> Result<Selection, BuildError> {
     Ok(Selection(OPERATIONS.iter().filter(wanted).collect()))
 }
 
-fn unknown(key: &str, name: &str) -> BuildError {
+fn unknown(key: &'static str, name: &str) -> SealError {
     let lower = name.replace('_', "-").to_lowercase();
     let names = || OPERATIONS.iter().map(|operation| operation.name);
     let near = names().find(|known| lower.len() >= 3 && known.starts_with(&lower)).or_else(|| {
@@ -129,12 +140,13 @@ fn unknown(key: &str, name: &str) -> BuildError {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the operations are: {}", names().collect::<Vec<_>>().join(", ")),
     };
-    BuildError::new(BuildErrorKind::Usage, format!("[seal] {key}: there is no operation `{name}`"))
-        .help(help)
+    SealError::UnknownOperation { key, name: name.to_owned(), help }
 }
 
 #[cfg(test)]
 mod tests {
+    use imgbake_build::{BuildError, BuildErrorKind};
+
     use super::*;
 
     fn spec(skip: &[&str], also: &[&str]) -> SealSpec {
@@ -170,12 +182,12 @@ mod tests {
             ("frobnicate", "the operations are: machine-id, dbus-id"),
         ] {
             let error = check(&spec(&[given], &[])).expect_err("refuses");
-            assert_eq!(error.kind(), BuildErrorKind::Usage);
             assert!(
-                error.help_text().is_some_and(|text| text.starts_with(help)),
+                error.help().is_some_and(|text| text.starts_with(help)),
                 "{error}: {:?}",
-                error.help_text()
+                error.help()
             );
+            assert_eq!(BuildError::from(error).kind(), BuildErrorKind::Usage);
         }
         assert!(check(&spec(&[], &["nothing-like-it"])).is_err());
     }

@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use imgbake_build::{
-    BuildError, BuildErrorKind, Machine, Operation, Pattern, Planted, SealContext, SealReport,
-    Sealer, Seed, Tap,
+    BuildError, Machine, Operation, Pattern, Planted, SealContext, SealReport, Sealer, Seed, Tap,
 };
 use imgbake_comm::{CommError, Communicator, Exec, Exit};
-use imgbake_runtime::{Job, retry};
+use imgbake_runtime::{Job, RuntimeError, retry};
 use imgbake_types::EventKind;
 use imgbake_types::event::Stream;
+use imgbake_types::record::{SealRecord, SealedItems};
 use imgbake_types::spec::SealSpec;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use crate::error::{SealError, ShellExit};
 use crate::operations::{OPERATIONS, Selection, check};
 use crate::plant::{self, Canary};
 use crate::report::PhaseReport;
@@ -27,6 +28,8 @@ use crate::script::{self, Facts, Tree};
 const PLANT_LIMIT: Duration = Duration::from_secs(180);
 /// How long the first phase may take.
 const FIRST_LIMIT: Duration = Duration::from_secs(900);
+/// How long a machine that lost its connection may take to report why.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// How long the console may lag behind the machine's end.
 const CONSOLE_LIMIT: Duration = Duration::from_secs(5);
 /// Output kept of the first phase, in bytes.
@@ -74,7 +77,7 @@ impl Sealer for GuestSealer {
         }
         let canaries = Canary::all(&selection);
         let text = script::plant(&Tree::default(), &canaries);
-        let exec = Exec::new(comm.as_root("sh -s")).stdin_bytes(text).timeout(PLANT_LIMIT);
+        let exec = comm.script("root", None, text).timeout(PLANT_LIMIT);
         let told = job.cancel().run(comm.check(exec)).await??;
         let mut patterns: Vec<Pattern> = canaries.iter().map(Canary::pattern).collect();
         patterns.extend(plant::identities(&told, &selection, seed));
@@ -97,10 +100,10 @@ impl Sealer for GuestSealer {
         machine.expect_power_off();
         let first = job.cancel().run(first_phase(machine, comm, &text)).await??;
         let mut report = PhaseReport::parse(&first);
-        tell(job, &report);
+        emit(job, &report);
         job.cancel().run(machine.powered_off(power_off_limit)).await??;
         let late = late_phase(job, machine, &facts.nonce).await?;
-        tell(job, &late);
+        emit(job, &late);
         report.merge(&late);
         Ok(summary(report, plant::identities(&first, &selection, seed)))
     }
@@ -113,17 +116,24 @@ struct Printed {
     err: Vec<u8>,
 }
 
+impl Printed {
+    /// Whether its last line reports a failure, which ends it.
+    fn has_failed(&self) -> bool {
+        let last = self.out.strip_suffix(b"\n").and_then(|out| out.rsplit(|b| *b == b'\n').next());
+        last.is_some_and(|line| line.starts_with(b"fail\t"))
+    }
+}
+
 /// Runs the first phase and, once its report is here, asks the machine to power off through the same
 /// shell: by then the login may be gone, and its end may cut the connection. Gives what it told.
 async fn first_phase(
     machine: &dyn Machine,
     comm: &dyn Communicator,
     text: &str,
-) -> Result<String, BuildError> {
+) -> Result<String, SealError> {
     let (mut shell, stdin) = tokio::io::duplex(text.len() + POWER_OFF.len());
-    let broken = |error| BuildError::failed("cannot send the seal to the machine").because(error);
-    shell.write_all(text.as_bytes()).await.map_err(broken)?;
-    let ended = Notify::new();
+    shell.write_all(text.as_bytes()).await.map_err(SealError::Send)?;
+    let (ended, failed) = (Notify::new(), Notify::new());
     let mut printed = Printed::default();
     let mut sink = |stream, bytes: &[u8]| {
         let kept = if stream == Stream::Stdout { &mut printed.out } else { &mut printed.err };
@@ -131,6 +141,8 @@ async fn first_phase(
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
         if printed.out.ends_with(b"\nend\n") {
             ended.notify_one();
+        } else if printed.has_failed() {
+            failed.notify_one();
         }
     };
     let exec = Exec::new(comm.as_root("sh -s")).stdin(stdin).timeout(FIRST_LIMIT);
@@ -141,23 +153,35 @@ async fn first_phase(
         let _ = shell.shutdown().await;
         std::future::pending::<Infallible>().await
     };
+    // It exits right after reporting a failure. One that keeps reading, or hangs, is ended.
+    let given_up = async {
+        failed.notified().await;
+        let _ = tokio::time::timeout(AFTERMATH, std::future::pending::<()>()).await;
+    };
     let exit = tokio::select! {
+        biased;
+        error = machine.failure() => return Err(error.into()),
         exit = comm.run(exec, &mut sink) => exit,
-        error = machine.failure() => return Err(error),
+        () = given_up => Ok(Exit::Lost),
         never = power_off => match never {},
     };
-    first_ended(&printed, exit)
+    let is_lost = !matches!(exit, Ok(Exit::Code(_))) && !printed.has_failed();
+    let ended = first_ended(&printed, exit);
+    if ended.is_err() && is_lost {
+        // A lost connection is most often the first sign of what the machine reports a little later.
+        let failure = tokio::time::timeout(AFTERMATH, machine.failure()).await;
+        return failure.map_or(ended, |failure| Err(failure.into()));
+    }
+    ended
 }
 
 /// The first phase's output, if it came to its end.
-fn first_ended(printed: &Printed, exit: Result<Exit, CommError>) -> Result<String, BuildError> {
+fn first_ended(printed: &Printed, exit: Result<Exit, CommError>) -> Result<String, SealError> {
     let mut out = String::from_utf8_lossy(&printed.out).into_owned();
     let err = String::from_utf8_lossy(&printed.err);
     let report = PhaseReport::parse(&out);
     if let Some(failure) = report.failure {
-        return Err(BuildError::failed(format!("sealing the machine: {failure}")).help(
-            "the seal must be able to write to /usr/lib/systemd/system-shutdown and /run in the machine",
-        ));
+        return Err(SealError::FirstPhase(failure));
     }
     if report.ended {
         let news = |line: &&str| {
@@ -167,11 +191,10 @@ fn first_ended(printed: &Printed, exit: Result<Exit, CommError>) -> Result<Strin
         out.extend(notes.map(|line| format!("note\t{line}\n")));
         return Ok(out);
     }
-    let last = err.lines().last().unwrap_or_default();
-    let error = BuildError::failed(format!("sealing the machine ended early: {last}"));
+    let last = err.lines().last().unwrap_or_default().to_owned();
     Err(match exit {
-        Ok(exit) => error.because(exit.to_string()),
-        Err(cause) => BuildError::from(cause),
+        Ok(exit) => SealError::EndedEarly { last, exit: ShellExit(exit) },
+        Err(cause) => cause.into(),
     })
 }
 
@@ -180,32 +203,23 @@ async fn late_phase(
     job: &Job,
     machine: &dyn Machine,
     nonce: &str,
-) -> Result<PhaseReport, BuildError> {
+) -> Result<PhaseReport, SealError> {
     let read = || async {
         let report = PhaseReport::from_console(&machine.console(), nonce);
         (report.ended || report.failure.is_some()).then_some(report)
     };
     match retry::poll(job.cancel(), CONSOLE_LIMIT, "the seal's report on the console", read).await {
-        Ok(PhaseReport { failure: Some(failure), .. }) => {
-            Err(BuildError::failed(format!("sealing the machine while it powered off: {failure}")))
-        }
+        Ok(PhaseReport { failure: Some(failure), .. }) => Err(SealError::LatePhase(failure)),
         Ok(report) => Ok(report),
-        Err(_) if job.cancel().is_cancelled() => Err(BuildError::new(BuildErrorKind::Cancelled, "interrupted")),
-        Err(error) => Err(BuildError::failed(
-            "the machine is off, but the last part of its seal did not report on the console",
-        )
-        .because(error)
-        .help(
-            "the guest's init must run the programs in /usr/lib/systemd/system-shutdown, as systemd does, and the \
-             kernel's console must be the serial port: without that part, what powering off wrote stays in the image",
-        )),
+        Err(_) if job.cancel().is_cancelled() => Err(RuntimeError::cancelled().into()),
+        Err(error) => Err(SealError::NoLateReport(error)),
     }
 }
 
 /// Tells each operation that removed something, and the notes.
-fn tell(job: &Job, report: &PhaseReport) {
+fn emit(job: &Job, report: &PhaseReport) {
     for removal in report.removals.iter().filter(|removal| removal.removed > 0) {
-        job.events().tell(EventKind::SealOperation {
+        job.events().emit(EventKind::SealOperation {
             operation: removal.operation.clone(),
             removed: removal.removed,
             bytes: removal.bytes,
@@ -221,7 +235,9 @@ fn tell(job: &Job, report: &PhaseReport) {
 fn summary(report: PhaseReport, residues: Vec<Pattern>) -> SealReport {
     let count = |removal: crate::report::Removal| {
         let bytes = if removal.operation == Selection::TRIM { 0 } else { removal.bytes };
-        (removal.operation, removal.removed, bytes)
+        SealedItems { operation: removal.operation, removed: removal.removed, bytes }
     };
-    SealReport { operations: report.removals.into_iter().map(count).collect(), residues }
+    let operations = report.removals.into_iter().map(count).collect();
+    let record = SealRecord { format: SealRecord::FORMAT, operations, warnings: report.notes };
+    SealReport { record, residues }
 }

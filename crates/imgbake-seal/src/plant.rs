@@ -1,7 +1,7 @@
 //! Canaries and identities: what the captured bytes are searched for to prove a seal.
 //!
 //! A canary is random text, put where an operation must clean. One that survives is no secret, so it
-//! does not weigh as a leak of this build (`grave` is false): it says that the seal did not reach that
+//! does not weigh as a leak of this build (`severe` is false): it says that the seal did not reach that
 //! place, which fails a build unless the template says `residue = "warn"`, as it must where a disk
 //! cannot be trimmed. Nothing is planted, and no identity looked for, where the operations that would
 //! remove it are skipped.
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::operations::Selection;
 
 /// A place for a canary, the operations that clean it, and the shell words that plant `@`.
-struct Place {
+struct CanaryPath {
     name: &'static str,
     operations: &'static [&'static str],
     function: &'static str,
@@ -21,7 +21,7 @@ struct Place {
     line: &'static str,
 }
 
-const PLACES: [Place; 7] = [
+const CANARIES: [CanaryPath; 7] = [
     file("/tmp", &["tmp"], "/tmp/imgbake-canary", "@"),
     file("/var/tmp", &["tmp"], "/var/tmp/imgbake-canary", "@"),
     file(
@@ -38,14 +38,14 @@ const PLACES: [Place; 7] = [
         "machine imgbake-canary.invalid login imgbake password @",
     ),
     // A syslog daemon may write it as well.
-    Place {
+    CanaryPath {
         name: "the journal",
         operations: &["journal", "logs"],
         function: "plant_journal",
         path: "",
         line: "imgbake canary @",
     },
-    Place {
+    CanaryPath {
         name: "a deleted file",
         operations: &["trim"],
         function: "plant_deleted",
@@ -59,20 +59,20 @@ const fn file(
     operations: &'static [&'static str],
     path: &'static str,
     line: &'static str,
-) -> Place {
-    Place { name, operations, function: "plant_file", path, line }
+) -> CanaryPath {
+    CanaryPath { name, operations, function: "plant_file", path, line }
 }
 
 /// Random text in one place.
 pub(crate) struct Canary {
-    place: &'static Place,
+    place: &'static CanaryPath,
     token: String,
 }
 
 impl Canary {
     /// Fresh ones for each place that the seal will clean.
     pub(crate) fn all(selection: &Selection) -> Vec<Self> {
-        PLACES
+        CANARIES
             .iter()
             .filter(|place| selection.trims() && selection.has_all(place.operations))
             .map(|place| Self { place, token: Uuid::new_v4().simple().to_string() })
@@ -95,7 +95,7 @@ impl Canary {
 }
 
 fn pattern(name: String, bytes: &[u8]) -> Pattern {
-    Pattern { name, bytes: bytes.to_vec(), grave: false }
+    Pattern { name, bytes: bytes.to_vec(), severe: false }
 }
 
 /// Identities that the scripts told of, as far as the seal removes them.
@@ -196,9 +196,9 @@ mod tests {
     #[test]
     fn plants_only_what_will_be_cleaned() {
         let all = Canary::all(&selection(&[]));
-        assert_eq!(all.len(), PLACES.len());
+        assert_eq!(all.len(), CANARIES.len());
         assert!(
-            all.iter().all(|canary| canary.pattern().bytes.len() == 32 && !canary.pattern().grave)
+            all.iter().all(|canary| canary.pattern().bytes.len() == 32 && !canary.pattern().severe)
         );
         let names = |skip: &[&str]| -> Vec<String> {
             Canary::all(&selection(skip)).iter().map(|canary| canary.pattern().name).collect()

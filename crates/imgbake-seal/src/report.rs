@@ -90,7 +90,7 @@ impl PhaseReport {
         }
     }
 
-    /// Adds what a later phase removed to the operations of the same name.
+    /// Adds what a later phase removed to the operations of the same name, and its notes.
     pub(crate) fn merge(&mut self, later: &Self) {
         for removal in &later.removals {
             match self.removals.iter_mut().find(|known| known.operation == removal.operation) {
@@ -101,6 +101,7 @@ impl PhaseReport {
                 None => self.removals.push(removal.clone()),
             }
         }
+        self.notes.extend(later.notes.iter().cloned());
     }
 }
 

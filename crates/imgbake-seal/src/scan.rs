@@ -110,7 +110,7 @@ impl ResidueScanner {
             Err(error) => {
                 self.hits.push(Hit {
                     name: format!("no residue check: {error}"),
-                    grave: true,
+                    severe: true,
                     offset: 0,
                 });
                 None
@@ -180,7 +180,7 @@ impl ResidueScanner {
         for &at in members {
             let pattern = &self.patterns[at];
             if bytes.starts_with(&pattern.bytes) && counts(pattern.bytes.len()) {
-                self.hits.push(Hit { name: pattern.name.clone(), grave: pattern.grave, offset });
+                self.hits.push(Hit { name: pattern.name.clone(), severe: pattern.severe, offset });
                 self.found[at] += 1;
                 saturated |= self.found[at] >= HITS;
             }
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     fn pattern(name: &str, bytes: &[u8]) -> Pattern {
-        Pattern { name: name.to_owned(), bytes: bytes.to_vec(), grave: name.starts_with('G') }
+        Pattern { name: name.to_owned(), bytes: bytes.to_vec(), severe: name.starts_with('G') }
     }
 
     fn offsets(hits: &[Hit], name: &str) -> Vec<u64> {
@@ -231,7 +231,7 @@ mod tests {
         let hits = scanner.finish();
         assert_eq!(offsets(&hits, "G"), [102]);
         assert_eq!(offsets(&hits, "b"), [112]);
-        assert!(hits[0].grave && !hits[1].grave);
+        assert!(hits[0].severe && !hits[1].severe);
     }
 
     #[test]

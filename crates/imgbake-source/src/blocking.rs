@@ -1,10 +1,11 @@
-//! Long synchronous work beside the async world: it tells how far it is and sees a cancellation.
+//! Long synchronous work beside the async world: it reports its progress and sees a cancellation.
 
-use imgbake_build::BuildError;
 use imgbake_runtime::{Cancel, StageGuard};
 use tokio::sync::watch;
 
-/// What the work tells.
+use crate::error::SourceError;
+
+/// Takes the work's progress.
 #[derive(Debug)]
 pub(crate) struct Meter {
     sender: watch::Sender<u64>,
@@ -19,7 +20,7 @@ impl Meter {
     }
 
     /// Bytes so far; an error once the job is cancelled.
-    pub(crate) fn at(&self, done: u64) -> Result<(), BuildError> {
+    pub(crate) fn at(&self, done: u64) -> Result<(), SourceError> {
         self.sender.send_replace(done);
         Ok(self.cancel.check()?)
     }
@@ -30,8 +31,8 @@ pub(crate) async fn run<T: Send + 'static>(
     stage: &StageGuard,
     cancel: &Cancel,
     total: Option<u64>,
-    work: impl FnOnce(&Meter) -> Result<T, BuildError> + Send + 'static,
-) -> Result<T, BuildError> {
+    work: impl FnOnce(&Meter) -> Result<T, SourceError> + Send + 'static,
+) -> Result<T, SourceError> {
     let (sender, mut receiver) = watch::channel(0);
     let meter = Meter { sender, cancel: cancel.clone() };
     let running = tokio::task::spawn_blocking(move || work(&meter));
@@ -39,7 +40,5 @@ pub(crate) async fn run<T: Send + 'static>(
     while receiver.changed().await.is_ok() {
         stage.progress(*receiver.borrow_and_update(), total);
     }
-    running
-        .await
-        .map_err(|error| BuildError::failed("reading a file stopped unexpectedly").because(error))?
+    running.await.map_err(SourceError::Stopped)?
 }

@@ -1,57 +1,57 @@
 //! Getting all bytes of a URL, however often the way is cut.
 
-use imgbake_build::BuildError;
+use imgbake_http::header::{
+    ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+};
+use imgbake_http::{Response, StatusCode, Url};
 use imgbake_runtime::space;
 use imgbake_types::Size;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use reqwest::{Response, StatusCode};
-use url::Url;
 
-use crate::http::{Http, broken};
+use crate::client::SourceClient;
+use crate::error::SourceError;
 use crate::partial::{Partial, Validators};
-use crate::retry::Stop;
 
 /// Downloads until all bytes are there. `proved` says that a digest is known: then bytes without any
-/// validator may be gone on with, since a mixture would show.
+/// validator may be resumed from, since a mixture would show.
 pub(crate) async fn download(
-    http: &Http<'_>,
+    client: &SourceClient<'_>,
     url: &Url,
     partial: &mut Partial,
     proved: bool,
-) -> Result<(), BuildError> {
-    let mut retry = http.retry(url);
+) -> Result<(), SourceError> {
+    let mut retry = client.retry(url);
     loop {
         let before = partial.have;
-        let end = attempt(http, url, partial, proved).await;
+        let end = attempt(client, url, partial, proved).await;
         partial.flush().await?;
-        match end {
-            Ok(()) => return Ok(()),
-            Err(Stop::Again { why, after, .. }) => {
-                retry.after(Stop::Again { why, after, moved: partial.have > before }).await?;
-            }
-            Err(fatal) => return retry.after(fatal).await,
+        let Err(error) = end else { return Ok(()) };
+        if partial.have > before {
+            retry.progressed();
         }
+        retry.after(error).await?;
     }
 }
 
 async fn attempt(
-    http: &Http<'_>,
+    client: &SourceClient<'_>,
     url: &Url,
     partial: &mut Partial,
     proved: bool,
-) -> Result<(), Stop> {
+) -> Result<(), SourceError> {
     if partial.have > 0 && !proved && partial.about.if_range().is_none() {
         partial.begin(Validators::default()).await?;
     }
     if partial.have > 0 && partial.about.total == Some(partial.have) {
         return Ok(()); // the last run had it all
     }
-    let answer = http.get(url, &request(partial)).await?;
+    let answer = client.get(url, request(partial)).await?;
     match answer.status() {
-        StatusCode::PARTIAL_CONTENT => goes_on(&answer, partial).await?,
+        StatusCode::PARTIAL_CONTENT => check_resumed(&answer, partial).await?,
         StatusCode::RANGE_NOT_SATISFIABLE => {
             partial.begin(Validators::default()).await?;
-            return Err(Stop::again("the server's file is shorter than what was downloaded"));
+            return Err(SourceError::transient(
+                "the server's file is shorter than what was downloaded",
+            ));
         }
         _ => {
             // All of it: the first time, or because the server's file changed or it knows no ranges.
@@ -59,7 +59,7 @@ async fn attempt(
             partial.begin(about).await?;
         }
     }
-    receive(http, url, answer, partial).await
+    receive(client, answer, partial).await
 }
 
 /// The headers that ask for the bytes that are missing (RFC 9110, sections 13.1.5 and 14.2).
@@ -78,8 +78,8 @@ fn request(partial: &Partial) -> HeaderMap {
     headers
 }
 
-/// Proves that a 206 goes on exactly where the bytes end, and is of the same file.
-async fn goes_on(answer: &Response, partial: &mut Partial) -> Result<(), Stop> {
+/// Proves that a 206 resumes exactly where the bytes end, and is of the same file.
+async fn check_resumed(answer: &Response, partial: &mut Partial) -> Result<(), SourceError> {
     let range =
         answer.headers().get(CONTENT_RANGE).and_then(|value| content_range(value.to_str().ok()?));
     let (first, total) = range.unwrap_or((u64::MAX, None));
@@ -88,7 +88,7 @@ async fn goes_on(answer: &Response, partial: &mut Partial) -> Result<(), Stop> {
         return Ok(());
     }
     partial.begin(Validators::default()).await?;
-    Err(Stop::again("the server went on with other bytes"))
+    Err(SourceError::transient("the server resumed with other bytes"))
 }
 
 /// `bytes FIRST-LAST/TOTAL`, where the total may be `*` (RFC 9110, section 14.4).
@@ -100,39 +100,31 @@ pub(crate) fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
 }
 
 async fn receive(
-    http: &Http<'_>,
-    url: &Url,
+    client: &SourceClient<'_>,
     mut answer: Response,
     partial: &mut Partial,
-) -> Result<(), Stop> {
+) -> Result<(), SourceError> {
     let total = partial.about.total;
     if let Some(total) = total {
         space::require(partial.path(), total.saturating_sub(partial.have))?;
     }
-    if let Some(stage) = http.stage {
+    if let Some(stage) = client.stage {
         stage.status("downloading");
     }
-    loop {
-        let chunk = http
-            .job
-            .cancel()
-            .run(answer.chunk())
-            .await?
-            .map_err(|error| broken(error, &http.shown(url)))?;
-        let Some(chunk) = chunk else { break };
+    while let Some(chunk) = answer.chunk().await? {
         partial.write(&chunk).await?;
-        if let Some(stage) = http.stage {
+        if let Some(stage) = client.stage {
             stage.progress(partial.have, total);
         }
     }
     match total {
         Some(total) if partial.have < total => {
             let (have, total) = (Size::bytes(partial.have).human(), Size::bytes(total).human());
-            Err(Stop::again(format!("the server stopped after {have} of {total}")))
+            Err(SourceError::transient(format!("the server stopped after {have} of {total}")))
         }
         Some(total) if partial.have > total => {
             partial.begin(Validators::default()).await?;
-            Err(Stop::again("the server sent more than it said"))
+            Err(SourceError::transient("the server sent more than it announced"))
         }
         _ => Ok(()),
     }

@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 
 use camino::Utf8Path;
-use imgbake_build::BuildError;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::journal::sync_dir;
 use imgbake_runtime::retry::Backoff;
@@ -24,36 +23,36 @@ pub(crate) fn make_dir(path: &Utf8Path) -> Result<(), RuntimeError> {
 /// A lock that goes with this value, or with the process.
 #[derive(Debug)]
 pub(crate) struct Lock(
-    #[expect(dead_code, reason = "held, not read: the lock is the open file's")] File,
+    #[expect(dead_code, reason = "kept open, not read: the lock is the open file's")] File,
 );
 
-/// Takes the lock `locks/NAME` in a folder; while another holds it, the stage says `waiting`.
+/// Takes the lock `locks/NAME` in a folder; while another has it, the stage shows `waiting`.
 pub(crate) async fn lock(
     dir: &Utf8Path,
     name: &str,
     cancel: &imgbake_runtime::Cancel,
     stage: &StageGuard,
     waiting: &str,
-) -> Result<Lock, BuildError> {
+) -> Result<Lock, RuntimeError> {
     let locks = dir.join("locks");
     make_dir(&locks)?;
     let path = locks.join(name);
     let open = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(io_at("make the lock", &path))?;
     let mut backoff = Backoff::default();
-    let mut told = false;
+    let mut reported = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => {
-                if !told {
+                if !reported {
                     stage.status(waiting);
-                    told = true;
+                    reported = true;
                 }
                 cancel.run(backoff.wait()).await?;
             }
             Err(TryLockError::Error(error)) => {
-                return Err(RuntimeError::io("lock", &path, error).into());
+                return Err(RuntimeError::io("lock", &path, error));
             }
         }
     }
@@ -64,7 +63,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Utf8Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Writes a JSON file whole: a reader sees the old one or the new one. The caller holds a lock, so
+/// Writes a JSON file whole: a reader sees the old one or the new one. The caller has a lock, so
 /// that no other writes beside it.
 pub(crate) fn write_json<T: Serialize>(path: &Utf8Path, value: &T) -> Result<(), RuntimeError> {
     let new = path.with_extension("new");

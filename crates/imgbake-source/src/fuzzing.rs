@@ -3,13 +3,13 @@
 use std::fs::File;
 
 use camino::Utf8Path;
+use imgbake_http::{Url, resolve_redirect};
 use imgbake_types::Digest;
-use url::Url;
 
 use crate::blocking::Meter;
 use crate::location::Location;
 use crate::unpack::{self, Limits};
-use crate::{download, http, inspect, sums};
+use crate::{download, inspect, sums};
 
 /// The digest that a checksum file has for a name.
 pub fn checksum(text: &str, name: &str) -> Option<Digest> {
@@ -24,7 +24,7 @@ pub fn location(text: &str) -> Option<(String, String)> {
 
 /// Where a redirect leads.
 pub fn redirect(from: &str, target: &str) -> Option<Url> {
-    http::redirect(&Url::parse(from).ok()?, Some(target), "the server").ok()
+    resolve_redirect(&Url::parse(from).ok()?, Some(target)).ok()
 }
 
 /// The first byte of a piece and the length of all, by a Content-Range header.

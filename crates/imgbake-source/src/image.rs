@@ -7,8 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use camino::Utf8Path;
 use imgbake_build::{
-    BaseDisk, BuildError, BuildErrorKind, Pin, Registry, SourceContext, SourceProvider, Whole,
+    BaseDisk, BuildError, LocalDisk, Pin, Registry, SourceContext, SourceProvider, Whole,
 };
+use imgbake_disk::DiskFormat;
 use imgbake_runtime::Job;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::space;
@@ -17,6 +18,7 @@ use imgbake_types::record::{Parent, VerifyStatus, VersionView};
 use imgbake_types::{Arch, Reference, Target};
 use tokio::sync::watch;
 
+use crate::error::SourceError;
 use crate::files;
 
 /// Gets the disk of `[source] image`: restored once into `IMGBAKE_HOME/cache/images`, then used again.
@@ -40,7 +42,7 @@ impl RegistrySource {
         context: &SourceContext<'_>,
         view: &VersionView,
         to: &Utf8Path,
-    ) -> Result<(), BuildError> {
+    ) -> Result<(), SourceError> {
         let from = context.job.work().join("source-image.raw");
         space::require(&from, view.disk.data_bytes)?;
         context.stage.status(format!("restoring {}:{}", view.name, view.version.as_str()));
@@ -54,7 +56,7 @@ impl RegistrySource {
         let shown = async {
             loop {
                 tokio::select! {
-                    end = &mut restoring => return end.map(drop),
+                    end = &mut restoring => return end.map(drop).map_err(SourceError::Registry),
                     Ok(()) = receiver.changed() => {
                         context.stage.progress(*receiver.borrow_and_update(), Some(view.disk.virtual_size));
                     }
@@ -85,20 +87,23 @@ pub fn pinned(source: &Source, pin: &Pin) -> Source {
     source.clone()
 }
 
-fn reference_of(source: &Source) -> Result<&Reference, BuildError> {
+fn reference_of(source: &Source) -> Result<&Reference, SourceError> {
     if let Source::Image { reference } = source {
         return Ok(reference);
     }
-    Err(BuildError::new(BuildErrorKind::Usage, "this source is no image of the registry"))
+    Err(SourceError::OtherSource("image of the registry"))
 }
 
 /// Refuses a version whose tests failed.
-fn judge(context: &SourceContext<'_>, view: &VersionView) -> Result<(), BuildError> {
-    let name = format!("{}:{}", view.name, view.version.as_str());
+fn check_verified(context: &SourceContext<'_>, view: &VersionView) -> Result<(), SourceError> {
+    let (name, version) = (&view.name, view.version.as_str());
     match view.verify.status {
         VerifyStatus::Passed => Ok(()),
         VerifyStatus::Unverified => {
-            context.job.events().warn(format!("the base image {name} was never verified"));
+            context
+                .job
+                .events()
+                .warn(format!("the base image {name}:{version} was never verified"));
             Ok(())
         }
         VerifyStatus::Failed => {
@@ -111,12 +116,7 @@ fn judge(context: &SourceContext<'_>, view: &VersionView) -> Result<(), BuildErr
                 .collect();
             let which =
                 if failed.is_empty() { String::new() } else { format!(" ({})", failed.join(", ")) };
-            let why = format!("the base image {name} failed its tests{which}");
-            let help = format!(
-                "build on another version (`imgbake images {}` lists them), or mend it and run `imgbake test {name}`",
-                view.name
-            );
-            Err(BuildError::new(BuildErrorKind::Refused, why).help(help))
+            Err(SourceError::FailedTests { name: name.clone(), version: version.to_owned(), which })
         }
     }
 }
@@ -148,7 +148,7 @@ impl SourceProvider for RegistrySource {
     ) -> Result<BaseDisk, BuildError> {
         let reference = reference_of(source)?;
         let view = self.0.resolve(reference).await?;
-        judge(context, &view)?;
+        check_verified(context, &view)?;
         let dir = context.job.home().cache().join("images");
         files::make_dir(&dir)?;
         let name = view.disk.table.hex();
@@ -164,15 +164,15 @@ impl SourceProvider for RegistrySource {
             host: reference.host.clone(),
             ..Reference::tag(&view.name, view.version.as_str())
         };
+        let local = LocalDisk { path, format: DiskFormat::Raw, virtual_size: size, kernel: None };
         Ok(BaseDisk {
-            path,
-            virtual_size: size,
+            location: local.into(),
             parent: Parent {
                 reference: Some(version),
+                native: None,
                 digest: view.digest,
                 kind: "image".to_owned(),
             },
-            kernel: None,
             bytes: if cached { 0 } else { view.disk.data_bytes },
             cached,
         })

@@ -1,30 +1,31 @@
 //! Base disks that exist already: a URL or file with its checksum, or a version in the registry.
 //!
 //! [`UrlSource`] keeps what it downloads in `IMGBAKE_HOME/cache/downloads`, named by digest: a disk that
-//! is there is used without a request. A download that was cut goes on where it stopped, also in
+//! is there is used without a request. A download that was cut resumes where it stopped, also in
 //! another process. No byte is unpacked or parsed before its checksum is proved. [`RegistrySource`]
 //! restores a version's disk into `IMGBAKE_HOME/cache/images`.
 
 mod blocking;
+mod client;
+mod digest_cache;
 mod download;
+mod error;
 mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
-mod http;
 mod image;
 mod inspect;
-mod local;
 mod location;
 mod partial;
 mod pin;
-mod retry;
 mod store;
 mod sums;
 mod unpack;
 mod url_source;
 
+pub use error::SourceError;
 pub use image::{RegistrySource, pinned};
 pub use url_source::UrlSource;
 

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind};
-use url::Url;
+use imgbake_http::{Url, shown};
+use percent_encoding::percent_decode_str;
 
-/// A place that a file can be read from.
+use crate::error::SourceError;
+
+/// Where a file can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     Http(Url),
@@ -15,17 +17,16 @@ pub(crate) enum Location {
 
 impl Location {
     /// Reads an absolute path, a `file:` URL, or an `http:` or `https:` URL.
-    pub(crate) fn parse(text: &str) -> Result<Self, BuildError> {
-        // The text itself can hold a secret: only its kind of mistake is told.
-        let wrong = |why: &str| {
-            BuildError::new(BuildErrorKind::Usage, format!("the source's location {why}"))
-                .help("give an https:// or http:// URL, a file: URL, or a path")
-        };
+    pub(crate) fn parse(text: &str) -> Result<Self, SourceError> {
+        // The text itself can hold a secret: only its kind of mistake is reported.
+        let wrong = |why: &str| SourceError::Location { why: why.to_owned(), source: None };
         if text.starts_with('/') {
             return Ok(Self::File(text.into()));
         }
-        let url =
-            Url::parse(text).map_err(|error| wrong("cannot be read as a URL").because(error))?;
+        let url = Url::parse(text).map_err(|error| SourceError::Location {
+            why: "cannot be read as a URL".to_owned(),
+            source: Some(error),
+        })?;
         match url.scheme() {
             "http" | "https" if url.has_host() => Ok(Self::Http(url)),
             "file" => url
@@ -44,7 +45,11 @@ impl Location {
     pub(crate) fn base_name(&self) -> String {
         match self {
             Self::File(path) => path.file_name().unwrap_or_default().to_owned(),
-            Self::Http(url) => percent_decoded(url.path().rsplit('/').next().unwrap_or_default()),
+            Self::Http(url) => {
+                let name = url.path().rsplit('/').next().unwrap_or_default();
+                // What is not UTF-8 then stays as it was.
+                percent_decode_str(name).decode_utf8().unwrap_or(name.into()).into_owned()
+            }
         }
     }
 }
@@ -58,45 +63,20 @@ impl fmt::Display for Location {
     }
 }
 
-/// A URL for people: without user, password, query and fragment, which can hold secrets.
-pub(crate) fn shown(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
-    format!("{}://{host}{port}{}", url.scheme(), url.path())
-}
-
-/// Percent-decoding (RFC 3986, section 2.1); what is not UTF-8 then stays as it was.
-fn percent_decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let digit = |at: usize| char::from(*tail.get(at)?).to_digit(16);
-        if let (b'%', Some(high), Some(low)) = (first, digit(0), digit(1)) {
-            out.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
-            rest = &tail[2..];
-        } else {
-            out.push(first);
-            rest = tail;
-        }
-    }
-    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
-}
-
-/// Opens a file to read, with words for the usual mistakes.
-pub(crate) fn open_file(path: &Utf8Path) -> Result<std::fs::File, BuildError> {
-    let file = std::fs::File::open(path).map_err(|error| {
-        let missing = error.kind() == std::io::ErrorKind::NotFound;
-        let kind = if missing { BuildErrorKind::NotFound } else { BuildErrorKind::Failed };
-        BuildError::new(kind, format!("cannot open {path}")).because(error)
-    })?;
+/// Opens a file to read; the usual mistakes have errors of their own.
+pub(crate) fn open_file(path: &Utf8Path) -> Result<std::fs::File, SourceError> {
+    let file = std::fs::File::open(path)
+        .map_err(|source| SourceError::Open { path: path.to_owned(), source })?;
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),
-        _ => Err(BuildError::new(BuildErrorKind::Usage, format!("{path} is not a regular file"))),
+        _ => Err(SourceError::NotAFile(path.to_owned())),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use imgbake_build::BuildErrorKind;
+
     use super::*;
 
     #[test]

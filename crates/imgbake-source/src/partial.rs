@@ -1,18 +1,18 @@
-//! A download that is not all there yet: its bytes, and what tells whether the server's are the same.
+//! A download that is not complete: its bytes, and what shows whether the server's are the same.
 
 use std::io::Read;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::BuildError;
+use imgbake_http::header::{ETAG, HeaderMap, LAST_MODIFIED};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Cancel, RuntimeError, StageGuard};
 use imgbake_types::{Algorithm, Digest};
-use reqwest::header::{ETAG, HeaderMap, LAST_MODIFIED};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt};
 
 use crate::blocking;
+use crate::error::SourceError;
 use crate::files::{read_json, write_json};
 use crate::hash::Hasher;
 
@@ -49,7 +49,7 @@ impl Validators {
     }
 }
 
-/// A download in the cache's `partial` folder. Its owner holds the download's lock.
+/// A download in the cache's `partial` folder. Its owner has the download's lock.
 #[derive(Debug)]
 pub(crate) struct Partial {
     path: Utf8PathBuf,
@@ -65,13 +65,13 @@ pub(crate) struct Partial {
 }
 
 impl Partial {
-    /// Opens or makes a download; the bytes that are there are hashed.
+    /// Opens or makes a download; the bytes that are there are target.
     pub(crate) async fn open(
         path: Utf8PathBuf,
         algorithm: Algorithm,
         stage: &StageGuard,
         cancel: &Cancel,
-    ) -> Result<Self, BuildError> {
+    ) -> Result<Self, SourceError> {
         let open = std::fs::OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -81,12 +81,12 @@ impl Partial {
         let mut file = open.map_err(io_at("make", &path))?;
         let about: Option<Validators> = read_json(&about_path(&path));
         if about.is_none() {
-            file.set_len(0).map_err(io_at("write", &path))?; // nothing tells what these bytes are
+            file.set_len(0).map_err(io_at("write", &path))?; // nothing shows what these bytes are
         }
-        let there = path.clone();
+        let owned = path.clone();
         let hash = move |meter: &blocking::Meter| {
             let mut hasher = Hasher::new(algorithm);
-            let have = hash_file(&mut file, &there, &mut hasher, meter)?;
+            let have = hash_file(&mut file, &owned, &mut hasher, meter)?;
             Ok((file, hasher, have))
         };
         let (file, hasher, have) = blocking::run(stage, cancel, None, hash).await?;
@@ -151,7 +151,7 @@ pub(crate) fn hash_file(
     path: &Utf8Path,
     hasher: &mut Hasher,
     meter: &blocking::Meter,
-) -> Result<u64, BuildError> {
+) -> Result<u64, SourceError> {
     let mut buffer = vec![0; 1 << 20];
     let mut done = 0;
     loop {

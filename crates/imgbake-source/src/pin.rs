@@ -3,30 +3,30 @@
 use std::time::Duration;
 
 use imgbake_build::{BuildError, Pin, PinMemory};
+use imgbake_http::header::CONTENT_LENGTH;
+use imgbake_http::{Response, RetryPolicy};
 use imgbake_runtime::Job;
 use imgbake_types::Digest;
 use imgbake_types::plan::{Checksum, UrlSource as Spec};
-use reqwest::Response;
-use reqwest::header::CONTENT_LENGTH;
 use secrecy::ExposeSecret;
 
-use crate::http::Http;
+use crate::client::SourceClient;
+use crate::error::SourceError;
 use crate::location::Location;
 use crate::partial::Validators;
-use crate::retry::Patience;
 use crate::sums;
 
 /// How long a question may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    pub(crate) patience: Patience,
+    pub(crate) retries: RetryPolicy,
     /// All attempts together.
     pub(crate) time: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { patience: Patience::short(), time: Duration::from_secs(20) }
+        Self { retries: RetryPolicy::brief(), time: Duration::from_secs(20) }
     }
 }
 
@@ -37,49 +37,40 @@ pub(crate) async fn pin(job: &Job, spec: &Spec, limits: Limits) -> Result<Pin, B
         Location::Http(url) => Some(url),
         Location::File(_) => None,
     };
-    let http = Http::new((job, None), &spec.headers, url, limits.patience)?;
-    let (asked, whom) = match (&spec.checksum, url) {
+    let client = SourceClient::new((job, None), &spec.headers, url, limits.retries)?;
+    let (answer, address) = match (&spec.checksum, url) {
         (Checksum::Digest { .. }, _) | (Checksum::Unverified, None) => return Ok(Pin::Fixed),
         (Checksum::Sums { location: sums }, _) => {
             let name = location.base_name();
-            let digest = async { sums::ask(&http, sums, &name).await.map(|digest| now(&digest)) };
-            (within(job, limits, digest).await, sums)
+            let digest =
+                async { sums::digest_of(&client, sums, &name).await.map(|digest| now(&digest)) };
+            (within(job, limits, sums, digest).await, sums)
         }
         (Checksum::Unverified, Some(url)) => {
-            let state = async { Ok(state(&http.head(url).await?)) };
-            (within(job, limits, state).await, &spec.location)
+            let state = async { Ok(state(&client.head(url).await?)) };
+            (within(job, limits, &spec.location, state).await, &spec.location)
         }
     };
-    let asked = asked.map_err(|error| match error {
-        Slow::Failed(error) => error,
-        Slow::Late => {
-            let whom = Location::parse(job.secrets().reveal(whom).expose_secret());
-            let whom = whom.map_or_else(|_| "the server".to_owned(), |whom| whom.to_string());
-            let (whom, seconds) = (job.secrets().redact(&whom), limits.time.as_secs_f64());
-            BuildError::failed(format!("cannot ask {whom}: no answer within {seconds} seconds"))
-        }
-    });
     // Markers stand for the secrets: nothing of them is in the name.
-    let checksum = if matches!(spec.checksum, Checksum::Unverified) { "" } else { whom };
-    PinMemory::new(job.home(), &format!("url\n{}\n{checksum}", spec.location)).settle(job, asked)
+    let checksum = if matches!(spec.checksum, Checksum::Unverified) { "" } else { address };
+    let memory = PinMemory::new(job.home(), &format!("url\n{}\n{checksum}", spec.location));
+    memory.settle(job, answer.map_err(BuildError::from))
 }
 
-/// Why there is no answer.
-enum Slow {
-    Failed(BuildError),
-    Late,
-}
-
+/// What is asked of `address`, within the limit.
 async fn within(
     job: &Job,
     limits: Limits,
-    asking: impl Future<Output = Result<Pin, BuildError>>,
-) -> Result<Pin, Slow> {
-    let answer = job.cancel().run(tokio::time::timeout(limits.time, asking)).await;
-    match answer.map_err(|error| Slow::Failed(error.into()))? {
-        Ok(answer) => answer.map_err(Slow::Failed),
-        Err(_) => Err(Slow::Late),
-    }
+    address: &str,
+    asking: impl Future<Output = Result<Pin, SourceError>>,
+) -> Result<Pin, SourceError> {
+    let answer = job.cancel().run(tokio::time::timeout(limits.time, asking)).await?;
+    answer.unwrap_or_else(|_| {
+        let address = Location::parse(job.secrets().reveal(address).expose_secret());
+        let address = address.map_or_else(|_| "the server".to_owned(), |shown| shown.to_string());
+        let address = job.secrets().redact(&address);
+        Err(SourceError::NoAnswer { address, limit: limits.time })
+    })
 }
 
 fn now(digest: &Digest) -> Pin {
@@ -100,7 +91,7 @@ fn state(answer: &Response) -> Pin {
             now(&Digest::sha256(format!("modified {time} length {total}")))
         }
         _ => Pin::Unknown(
-            "the server says neither an ETag nor both Last-Modified and Content-Length".to_owned(),
+            "the server sends neither an ETag nor both Last-Modified and Content-Length".to_owned(),
         ),
     }
 }

@@ -7,12 +7,13 @@
 use std::fs::File;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, SourceContext};
-use imgbake_runtime::Home;
+use imgbake_build::SourceContext;
 use imgbake_runtime::error::io_at;
+use imgbake_runtime::{Home, RuntimeError};
 use imgbake_types::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::error::SourceError;
 use crate::unpack::{Limits, Packing, unpack};
 use crate::{blocking, files, inspect};
 
@@ -41,11 +42,14 @@ struct Record {
 }
 
 impl Store {
+    /// The folder of digests of this host's files, and the name of its lock.
+    pub(crate) const DIGESTS: &str = "digests";
+
     /// The cache of a home; its folders are made.
-    pub(crate) fn open(home: &Home) -> Result<Self, BuildError> {
+    pub(crate) fn open(home: &Home) -> Result<Self, RuntimeError> {
         let store = Self { dir: home.cache().join("downloads") };
         files::make_dir(&store.dir.join("partial"))?;
-        files::make_dir(&store.dir.join("memo"))?;
+        files::make_dir(&store.dir.join(Self::DIGESTS))?;
         Ok(store)
     }
 
@@ -63,10 +67,10 @@ impl Store {
     pub(crate) fn get(&self, digest: &Digest) -> Option<Stored> {
         let key = Self::key(digest);
         let record: Record = files::read_json(&self.record(digest))?;
-        let known = record.file == key || record.file == format!("{key}.disk");
+        let own = record.file == key || record.file == format!("{key}.disk");
         let path = self.dir.join(&record.file);
         let there = path.metadata().is_ok_and(|file| file.is_file() && file.len() == record.size);
-        (known && there).then_some(Stored {
+        (own && there).then_some(Stored {
             path,
             virtual_size: record.virtual_size,
             size: record.size,
@@ -79,7 +83,7 @@ impl Store {
         digest: &Digest,
         file: &Utf8Path,
         virtual_size: u64,
-    ) -> Result<Stored, BuildError> {
+    ) -> Result<Stored, RuntimeError> {
         self.take(digest, file, Self::key(digest), virtual_size)
     }
 
@@ -90,7 +94,7 @@ impl Store {
         digest: &Digest,
         (packed, packing): (&Utf8Path, Packing),
         name: &str,
-    ) -> Result<Stored, BuildError> {
+    ) -> Result<Stored, SourceError> {
         context.stage.status(format!("unpacking {}", packing.name()));
         let path = context.job.work().join(format!("{}.disk", Self::key(digest)));
         let (packed, disk) = (packed.to_owned(), path.clone());
@@ -107,7 +111,7 @@ impl Store {
         };
         match virtual_size {
             Ok(virtual_size) => {
-                self.take(digest, &path, format!("{}.disk", Self::key(digest)), virtual_size)
+                Ok(self.take(digest, &path, format!("{}.disk", Self::key(digest)), virtual_size)?)
             }
             Err(error) => {
                 imgbake_runtime::job::remove_path(&path)?; // a full file system needs the room now
@@ -122,7 +126,7 @@ impl Store {
         from: &Utf8Path,
         file: String,
         virtual_size: u64,
-    ) -> Result<Stored, BuildError> {
+    ) -> Result<Stored, RuntimeError> {
         let path = self.dir.join(&file);
         let size = from.metadata().map_err(io_at("read", from))?.len();
         files::rename(from, &path)?;

@@ -1,16 +1,16 @@
-//! Packed disks: xz, gzip and zstd, told by their first bytes, unpacked into a sparse file.
+//! Packed disks: xz, gzip and zstd, known by their first bytes, unpacked into a sparse file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use camino::Utf8Path;
-use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_disk::zero::zero_runs;
 use imgbake_runtime::{RuntimeError, space};
 use imgbake_types::Size;
 
 use crate::blocking::Meter;
+use crate::error::SourceError;
 
 /// Memory that an xz stream may ask for: `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 256 << 20;
@@ -31,7 +31,7 @@ pub(crate) enum Packing {
 }
 
 impl Packing {
-    /// What the first bytes tell: xz-file-format 2.1.1.1, RFC 1952 2.3.1, RFC 8878 3.1.1.
+    /// What the first bytes say: xz-file-format 2.1.1.1, RFC 1952 2.3.1, RFC 8878 3.1.1.
     pub(crate) fn of(first: &[u8]) -> Option<Self> {
         match first {
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Self::Xz),
@@ -89,15 +89,14 @@ pub(crate) fn unpack(
     (disk, path): (&File, &Utf8Path),
     limits: Limits,
     meter: &Meter,
-) -> Result<u64, BuildError> {
+) -> Result<u64, SourceError> {
     let bad = |at: u64, error: io::Error| {
         let what = match error.kind() {
             io::ErrorKind::UnexpectedEof => "end too early: the file is cut",
             _ => "are damaged",
         };
-        let at = Size::bytes(at).human();
-        BuildError::failed(format!("the {} data {what} (after {at} unpacked)", packing.name()))
-            .because(error)
+        let unpacked = Size::bytes(at);
+        SourceError::Packed { packing: packing.name(), what, unpacked, source: error }
     };
     let mut decoder =
         packing.decoder(BufReader::with_capacity(CHUNK, packed)).map_err(|e| bad(0, e))?;
@@ -118,9 +117,8 @@ pub(crate) fn unpack(
         }
         size += filled as u64;
         if size > limits.size {
-            let limit = Size::bytes(limits.size).human();
-            let why = format!("the {} data unpack to more than {limit}", packing.name());
-            return Err(BuildError::new(BuildErrorKind::Full, why));
+            let limit = Size::bytes(limits.size);
+            return Err(SourceError::TooLarge { packing: packing.name(), limit });
         }
         meter.at(size)?;
     }

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 /// Where a diagnostic points.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// Bytes of the template.
     Template(Range<usize>),
     /// Something beside the template, in words: `--var cpus`, `vars.toml:3:1`. Its text is not shown,
@@ -31,7 +31,7 @@ pub struct Diagnostic {
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// A few words beside the caret.
     pub label: String,
     /// What to do next.
@@ -43,11 +43,11 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A mistake in the template's text.
     pub fn new(code: &'static str, span: Range<usize>, message: impl Into<String>) -> Self {
-        Self::at(code, Place::Template(span), message)
+        Self::at(code, Location::Template(span), message)
     }
 
     /// A mistake anywhere.
-    pub fn at(code: &'static str, place: Place, message: impl Into<String>) -> Self {
+    pub fn at(code: &'static str, place: Location, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -85,8 +85,8 @@ impl Diagnostic {
     /// The bytes of the template that it points at.
     pub fn span(&self) -> Option<Range<usize>> {
         match &self.place {
-            Place::Template(span) => Some(span.clone()),
-            Place::Elsewhere(_) => None,
+            Location::Template(span) => Some(span.clone()),
+            Location::Elsewhere(_) => None,
         }
     }
 }
@@ -109,12 +109,6 @@ impl Diagnostics {
         items.sort_by_key(|item| item.span().map_or((1, 0), |span| (0, span.start)));
         items.dedup();
         Self { path: path.to_owned(), text: text.to_owned(), items }
-    }
-}
-
-impl std::fmt::Display for Diagnostics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        crate::render::write(self, f)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::shape::SCHEMA;
+use crate::Schema;
 
 /// The template's JSON Schema (draft 2020-12). Where a value is not free text, a string with an
 /// expression may stand in its place.
-pub fn json_schema() -> Value {
-    let mut schema = SCHEMA.clone();
+pub fn json_schema(schema: &Schema) -> Value {
+    let mut schema = schema.json().clone();
     let names: Vec<String> =
         schema["$defs"].as_object().map(|defs| defs.keys().cloned().collect()).unwrap_or_default();
     for name in names.iter().filter(|name| !name.starts_with("Variable")) {

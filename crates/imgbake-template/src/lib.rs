@@ -6,6 +6,7 @@
 //! environment: callers pass text in.
 
 mod check;
+mod combination;
 mod convert;
 mod diagnostic;
 mod editor;
@@ -26,12 +27,13 @@ mod value;
 mod variable;
 mod variables;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Place, Related};
+pub use combination::Combination;
+pub use diagnostic::{Diagnostic, Diagnostics, Location, Related};
 pub use editor::json_schema;
-pub use matrix::Combination;
 pub use names::{Names, checksum};
 pub use reference::reference_markdown;
 pub use resolve::{Resolved, SecretValue};
+pub use shape::Schema;
 pub use template::{CheckOptions, Template, parse, parse_with};
 pub use variable::Variable;
 pub use variables::Variables;

@@ -3,21 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
-use imgbake_types::spec::{Direction, ProvisionSpec, TemplateSpec};
 use serde_json::Value;
 
+use crate::combination::{Combination, words};
 use crate::{Diagnostic, Diagnostics, Resolved, Template, Variables};
-
-/// Values that a template's matrix gives to variables; empty for a template without a matrix.
-pub type Combination = BTreeMap<String, Value>;
-
-/// `suite = trixie, size = l`
-pub(crate) fn words(combination: &Combination) -> String {
-    let bare = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let all: Vec<String> =
-        combination.iter().map(|(name, value)| format!("`{name} = {}`", bare(value))).collect();
-    all.join(", ")
-}
 
 impl Template {
     /// The combinations of `[[matrix]]`, in the template's order; at least one, which is empty where
@@ -64,7 +53,7 @@ impl Template {
                 Err(found) => mistakes.add(&combination, found),
             }
         }
-        let mut found = mistakes.told();
+        let mut found = mistakes.into_diagnostics();
         if found.is_empty() {
             self.apart(&builds, &seen, &mut found);
         }
@@ -82,7 +71,7 @@ impl Template {
         let mut claimed: BTreeMap<Claim, usize> = BTreeMap::new();
         let mut told = BTreeSet::new();
         for (number, (combination, resolved)) in builds.iter().enumerate() {
-            for (place, claim) in claims(&resolved.spec) {
+            for (place, claim) in claims(resolved) {
                 let first = *claimed.entry(claim.clone()).or_insert(number);
                 if first == number || !told.insert(place.clone()) {
                     continue;
@@ -121,17 +110,18 @@ enum Claim {
 }
 
 /// What a build claims, each with its place in the template.
-fn claims(spec: &TemplateSpec) -> Vec<(String, Claim)> {
+fn claims(resolved: &Resolved) -> Vec<(String, Claim)> {
+    let spec = &resolved.spec;
     let mut all = vec![("image.name".to_owned(), Claim::Name(spec.image.name.clone()))];
     for (index, path) in spec.publish.output.iter().enumerate() {
         all.push((format!("publish.output[{index}]"), Claim::File(path.clone())));
     }
-    for (index, step) in spec.provision.iter().enumerate() {
-        if let ProvisionSpec::File(file) = step
-            && file.direction == Direction::Download
-        {
-            let place = format!("provision[{index}].destination");
-            all.push((place, Claim::File(file.destination.clone())));
+    for (index, step) in resolved.provision.iter().enumerate() {
+        for written in step.writes() {
+            if let Some(path) = step.spec.path(&written.pointer) {
+                let place = format!("provision[{index}].{}", written.setting());
+                all.push((place, Claim::File(path.to_owned())));
+            }
         }
     }
     all
@@ -155,7 +145,7 @@ impl Mistakes {
     }
 
     /// A mistake that not every combination makes says which one does.
-    fn told(self) -> Vec<Diagnostic> {
+    fn into_diagnostics(self) -> Vec<Diagnostic> {
         let all = self.combinations;
         let tell = |(mut item, with): (Diagnostic, Vec<Combination>)| {
             if with.len() < all

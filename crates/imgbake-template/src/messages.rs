@@ -104,11 +104,11 @@ pub(crate) fn wrong_type(node: &Node, shape: &Shape, path: &str) -> Diagnostic {
     let message = format!("`{path}` must be {}, not {}", shape.noun(), node.kind());
     Diagnostic::new("wrong-type", node.span.clone(), message)
         .label(format!("expected {}", shape.noun()))
-        .maybe_help(mend(node, shape, path))
+        .maybe_help(fix(node, shape, path))
 }
 
 /// How to write it instead, where that is easy to say.
-fn mend(node: &Node, shape: &Shape, path: &str) -> Option<String> {
+fn fix(node: &Node, shape: &Shape, path: &str) -> Option<String> {
     let key = path.rsplit('.').next().unwrap_or(path);
     let key = key.split('[').next().unwrap_or(key);
     match (&node.value, shape) {
@@ -165,12 +165,12 @@ pub(crate) fn not_converted(
     }
 }
 
+/// The code of [`sensitive_here`].
+pub(crate) const SENSITIVE_HERE: &str = "sensitive-here";
+
 pub(crate) fn sensitive_here(node: &Node, path: &str) -> Diagnostic {
     let message = format!("`{path}` cannot hold a sensitive variable");
-    Diagnostic::new("sensitive-here", node.span.clone(), message).help(
-        "a sensitive variable may stand in a step's `env`, `inline` and `content`, in a test's \
-         `run`, and in the source's `url` and `headers`",
-    )
+    Diagnostic::new(SENSITIVE_HERE, node.span.clone(), message)
 }
 
 pub(crate) fn bad_text(node: &Node, path: &str, why: &str, field: Option<&Field>) -> Diagnostic {

@@ -33,6 +33,8 @@ pub fn checksum(text: &str) -> Option<Checksum> {
         return Some(Checksum::Unverified);
     }
     if let Some(location) = text.strip_prefix("file:").filter(|location| !location.is_empty()) {
+        // `file:///…` is a URL as a whole.
+        let location = if location.starts_with("//") { text } else { location };
         return Some(Checksum::Sums { location: location.to_owned() });
     }
     text.parse().ok().map(|digest| Checksum::Digest { digest })

@@ -2,17 +2,18 @@
 
 use std::fmt::Write as _;
 
-use crate::shape::{Field, Form, ROOT, Shape, TableShape};
+use crate::Schema;
+use crate::shape::{Field, Form, Shape, TableShape};
 
 /// Every table and key of a template, with type, default and description.
-pub fn reference_markdown() -> String {
+pub fn reference_markdown(schema: &Schema) -> String {
     let mut page = Page { text: String::from("# The template's keys\n") };
     page.line("");
     page.line("Generated from the types that read a template; do not edit.");
     page.line("");
     page.line("Strings may hold minijinja expressions: `{{ var.NAME }}`. One may stand wherever a");
     page.line("number, a boolean or a list is expected.");
-    page.table("", &ROOT);
+    page.table("", schema.root());
     page.text
 }
 

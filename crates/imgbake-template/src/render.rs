@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::{Diagnostic, Diagnostics, Place};
+use crate::{Diagnostic, Diagnostics, Location};
 
 /// One line of a text, found from a byte in it.
 pub(crate) struct Position<'t> {
@@ -36,21 +36,23 @@ pub(crate) fn position(text: &str, byte: usize) -> Position<'_> {
     }
 }
 
-pub(crate) fn write(all: &Diagnostics, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for (index, item) in all.items.iter().enumerate() {
-        if index > 0 {
-            writeln!(f)?;
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, item) in self.items.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            one(self, item, f)?;
         }
-        one(all, item, f)?;
+        Ok(())
     }
-    Ok(())
 }
 
 fn one(all: &Diagnostics, item: &Diagnostic, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "error[{}]: {}", item.code, item.message)?;
     match &item.place {
-        Place::Template(span) => snippet(all, span, &item.label, '^', f)?,
-        Place::Elsewhere(origin) => writeln!(f, " --> {origin}")?,
+        Location::Template(span) => snippet(all, span, &item.label, '^', f)?,
+        Location::Elsewhere(origin) => writeln!(f, " --> {origin}")?,
     }
     for related in &item.related {
         snippet(all, &related.span, &related.label, '-', f)?;

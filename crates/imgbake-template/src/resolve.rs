@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use imgbake_types::spec::TemplateSpec;
+use imgbake_types::MachineSpec;
+use imgbake_types::spec::{ProvisionSpec, ProvisionStep, TemplateSpec};
 
 use crate::check::check;
-use crate::shape::ROOT;
-use crate::tree::Node;
 use crate::{Diagnostic, Diagnostics, Template, Variables, rules, strings};
 
 /// A sensitive variable's value. It is printed by nothing here.
@@ -36,6 +35,10 @@ impl std::fmt::Debug for SecretValue {
 pub struct Resolved {
     /// The template; markers stand for sensitive values (see [`imgbake_types::secret`]).
     pub spec: TemplateSpec,
+    /// The machine of `[builder]`.
+    pub machine: MachineSpec,
+    /// The steps of `[[provision]]`, in order.
+    pub provision: Vec<ProvisionStep>,
     /// The sensitive values, by variable.
     pub secrets: BTreeMap<String, SecretValue>,
 }
@@ -59,14 +62,16 @@ impl Template {
         let mut found = Vec::new();
         strings::render(&self.source, &mut root, &self.declared, values, &mut found);
         if found.is_empty() {
-            check(&mut root, &ROOT, &mut found);
+            check(&mut root, self.schema.root(), &mut found);
             self.rules(&root, &mut found);
-            rules::sensitive_places(&root, &mut found);
+            rules::sensitive_places(&root, &self.schema, &mut found);
         }
         if !found.is_empty() {
             return Err(found);
         }
-        let spec = read(&root)?;
+        let spec: TemplateSpec = serde_json::from_value(root.json()).map_err(internal)?;
+        let machine = self.machine(&spec)?;
+        let provision = self.provision(&spec)?;
         let secrets = self
             .declared
             .values()
@@ -76,15 +81,35 @@ impl Template {
                 Some((variable.name.clone(), SecretValue(value.to_owned())))
             })
             .collect();
-        Ok(Resolved { spec, secrets })
+        Ok(Resolved { spec, machine, provision, secrets })
+    }
+
+    fn machine(&self, spec: &TemplateSpec) -> Result<MachineSpec, Vec<Diagnostic>> {
+        let (name, table) = spec.builder.table();
+        if let Some(kind) = self.schema.builder(name) {
+            kind.machine(table).map_err(internal)
+        } else {
+            let message = format!("this imgbake has no builder `{name}`");
+            Err(vec![Diagnostic::new("no-builder", 0..0, message)])
+        }
+    }
+
+    fn provision(&self, spec: &TemplateSpec) -> Result<Vec<ProvisionStep>, Vec<Diagnostic>> {
+        let resolve = |step: &ProvisionSpec| {
+            if let Some(kind) = self.schema.provisioner(&step.kind) {
+                return kind.resolve(step).map_err(internal);
+            }
+            let message = format!("this imgbake has no provisioner of type `{}`", step.kind);
+            Err(vec![Diagnostic::new("no-provisioner", 0..0, message)])
+        };
+        spec.provision.iter().map(resolve).collect()
     }
 }
 
-fn read(root: &Node) -> Result<TemplateSpec, Vec<Diagnostic>> {
-    serde_json::from_value(root.json()).map_err(|error| {
-        let message = format!("the checked template cannot be read: {error}");
-        let item = Diagnostic::new("internal", 0..0, message)
-            .help("this is a fault of imgbake: please report it with the template");
-        vec![item]
-    })
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn internal(error: serde_json::Error) -> Vec<Diagnostic> {
+    let message = format!("the checked template cannot be read: {error}");
+    let item = Diagnostic::new("internal", 0..0, message)
+        .help("this is a fault of imgbake: please report it with the template");
+    vec![item]
 }

@@ -3,10 +3,12 @@
 //! The schema comes from the types (`imgbake_types::spec`), so that they alone say what a template
 //! may hold.
 
-use std::sync::LazyLock;
+use std::sync::Arc;
 
+use imgbake_types::spec::{BuilderKind, ProvisionerKind, TemplateSpec};
 use regex::Regex;
-use serde_json::Value;
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
 
 /// What a value may be.
 #[derive(Debug, Clone)]
@@ -112,31 +114,171 @@ impl Shape {
     }
 }
 
-/// The schema as the types give it.
-pub(crate) static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    schemars::generate::SchemaSettings::draft2020_12()
-        .into_generator()
-        .into_root_schema_for::<imgbake_types::spec::TemplateSpec>()
-        .to_value()
-});
+/// What templates may hold: the types' schema, and in it a table for each kind of builder and of
+/// provisioner.
+#[derive(Debug, Clone)]
+pub struct Schema(Arc<Inner>);
 
-/// The whole template's shape.
-pub(crate) static ROOT: LazyLock<TableShape> = LazyLock::new(|| table(&SCHEMA));
+#[derive(Debug)]
+struct Inner {
+    json: Value,
+    root: TableShape,
+    builders: Vec<BuilderKind>,
+    provisioners: Vec<ProvisionerKind>,
+}
 
-fn follow(schema: &Value) -> (&Value, Option<&str>) {
-    let mut schema = schema;
-    let mut name = None;
-    loop {
-        if let Some(link) = schema["$ref"].as_str().and_then(|link| link.strip_prefix("#/$defs/")) {
-            name = Some(link);
-            schema = &SCHEMA["$defs"][link];
-        } else if let Some(some) = schema["anyOf"]
-            .as_array()
-            .and_then(|any| any.iter().find(|one| one["type"] != "null").filter(|_| any.len() == 2))
-        {
-            schema = some;
-        } else {
-            return (schema, name);
+impl Schema {
+    /// The schema of templates for these builders and provisioners.
+    pub fn new(builders: &[BuilderKind], provisioners: &[ProvisionerKind]) -> Self {
+        let mut generator = SchemaSettings::draft2020_12().into_generator();
+        let tables: Vec<(&str, Value)> = builders
+            .iter()
+            .map(|kind| {
+                let mut table = kind.schema(&mut generator).to_value();
+                table["description"] = kind.about.into();
+                (kind.name, table)
+            })
+            .collect();
+        let settings: Vec<Value> =
+            provisioners.iter().map(|kind| kind.schema(&mut generator).to_value()).collect();
+        // Its definitions are those of the builders and provisioners as well.
+        let mut json = generator.into_root_schema_for::<TemplateSpec>().to_value();
+        for (name, table) in tables {
+            json["$defs"]["BuilderSpec"]["properties"][name] = table;
+        }
+        let every = json["$defs"]["ProvisionSpec"].take();
+        let steps = provisioners.iter().zip(settings).map(|(kind, own)| step(kind, &every, own));
+        json["$defs"]["ProvisionSpec"] =
+            json!({ "description": every["description"], "oneOf": steps.collect::<Vec<_>>() });
+        let root = Reader { json: &json }.table(&json);
+        let (builders, provisioners) = (builders.to_vec(), provisioners.to_vec());
+        Self(Arc::new(Inner { json, root, builders, provisioners }))
+    }
+
+    pub(crate) fn json(&self) -> &Value {
+        &self.0.json
+    }
+
+    /// The whole template's shape.
+    pub(crate) fn root(&self) -> &TableShape {
+        &self.0.root
+    }
+
+    /// The kind of builder of a name.
+    pub(crate) fn builder(&self, name: &str) -> Option<&BuilderKind> {
+        self.0.builders.iter().find(|kind| kind.name == name)
+    }
+
+    /// The kinds of provisioners.
+    pub(crate) fn provisioners(&self) -> &[ProvisionerKind] {
+        &self.0.provisioners
+    }
+
+    /// The kind of provisioner of a name.
+    pub(crate) fn provisioner(&self, name: &str) -> Option<&ProvisionerKind> {
+        self.0.provisioners.iter().find(|kind| kind.name == name)
+    }
+}
+
+/// The table of a kind's steps: the keys that every step has, and the kind's own.
+fn step(kind: &ProvisionerKind, every: &Value, mut own: Value) -> Value {
+    let mut keys = own["properties"].take();
+    if let (Some(keys), Some(every)) = (keys.as_object_mut(), every["properties"].as_object()) {
+        keys.extend(every.clone());
+    }
+    keys["type"] = json!({ "type": "string", "const": kind.name });
+    keys["name"]["description"] = format!("The step's name. Default: `{}-N`.", kind.name).into();
+    let own_required = own["required"].as_array().cloned().unwrap_or_default();
+    let required: Vec<Value> = std::iter::once("type".into()).chain(own_required).collect();
+    json!({
+        "type": "object",
+        "description": kind.about,
+        "properties": keys,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+/// Reads a schema's parts.
+#[derive(Clone, Copy)]
+struct Reader<'s> {
+    json: &'s Value,
+}
+
+impl<'s> Reader<'s> {
+    fn follow(self, mut schema: &'s Value) -> (&'s Value, Option<&'s str>) {
+        let mut name = None;
+        loop {
+            if let Some(link) =
+                schema["$ref"].as_str().and_then(|link| link.strip_prefix("#/$defs/"))
+            {
+                name = Some(link);
+                schema = &self.json["$defs"][link];
+            } else if let Some(some) = schema["anyOf"].as_array().and_then(|any| {
+                any.iter().find(|one| one["type"] != "null").filter(|_| any.len() == 2)
+            }) {
+                schema = some;
+            } else {
+                return (schema, name);
+            }
+        }
+    }
+
+    fn shape(self, schema: &'s Value) -> Shape {
+        let (schema, name) = self.follow(schema);
+        if let Some(variants) = schema["oneOf"].as_array() {
+            return self.one_of(variants);
+        }
+        match kind(schema) {
+            Some("string") => Shape::Text(form(schema, name)),
+            Some("integer") => integer(schema),
+            Some("number") => Shape::Number,
+            Some("boolean") => Shape::Bool,
+            Some("array") => Shape::List(Box::new(self.shape(&schema["items"]))),
+            Some("object") if schema["additionalProperties"].is_object() => {
+                Shape::Map(Box::new(self.shape(&schema["additionalProperties"])))
+            }
+            Some("object") => Shape::Table(self.table(schema)),
+            _ => Shape::Any,
+        }
+    }
+
+    fn one_of(self, variants: &'s [Value]) -> Shape {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if variants.iter().all(|variant| variant["const"].is_string()) {
+            let words =
+                variants.iter().map(|one| (text(&one["const"]), prose(&one["description"])));
+            return Shape::Choice(words.collect());
+        }
+        let tag = variants
+            .first()
+            .and_then(|one| one["properties"].as_object())
+            .and_then(|keys| keys.iter().find(|(_, value)| value["const"].is_string()))
+            .map(|(key, _)| key.clone());
+        let Some(tag) = tag else { return Shape::Any };
+        let variants = variants.iter().map(|one| {
+            let mut table = self.table(one);
+            table.fields.retain(|field| field.name != tag);
+            (text(&one["properties"][&tag]["const"]), table)
+        });
+        Shape::Tagged { variants: variants.collect(), tag }
+    }
+
+    fn table(self, schema: &'s Value) -> TableShape {
+        let required = |name: &str| {
+            schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
+        };
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        TableShape {
+            description: prose(&schema["description"]),
+            fields: fields
+                .map(|(name, value)| Field {
+                    name: name.clone(),
+                    required: required(name),
+                    description: prose(&value["description"]),
+                    shape: self.shape(value),
+                })
+                .collect(),
         }
     }
 }
@@ -147,45 +289,6 @@ fn kind(schema: &Value) -> Option<&str> {
         Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null"),
         _ => None,
     }
-}
-
-fn shape(schema: &Value) -> Shape {
-    let (schema, name) = follow(schema);
-    if let Some(variants) = schema["oneOf"].as_array() {
-        return one_of(variants);
-    }
-    match kind(schema) {
-        Some("string") => Shape::Text(form(schema, name)),
-        Some("integer") => integer(schema),
-        Some("number") => Shape::Number,
-        Some("boolean") => Shape::Bool,
-        Some("array") => Shape::List(Box::new(shape(&schema["items"]))),
-        Some("object") if schema["additionalProperties"].is_object() => {
-            Shape::Map(Box::new(shape(&schema["additionalProperties"])))
-        }
-        Some("object") => Shape::Table(table(schema)),
-        _ => Shape::Any,
-    }
-}
-
-fn one_of(variants: &[Value]) -> Shape {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if variants.iter().all(|variant| variant["const"].is_string()) {
-        let words = variants.iter().map(|one| (text(&one["const"]), prose(&one["description"])));
-        return Shape::Choice(words.collect());
-    }
-    let tag = variants
-        .first()
-        .and_then(|one| one["properties"].as_object())
-        .and_then(|keys| keys.iter().find(|(_, value)| value["const"].is_string()))
-        .map(|(key, _)| key.clone());
-    let Some(tag) = tag else { return Shape::Any };
-    let variants = variants.iter().map(|one| {
-        let mut table = table(one);
-        table.fields.retain(|field| field.name != tag);
-        (text(&one["properties"][&tag]["const"]), table)
-    });
-    Shape::Tagged { variants: variants.collect(), tag }
 }
 
 fn form(schema: &Value, name: Option<&str>) -> Form {
@@ -211,24 +314,6 @@ fn integer(schema: &Value) -> Shape {
     Shape::Integer {
         min: schema["minimum"].as_i64().unwrap_or(low),
         max: schema["maximum"].as_i64().unwrap_or(high),
-    }
-}
-
-fn table(schema: &Value) -> TableShape {
-    let required = |name: &str| {
-        schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name))
-    };
-    let fields = schema["properties"].as_object().into_iter().flatten();
-    TableShape {
-        description: prose(&schema["description"]),
-        fields: fields
-            .map(|(name, value)| Field {
-                name: name.clone(),
-                required: required(name),
-                description: prose(&value["description"]),
-                shape: shape(value),
-            })
-            .collect(),
     }
 }
 

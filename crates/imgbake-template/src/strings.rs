@@ -135,13 +135,17 @@ fn from_error(error: &minijinja::Error, source: &str, node: &Node, text: &str) -
     };
     let span = locate(source, &node.span, text, part);
     let message = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let code = if error.kind() == minijinja::ErrorKind::SyntaxError {
-        "expression-syntax"
+    let found = |code| Diagnostic::new(code, span, message).label("in this expression");
+    if error.kind() == minijinja::ErrorKind::SyntaxError {
+        found("expression-syntax").help(RAW)
     } else {
-        "expression"
-    };
-    Diagnostic::new(code, span, message).label("in this expression")
+        found("expression")
+    }
 }
+
+/// What to do where another program's braces were meant: Go templates, `${#list}` of a shell, Jinja files.
+const RAW: &str = "`{{`, `{%` and `{#` begin an expression of the template; for text that holds them, write \
+    `{% raw %}…{% endraw %}` around it";
 
 /// Stands in expressions for a sensitive value; counts how often it was turned into text.
 #[derive(Clone)]

@@ -6,16 +6,18 @@ use std::ops::Range;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::check::check;
-use crate::matrix::Combination;
+use crate::combination::Combination;
 use crate::rules::{self, Scope};
-use crate::shape::ROOT;
+use crate::shape::Schema;
 use crate::tree::{self, Node};
 use crate::variable::Variable;
 use crate::{Diagnostic, Diagnostics, strings};
 
 /// What the checker must be told.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct CheckOptions<'o> {
+    /// What a template may hold.
+    pub schema: &'o Schema,
     /// The names of all seal operations; empty if `[seal]` shall not be checked against them.
     pub seal_operations: &'o [&'o str],
 }
@@ -30,11 +32,12 @@ pub struct Template {
     /// The combinations of `[[matrix]]`; none without one.
     pub(crate) matrix: Vec<Combination>,
     pub(crate) seal_operations: Vec<String>,
+    pub(crate) schema: Schema,
 }
 
-/// Reads and checks a template's text; `path` is for messages.
-pub fn parse(path: &Utf8Path, text: &str) -> Result<Template, Diagnostics> {
-    parse_with(path, text, &CheckOptions::default())
+/// Reads and checks a template's text; `path` is for messages. Seal operations are not checked.
+pub fn parse(path: &Utf8Path, text: &str, schema: &Schema) -> Result<Template, Diagnostics> {
+    parse_with(path, text, &CheckOptions { schema, seal_operations: &[] })
 }
 
 /// Reads and checks a template's text; `path` is for messages.
@@ -45,7 +48,7 @@ pub fn parse_with(
 ) -> Result<Template, Diagnostics> {
     let (mut root, syntax) = tree::parse(text, &["variables", "matrix"]);
     let mut found = Vec::new();
-    check(&mut root, &ROOT, &mut found);
+    check(&mut root, options.schema.root(), &mut found);
     if !syntax.is_empty() {
         let items = beside_syntax_errors(text, syntax, found);
         return Err(Diagnostics::new(path, text, items));
@@ -61,6 +64,7 @@ pub fn parse_with(
         declared,
         matrix,
         seal_operations,
+        schema: options.schema.clone(),
     };
     template.rules(&template.root, &mut found);
     if found.is_empty() { Ok(template) } else { Err(template.diagnostics(found)) }
@@ -109,6 +113,7 @@ impl Template {
     }
 
     pub(crate) fn rules(&self, root: &Node, out: &mut Vec<Diagnostic>) {
-        rules::check(&Scope { root, seal_operations: &self.seal_operations }, out);
+        let scope = Scope { root, schema: &self.schema, seal_operations: &self.seal_operations };
+        rules::check(&scope, out);
     }
 }

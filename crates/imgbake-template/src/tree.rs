@@ -65,6 +65,15 @@ impl Node {
         if let Value::List(items) = &self.value { items } else { &[] }
     }
 
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.value, Value::Table(_))
+    }
+
+    /// The strings of a list that are known now, each with its node.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (&Self, &str)> {
+        self.items().iter().filter_map(|item| Some((item, item.text()?)))
+    }
+
     pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.key == key)
     }
@@ -94,6 +103,39 @@ impl Node {
             }
         }
         node
+    }
+
+    /// The node at a JSON Pointer such as `/env/HOME`, or the nearest one around it; with its entry where
+    /// it is a table's.
+    pub(crate) fn pointed(
+        &self,
+        parts: impl IntoIterator<Item = String>,
+    ) -> (Option<&Entry>, &Self) {
+        let (mut entry, mut node) = (None, self);
+        for part in parts {
+            if let Some(found) = node.entry(&part) {
+                (entry, node) = (Some(found), &found.node);
+            } else if let Some(item) =
+                part.parse().ok().and_then(|index: usize| node.items().get(index))
+            {
+                (entry, node) = (None, item);
+            } else {
+                break;
+            }
+        }
+        (entry, node)
+    }
+
+    /// As JSON for rules; what is not known yet, or is no value of a template, is `null`.
+    pub(crate) fn known(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Template(_) | Value::Datetime(_) => serde_json::Value::Null,
+            Value::List(items) => items.iter().map(Self::known).collect(),
+            Value::Table(entries) => {
+                entries.iter().map(|entry| (entry.key.clone(), entry.node.known())).collect()
+            }
+            _ => self.json(),
+        }
     }
 
     /// As JSON, for serde; a string that is not rendered stays as it is written.

@@ -8,7 +8,7 @@ use crate::variable::{Variable, type_name, type_of};
 
 /// A value as it was given.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Given<'v> {
+pub(crate) enum SetValue<'v> {
     /// From an environment variable or a flag: still to be read as the variable's type.
     Text(&'v str),
     /// From a file or the template.
@@ -24,10 +24,10 @@ pub(crate) struct Misfit {
 }
 
 /// The value as the variable's type, if it may take it.
-pub(crate) fn fit(variable: &Variable, given: Given<'_>) -> Result<Value, Misfit> {
+pub(crate) fn fit(variable: &Variable, given: SetValue<'_>) -> Result<Value, Misfit> {
     let value = match given {
-        Given::Text(text) => read(text, variable.kind),
-        Given::Typed(value) => (type_of(value) == Some(variable.kind)).then(|| value.clone()),
+        SetValue::Text(text) => read(text, variable.kind),
+        SetValue::Typed(value) => (type_of(value) == Some(variable.kind)).then(|| value.clone()),
     };
     let value = value.filter(flat).ok_or_else(|| wrong_type(variable, given))?;
     if holds_marker(&value) {
@@ -85,12 +85,12 @@ fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice)
 }
 
-fn wrong_type(variable: &Variable, given: Given<'_>) -> Misfit {
+fn wrong_type(variable: &Variable, given: SetValue<'_>) -> Misfit {
     let want = type_name(variable.kind);
     let message = match given {
         _ if variable.sensitive => format!("`{}` must be a {want}", variable.name),
-        Given::Text(text) => format!("`{}` must be a {want}, not `{text}`", variable.name),
-        Given::Typed(value) => format!("`{}` must be a {want}, not `{value}`", variable.name),
+        SetValue::Text(text) => format!("`{}` must be a {want}, not `{text}`", variable.name),
+        SetValue::Typed(value) => format!("`{}` must be a {want}, not `{value}`", variable.name),
     };
     let help = match variable.kind {
         VariableType::String => "a text in quotes",

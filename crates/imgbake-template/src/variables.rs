@@ -6,13 +6,13 @@ use camino::Utf8Path;
 use imgbake_types::spec::VariableType;
 use serde_json::Value;
 
-use crate::matrix::Combination;
+use crate::combination::Combination;
 use crate::render::position;
 use crate::suggest;
 use crate::tree;
-use crate::value::{Given, fit};
+use crate::value::{SetValue, fit};
 use crate::variable::Variable;
-use crate::{Diagnostic, Diagnostics, Place};
+use crate::{Diagnostic, Diagnostics, Location};
 
 /// What an environment variable's name starts with.
 const PREFIX: &str = "IMGBAKE_VAR_";
@@ -78,7 +78,7 @@ impl Variables {
             // The text may be a sensitive value whose name was forgotten, so it is not quoted.
             let item = Diagnostic::at(
                 "variable-flag",
-                Place::Elsewhere("--var".into()),
+                Location::Elsewhere("--var".into()),
                 "`--var` takes NAME=VALUE",
             );
             return Err(Diagnostics::new(Utf8Path::new("--var"), "", vec![item]));
@@ -124,7 +124,7 @@ impl Variables {
             .filter(|(name, _)| !declared.contains_key(*name) && !self.elsewhere.contains(*name))
             .map(|(name, origin)| {
                 let message = format!("the template declares no variable `{name}`");
-                Diagnostic::at("unknown-variable", Place::Elsewhere(origin), message)
+                Diagnostic::at("unknown-variable", Location::Elsewhere(origin), message)
                     .maybe_help(suggest::hint(name, &known))
             })
             .collect()
@@ -135,18 +135,18 @@ impl Variables {
         let flag = self.flags.iter().rev().find(|(given, _)| given == name);
         let file = self.files.iter().rev().find(|one| one.name == *name);
         let (given, origin) = if let Some((_, text)) = flag {
-            (Given::Text(text), format!("--var {name}"))
+            (SetValue::Text(text), format!("--var {name}"))
         } else if let Some(text) = self.environment.get(name) {
-            (Given::Text(text), format!("{PREFIX}{name}"))
+            (SetValue::Text(text), format!("{PREFIX}{name}"))
         } else if let Some(FromFile { value, origin, .. }) = file {
-            (Given::Typed(value), origin.clone())
+            (SetValue::Typed(value), origin.clone())
         } else if let Some(value) = self.matrix.get(name) {
-            (Given::Typed(value), "[[matrix]]".to_owned())
+            (SetValue::Typed(value), "[[matrix]]".to_owned())
         } else {
             return variable.default.clone().ok_or_else(|| Box::new(missing(variable)));
         };
         fit(variable, given).map_err(|misfit| {
-            let mut out = Diagnostic::at(misfit.code, Place::Elsewhere(origin), misfit.message)
+            let mut out = Diagnostic::at(misfit.code, Location::Elsewhere(origin), misfit.message)
                 .maybe_help(misfit.help);
             if !variable.span.is_empty() {
                 out = out.related(variable.span.clone(), "declared here");
@@ -195,7 +195,7 @@ fn toml(path: &Utf8Path, text: &str) -> Result<Vec<FromFile>, Vec<Diagnostic>> {
     }
     let moved = errors.into_iter().map(|mut error| {
         let at = error.span().map_or(0, |span| span.start);
-        error.place = Place::Elsewhere(place(path, text, at));
+        error.place = Location::Elsewhere(place(path, text, at));
         error
     });
     Err(moved.collect())
@@ -208,7 +208,7 @@ fn json(path: &Utf8Path, text: &str) -> Result<Vec<FromFile>, Vec<Diagnostic>> {
             serde_json::error::Category::Data => "a var file holds one JSON object",
             _ => "the JSON is not well formed here",
         };
-        vec![Diagnostic::at("syntax", Place::Elsewhere(origin), message)]
+        vec![Diagnostic::at("syntax", Location::Elsewhere(origin), message)]
     })?;
     Ok(map
         .into_iter()

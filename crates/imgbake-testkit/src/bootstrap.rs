@@ -27,7 +27,7 @@ pub fn bootstrap_digest(template: &Utf8Path) -> Digest {
     let context = SourceContext { job: &job, key: &step.key, arch: plan.image.arch, stage: &stage };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let disk = runtime.block_on(Bootstrap.fetch(&context, source)).unwrap();
-    let image = imgbake_disk::DiskImage::open(&disk.path).unwrap();
+    let image = imgbake_disk::DiskImage::open(&disk.local().unwrap().path).unwrap();
     let digest = Digest::from_sha256(&imgbake_disk::hash::hash_disk(&image, &mut |_| {}).unwrap());
     job.end().unwrap();
     digest

@@ -5,15 +5,22 @@ use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_bootstrap::{DiskRequest, assemble};
+use imgbake_build::BaseDisk;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::{Arch, Digest, Size};
 
+use crate::base::raw_base;
 use crate::{TestHome, program, repository, run_tool};
 
 /// The tiny guest's disk, raw.
 fn tiny_guest() -> Utf8PathBuf {
     static X86: OnceLock<Utf8PathBuf> = OnceLock::new();
     X86.get_or_init(|| made(Arch::X86_64)).clone()
+}
+
+/// The tiny guest's disk, as what a machine starts from.
+pub fn tiny_disk() -> BaseDisk {
+    raw_base(tiny_guest())
 }
 
 /// The tiny guest's disk for an architecture.

@@ -1,8 +1,11 @@
-//! Records of versions that no build made.
+//! Records of versions that no build made, and of moves that no command made.
 
-use imgbake_types::record::{Chunker, DiskRecord, ImageConfig, PlanRecord, Proof};
-use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
-use imgbake_types::{Arch, Digest};
+use imgbake_types::record::{
+    ChannelMove, ChannelState, Chunker, DiskRecord, ImageConfig, PlanRecord, Proof, VerifySettings,
+    VersionRef,
+};
+use imgbake_types::spec::Firmware;
+use imgbake_types::{Action, Arch, Digest, MachineSpec};
 
 /// What a version of an image says of itself, before a registry put its name and its disk in.
 pub fn image_config(name: &str) -> ImageConfig {
@@ -24,12 +27,29 @@ pub fn image_config(name: &str) -> ImageConfig {
         parent: None,
         plan: PlanRecord { digest: Digest::sha256("plan") },
         proof: Proof {
-            machine: QemuSpec::default(),
-            verify: VerifySpec::default(),
+            machine: MachineSpec::default(),
+            verify: VerifySettings::default(),
             tests: Vec::new(),
         },
         stages: Vec::new(),
         labels: [].into(),
         imgbake: "0.1.0".to_owned(),
+    }
+}
+
+/// A channel's next move, composed for a state.
+pub fn channel_move(state: &ChannelState, channel: &str, to: VersionRef) -> ChannelMove {
+    ChannelMove {
+        channel: channel.parse().unwrap(),
+        number: state.next_number(),
+        previous: state.head.as_ref().map(|head| head.record.clone()),
+        time: "2026-11-23T11:00:00Z".parse().unwrap(),
+        who: "ada@host".parse().unwrap(),
+        action: Action::Promote,
+        from: state.target.clone(),
+        to,
+        source: None,
+        reason: None,
+        verdicts: Vec::new(),
     }
 }

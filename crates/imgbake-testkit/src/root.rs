@@ -1,12 +1,17 @@
 //! The root file system of a raw disk, read without starting it, and compared with another.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8Path;
-use ext4_view::{Ext4, Ext4Read, FileType};
-use imgbake_disk::gpt::{Partition, TYPE_BIOS_BOOT, TYPE_ESP, read_partitions};
-use imgbake_disk::{DiskImage, DiskSource};
+use imgbake_disk::DiskImage;
+use imgbake_disk::fs::ext4::{FileKind, Xattr};
+use imgbake_disk::fs::{Ext4, Volume};
+use imgbake_disk::gpt::{TYPE_BIOS_BOOT, TYPE_ESP, read_partitions};
 use imgbake_types::Digest;
+
+/// A file in an image has no more bytes than this.
+const MAX_FILE: u64 = 1 << 30;
 
 /// A disk's root file system.
 pub struct Root(Ext4);
@@ -23,13 +28,15 @@ pub struct Volatile {
 /// What is compared of a file: all but its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Facts {
-    kind: FileType,
+    kind: FileKind,
     mode: u16,
     owner: (u32, u32),
     /// A file's bytes; a folder's depend on its history.
     size: u64,
     /// A file's digest, a link's target.
     content: String,
+    /// Capabilities and access lists among them.
+    xattrs: Vec<Xattr>,
 }
 
 impl Root {
@@ -41,13 +48,13 @@ impl Root {
             partitions.iter().filter(|p| ![TYPE_ESP, TYPE_BIOS_BOOT].contains(&p.type_guid));
         let root = roots.next().unwrap();
         assert!(roots.next().is_none(), "{disk} has more than one root: {partitions:?}");
-        Self(Ext4::load(Box::new(Slice::new(image, root))).unwrap())
+        Self(Ext4::open(Volume::partition(Arc::new(image), root)).unwrap())
     }
 
     /// A file's bytes.
     #[track_caller]
     pub fn read(&self, path: &str) -> Vec<u8> {
-        self.0.read(path).unwrap_or_else(|error| panic!("{path}: {error}"))
+        self.0.read(path, MAX_FILE).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
     /// The SHA-256 of a file's bytes, in hexadecimal digits.
@@ -59,15 +66,13 @@ impl Root {
         let mut files = BTreeMap::new();
         let mut folders = vec!["/".to_owned()];
         while let Some(folder) = folders.pop() {
-            for entry in self.0.read_dir(&folder).unwrap() {
-                let path = entry.unwrap().path().to_str().unwrap().to_owned();
-                if path.ends_with("/.") || path.ends_with("/..") {
-                    continue;
-                }
-                let facts = self.facts(&path);
-                if facts.kind.is_dir() {
+            for entry in self.0.list(&folder).unwrap() {
+                let name = String::from_utf8(entry.name).unwrap();
+                let path = format!("{}/{name}", folder.trim_end_matches('/'));
+                if entry.kind == FileKind::Folder {
                     folders.push(path.clone());
                 }
+                let facts = self.facts(&path);
                 files.insert(path, facts);
             }
         }
@@ -75,17 +80,18 @@ impl Root {
     }
 
     fn facts(&self, path: &str) -> Facts {
-        let metadata = self.0.symlink_metadata(path).unwrap();
-        let kind = metadata.file_type();
-        let (size, content) = match kind {
-            FileType::Regular => (metadata.len(), self.digest(path)),
-            FileType::Symlink => {
-                (metadata.len(), self.0.read_link(path).unwrap().display().to_string())
+        let metadata = self.0.link_metadata(path).unwrap();
+        let (size, content) = match metadata.kind {
+            FileKind::Regular => (metadata.len, self.digest(path)),
+            FileKind::Link => {
+                let target = self.0.link_target(path).unwrap();
+                (metadata.len, String::from_utf8_lossy(&target).into_owned())
             }
-            _ => (0, String::new()),
+            FileKind::Folder | FileKind::Special => (0, String::new()),
         };
-        let owner = (metadata.uid(), metadata.gid());
-        Facts { kind, mode: metadata.mode(), owner, size, content }
+        let owner = (metadata.uid, metadata.gid);
+        let xattrs = self.0.xattrs(path).unwrap();
+        Facts { kind: metadata.kind, mode: metadata.mode, owner, size, content, xattrs }
     }
 }
 
@@ -108,29 +114,4 @@ pub fn differences(one: &Root, other: &Root, volatile: &[Volatile]) -> Vec<Strin
         .filter(|path| !spared(path) && one.get(*path) != other.get(*path))
         .map(|path| format!("{path}: {:?} and {:?}", one.get(path), other.get(path)))
         .collect()
-}
-
-/// One partition of a disk.
-struct Slice {
-    image: DiskImage,
-    offset: u64,
-    len: u64,
-}
-
-impl Slice {
-    fn new(image: DiskImage, partition: &Partition) -> Self {
-        Self { image, offset: partition.offset(), len: partition.len() }
-    }
-}
-
-impl Ext4Read for Slice {
-    fn read(
-        &mut self,
-        start: u64,
-        dst: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let end = start.checked_add(dst.len() as u64).filter(|&end| end <= self.len);
-        end.ok_or("past the partition's end")?;
-        Ok(self.image.read_at(self.offset + start, dst)?)
-    }
 }

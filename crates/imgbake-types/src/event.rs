@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record::TestOutcome;
-use crate::{Digest, Reference};
+use crate::{Digest, Reference, StepReport};
+
+pub use crate::stage::{Outcome, Stage};
+pub use crate::stream::Stream;
 
 /// One thing that happened. Secrets are redacted before an event is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,89 +24,6 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// A stage of the flow.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Getting the base disk.
-    Source,
-    /// Starting the machine until ssh answers.
-    Boot,
-    /// Letting a saved machine go on, or starting one from a layer's disk.
-    Restore,
-    /// One provision step.
-    Provision,
-    /// Taking identity and secrets out, and powering off.
-    Seal,
-    /// Reading the disk.
-    Capture,
-    /// Naming the version.
-    Publish,
-    /// Booting the published bytes and testing them.
-    Verify,
-    /// Moving a channel.
-    Promote,
-    /// Writing a version's bytes in a disk format.
-    Export,
-    /// Moving a version between registries.
-    Copy,
-}
-
-impl Stage {
-    /// The stage's word.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Source => "source",
-            Self::Boot => "boot",
-            Self::Restore => "restore",
-            Self::Provision => "provision",
-            Self::Seal => "seal",
-            Self::Capture => "capture",
-            Self::Publish => "publish",
-            Self::Verify => "verify",
-            Self::Promote => "promote",
-            Self::Export => "export",
-            Self::Copy => "copy",
-        }
-    }
-}
-
-impl std::fmt::Display for Stage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// How a stage ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// All of it was done.
-    Done,
-    /// Its result was there already: a layer.
-    Cached,
-    /// Done, with something the user should read.
-    Warning,
-    /// Not needed or not wanted.
-    Skipped,
-    /// It failed.
-    Failed,
-}
-
-/// Where a line of output came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-    /// The machine's serial console.
-    Console,
-}
-
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -116,7 +36,7 @@ pub enum EventKind {
         template: Utf8PathBuf,
         /// The image's name.
         image: String,
-        /// Images of other builds that it stands on: it begins when they are there.
+        /// Images of other builds that it is based on: it begins when they are there.
         after: Vec<String>,
     },
     /// A build begins.
@@ -173,6 +93,15 @@ pub enum EventKind {
         bytes: u64,
         /// A few words: "3 GiB, 812 MiB in use".
         detail: String,
+    },
+    /// What a provision step did: told before its end, or of a cached one after it.
+    StepReport {
+        /// The step's name.
+        name: String,
+        /// Whether the step ran in an earlier build.
+        cached: bool,
+        /// What it did when it ran.
+        report: Box<StepReport>,
     },
     /// A line from a provisioner, test or console.
     Output {
@@ -233,7 +162,7 @@ pub enum EventKind {
     },
     /// Something the user should know.
     Notice {
-        /// How grave.
+        /// How severe.
         level: Level,
         /// The words.
         message: String,
@@ -251,7 +180,7 @@ pub enum EventKind {
     },
     /// A build ended, or was not begun at all.
     BuildFinished {
-        /// How. Cached: there was nothing to do, `reference` is of this very plan. Skipped: it was
+        /// How. Cached: `reference` has this plan already. Skipped: it was
         /// not begun, `error` says why.
         outcome: Outcome,
         /// The version, if one was published or was there already.
@@ -289,7 +218,7 @@ pub enum LayerAction {
     Refused,
 }
 
-/// How grave a notice is.
+/// How severe a notice is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {

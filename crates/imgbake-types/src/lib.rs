@@ -4,23 +4,33 @@
 //! value can be printed.
 
 pub mod arch;
+pub mod channel;
 pub mod digest;
 pub mod event;
+pub mod firmware;
+pub mod machine;
 pub mod plan;
 pub mod record;
 pub mod reference;
 pub mod secret;
 pub mod size;
 pub mod spec;
+pub mod stage;
+pub mod stream;
+pub mod tag;
 pub mod time;
 pub mod version;
 
 pub use arch::Arch;
+pub use channel::{Action, Actor, ChannelName, Verdict};
 pub use digest::{Algorithm, Digest};
-pub use event::{Event, EventKind, LayerAction, Outcome, Stage};
+pub use event::{Event, EventKind, LayerAction};
+pub use machine::MachineSpec;
 pub use plan::{Plan, Step, StepKind};
+pub use record::StepReport;
 pub use reference::{Reference, Target};
 pub use size::Size;
+pub use stage::{Outcome, Stage};
 pub use time::Span;
 pub use version::VersionName;
 

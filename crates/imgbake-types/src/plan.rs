@@ -6,10 +6,10 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    BootstrapSpec, CacheSpec, ImageSpec, ProvisionSpec, PublishSpec, QemuSpec, SealSpec, SshSpec,
-    TestSpec, VerifySpec,
+    BootstrapSpec, CacheSpec, ImageSpec, ProvisionSpec, PublishSpec, SealSpec, SshSpec, TestSpec,
+    VerifySpec,
 };
-use crate::{Digest, Reference};
+use crate::{Digest, MachineSpec, Reference};
 
 /// What a build will do. Sensitive values are markers (see [`crate::secret`]); relative paths of the
 /// template are absolute here.
@@ -19,8 +19,8 @@ pub struct Plan {
     pub template: Utf8PathBuf,
     /// `[image]`
     pub image: ImageSpec,
-    /// `[builder.qemu]`
-    pub machine: QemuSpec,
+    /// The machine, and which builder makes it.
+    pub machine: MachineSpec,
     /// `[ssh]`
     pub ssh: SshSpec,
     /// `[cache]`

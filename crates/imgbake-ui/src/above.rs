@@ -5,9 +5,9 @@ use imgbake_types::{Event, EventKind, Outcome};
 
 use crate::board::{Board, StageState};
 use crate::lines::{Look, word};
+use crate::messages;
 use crate::text::{clean, cut_middle, width};
 use crate::units::count;
-use crate::words;
 
 /// The lines of an event, `verbose` with all details. `stage` is the stage it is about. Of several
 /// builds the lines below tell most, so that less scrolls by.
@@ -28,15 +28,19 @@ pub(crate) fn above(
         }
         EventKind::Output { name, line, .. } => vec![look.output(label, name, line)],
         EventKind::SealOperation { .. } if verbose => {
-            vec![look.remark(Outcome::Skipped, label, &words::seal_operation(&event.kind))]
+            vec![look.remark(Outcome::Skipped, label, &messages::seal_operation(&event.kind))]
         }
+        EventKind::StepReport { .. } if verbose => messages::step_report(&event.kind)
+            .map(|words| look.remark(Outcome::Skipped, label, &words))
+            .into_iter()
+            .collect(),
         EventKind::TestFinished { result } if !several || verbose || !result.passed => {
             vec![look.test(label, result)]
         }
         EventKind::Machine { machine, what } => {
             vec![look.remark(Outcome::Warning, label, &format!("{machine}: {what}"))]
         }
-        EventKind::Layer { .. } => words::layer(&event.kind, verbose)
+        EventKind::Layer { .. } => messages::layer(&event.kind, verbose)
             .map(|(outcome, words)| look.remark(outcome, label, &words))
             .into_iter()
             .collect(),
@@ -67,11 +71,11 @@ fn header(look: Look, kind: &EventKind) -> Vec<String> {
 /// The end of a stage of one of several builds: always where there is something to be read.
 fn stage_line(look: Look, label: &str, stage: &StageState, verbose: bool) -> Option<String> {
     let end = stage.end.as_ref()?;
-    let grave = end.outcome == Outcome::Warning;
-    if !grave && !verbose {
+    let severe = end.outcome == Outcome::Warning;
+    if !severe && !verbose {
         return None;
     }
-    let words = words::stage_end(end, word(end.outcome).0);
-    let outcome = if grave { Outcome::Warning } else { Outcome::Skipped };
+    let words = messages::stage_end(end, word(end.outcome).0);
+    let outcome = if severe { Outcome::Warning } else { Outcome::Skipped };
     Some(look.remark(outcome, label, &format!("{}: {words}", stage.title())))
 }

@@ -1,37 +1,20 @@
 //! A terminal's screen: what happened scrolls above, what goes on stands below and moves.
 
-use std::time::Duration;
-
 use imgbake_types::Event;
-use indicatif::{MultiProgress, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use crate::board::Board;
-use crate::lines::Look;
 use crate::many::Many;
-use crate::one::One;
+use crate::single::Single;
 use crate::summary;
-
-pub(crate) const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-/// How often the spinner turns and the clock is drawn.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
-
-/// What a screen is like.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct View {
-    pub(crate) look: Look,
-    /// The terminal's rows.
-    pub(crate) height: usize,
-    pub(crate) verbose: bool,
-    /// Turned off where a test needs a still picture.
-    pub(crate) tick: bool,
-}
+use crate::view::{View, print};
 
 /// The screen: the stages of one build, or the builds once there are several.
 #[derive(Debug)]
 pub(crate) struct Bars {
     multi: MultiProgress,
     view: View,
-    one: One,
+    one: Single,
     many: Option<Many>,
 }
 
@@ -39,7 +22,7 @@ impl Bars {
     /// A screen at `target`.
     pub(crate) fn new(target: ProgressDrawTarget, view: View) -> Self {
         let multi = MultiProgress::with_draw_target(target);
-        let one = One::new(multi.clone(), view);
+        let one = Single::new(multi.clone(), view);
         Self { multi, view, one, many: None }
     }
 
@@ -80,20 +63,6 @@ impl Bars {
             let _ = self.multi.clear();
         }
     }
-}
-
-/// Prints lines above the bars. A terminal that has gone is no error.
-pub(crate) fn print(multi: &MultiProgress, lines: &[String]) {
-    if !lines.is_empty() {
-        // With its own end, an empty last line is kept.
-        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-        let _ = multi.println(text);
-    }
-}
-
-/// A template that is known to be right.
-pub(crate) fn template(text: &str) -> ProgressStyle {
-    ProgressStyle::with_template(text).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 #[cfg(test)]

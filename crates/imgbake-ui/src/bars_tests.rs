@@ -198,7 +198,7 @@ fn a_wait_is_a_status() {
 #[test]
 fn a_build_that_did_nothing_takes_one_line() {
     for (outcome, error, line) in [
-        (Outcome::Cached, None, "= nothing to do: web:2026.11.23-1 is of this very plan"),
+        (Outcome::Cached, None, "= already built: web:2026.11.23-1 has this plan"),
         (Outcome::Skipped, Some("base failed"), "– web was not started: base failed"),
     ] {
         let (mut display, term) =

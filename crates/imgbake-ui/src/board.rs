@@ -14,7 +14,7 @@ pub(crate) struct Board {
     jobs: Vec<JobState>,
 }
 
-/// One job.
+/// Single job.
 #[derive(Debug, Default)]
 pub(crate) struct JobState {
     pub(crate) name: String,
@@ -60,7 +60,7 @@ pub(crate) struct BuildEnd {
     pub(crate) error: String,
 }
 
-/// One stage of one job.
+/// Single stage of one job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StageState {
     pub(crate) stage: Stage,

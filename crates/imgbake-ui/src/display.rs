@@ -1,4 +1,4 @@
-//! One display for every mode.
+//! Single display for every mode.
 
 use std::io::Write;
 
@@ -6,19 +6,20 @@ use imgbake_types::event::{LayerAction, Level, Stream};
 use imgbake_types::{Event, EventKind};
 use indicatif::ProgressDrawTarget;
 
-use crate::bars::{Bars, View};
+use crate::bars::Bars;
 use crate::board::Board;
 use crate::lines::Look;
 use crate::paint::Paint;
 use crate::plain;
 use crate::summary;
+use crate::view::View;
 
 /// How a command shows what it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Moving bars on standard error, which must be a terminal.
     Bars,
-    /// One line after another, without control codes unless colour is asked for.
+    /// Single line after another, without control codes unless colour is asked for.
     Plain,
     /// Warnings, fallbacks and failed tests alone.
     Quiet,

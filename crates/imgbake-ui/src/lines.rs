@@ -6,10 +6,10 @@ use imgbake_types::Outcome;
 use imgbake_types::record::TestOutcome;
 
 use crate::board::{StageEnd, StageState};
+use crate::messages::took_time;
 use crate::paint::{Paint, Tone};
 use crate::text::{clean, cut, cut_middle, left, right, width, wrap};
 use crate::units::{human_seconds, some_bytes};
-use crate::words::took_time;
 
 /// Columns of the stage's word: the longest is `provision`.
 const STAGE: usize = 9;
@@ -50,20 +50,21 @@ impl Look {
         let time = if untimed { String::new() } else { human_seconds(end.seconds) };
         let numbers = format!("{}  {}", right(&time, TIME), right(&some_bytes(end.bytes), BYTES));
         let head = self.head(stage.stage.name(), stage.own_name());
-        let grave = matches!(end.outcome, Outcome::Warning | Outcome::Failed);
+        let severe = matches!(end.outcome, Outcome::Warning | Outcome::Failed);
         let fits = width(&end.detail) <= self.detail();
         let mut line = match end.outcome {
             Outcome::Skipped | Outcome::Cached => paint.dim(&format!("{mark} {head}  {numbers}")),
             _ => format!("{} {head}  {numbers}", paint.tone(tone, mark)),
         };
-        let below = if grave && !fits {
+        let below = if severe && !fits {
             wrap(&end.detail, self.width.saturating_sub(4))
         } else {
             Vec::new()
         };
         if below.is_empty() && !end.detail.is_empty() {
             let detail = cut(&end.detail, self.detail());
-            line = format!("{line}  {}", paint.tone(if grave { tone } else { Tone::Dim }, &detail));
+            line =
+                format!("{line}  {}", paint.tone(if severe { tone } else { Tone::Dim }, &detail));
         }
         let mut line = line.trim_end().to_owned();
         for part in below {

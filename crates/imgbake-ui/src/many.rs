@@ -7,14 +7,14 @@ use imgbake_types::{Event, EventKind, Outcome};
 use indicatif::{MultiProgress, ProgressBar, ProgressState};
 
 use crate::above::above;
-use crate::bars::{SPINNER, TICK, View, template};
 use crate::board::{Board, BuildEnd, Doing, JobState};
 use crate::lines::{Look, TIME, mark};
+use crate::messages;
 use crate::paint::Tone;
 use crate::summary;
 use crate::text::{cut, cut_middle, left, right, width};
 use crate::units::{human_bytes, human_seconds};
-use crate::words;
+use crate::view::{SPINNER, TICK, View, template};
 
 /// Columns of `12/14`, the stage that a build has reached.
 const REACHED: usize = 5;
@@ -32,7 +32,7 @@ pub(crate) struct Many {
     ended: Vec<String>,
 }
 
-/// One line of the picture.
+/// Single line of the picture.
 #[derive(Debug, Clone, PartialEq)]
 enum Line {
     /// A line that does not move.
@@ -123,7 +123,7 @@ const fn is_running(job: &JobState) -> bool {
 
 /// What is printed above when a build has ended: words that its line has no room for.
 fn closing(look: Look, job: &JobState, kind: &EventKind, verbose: bool) -> Vec<String> {
-    match words::closing(job) {
+    match messages::closing(job) {
         Some((outcome @ Outcome::Skipped, words)) => vec![look.closing(outcome, &words)],
         Some((outcome @ (Outcome::Done | Outcome::Warning), words)) if verbose => {
             let mut lines = vec![String::new(), look.closing(outcome, &words)];
@@ -245,7 +245,7 @@ fn ended_line(look: Look, columns: Columns, job: &JobState) -> Option<String> {
 
 fn result(job: &JobState, end: &BuildEnd) -> String {
     match end.outcome {
-        Outcome::Failed => words::failed_at(job.failed()),
+        Outcome::Failed => messages::failed_at(job.failed()),
         Outcome::Skipped => "not started".to_owned(),
         Outcome::Done | Outcome::Cached | Outcome::Warning => end.version.clone(),
     }

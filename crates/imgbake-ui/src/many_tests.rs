@@ -68,7 +68,7 @@ fn one_of_each() -> Vec<(&'static str, EventKind)> {
         ("4", started(Stage::Source, "source")),
         ("4", ended(Stage::Source, "source", Outcome::Failed)),
         ("4", finished("base", Outcome::Failed, Some("the mirror does not answer"))),
-        ("5", finished("child", Outcome::Skipped, Some("base, which it stands on, failed"))),
+        ("5", finished("child", Outcome::Skipped, Some("its parent base failed"))),
         ("6", began("last")),
         ("6", ended(Stage::Source, "source", Outcome::Cached)),
         ("6", ended(Stage::Boot, "boot", Outcome::Cached)),

@@ -8,12 +8,12 @@ use imgbake_types::{Event, EventKind, Outcome};
 
 use crate::board::{Board, JobState, StageState, level_word};
 use crate::lines::{mark, word};
+use crate::messages;
 use crate::paint::{Paint, Tone};
 use crate::summary;
 use crate::table::{Align, Cell, Table};
 use crate::text::clean;
 use crate::units::{count, human_seconds, some_bytes};
-use crate::words;
 
 /// The lines for an event, in order. `stage` is the stage it is about.
 pub(crate) fn lines(
@@ -46,7 +46,10 @@ pub(crate) fn lines(
             let who = paint.dim(&format!("{} |", clean(name)));
             vec![format!("{who} {}", clean(line)).trim_end().to_owned()]
         }
-        EventKind::SealOperation { .. } if verbose => vec![words::seal_operation(&event.kind)],
+        EventKind::SealOperation { .. } if verbose => vec![messages::seal_operation(&event.kind)],
+        EventKind::StepReport { .. } if verbose => {
+            messages::step_report(&event.kind).into_iter().collect()
+        }
         EventKind::TestFinished { result } => test(result, paint),
         EventKind::Machine { machine, what } => {
             vec![format!("machine {}: {}", clean(machine), clean(what))]
@@ -59,9 +62,10 @@ pub(crate) fn lines(
             vec![format!("{channel} is now {} ({})", clean(version), digest.short())]
         }
         EventKind::Waiting { what } => vec![format!("waiting for {}", clean(what))],
-        EventKind::Layer { .. } => {
-            words::layer(&event.kind, verbose).map(|told| layer(told, paint)).into_iter().collect()
-        }
+        EventKind::Layer { .. } => messages::layer(&event.kind, verbose)
+            .map(|told| layer(told, paint))
+            .into_iter()
+            .collect(),
         // These name their image themselves.
         EventKind::BuildQueued { template, image, after } => {
             return vec![queued(template.as_str(), image, after)];
@@ -69,7 +73,8 @@ pub(crate) fn lines(
         EventKind::BuildFinished { .. } => return finished(board, event, verbose, paint),
         EventKind::StageProgress { .. }
         | EventKind::StageStatus { .. }
-        | EventKind::SealOperation { .. } => Vec::new(),
+        | EventKind::SealOperation { .. }
+        | EventKind::StepReport { .. } => Vec::new(),
     };
     match board.label(&event.job) {
         "" => plain,
@@ -89,7 +94,7 @@ fn queued(template: &str, image: &str, after: &[String]) -> String {
 fn ended(stage: &StageState, paint: Paint) -> Option<String> {
     let end = stage.end.as_ref()?;
     let (word, tone) = word(end.outcome);
-    Some(format!("{}: {}", stage.title(), words::stage_end(end, &paint.tone(tone, word))))
+    Some(format!("{}: {}", stage.title(), messages::stage_end(end, &paint.tone(tone, word))))
 }
 
 fn layer((outcome, words): (Outcome, String), paint: Paint) -> String {
@@ -112,7 +117,7 @@ fn test(result: &TestOutcome, paint: Paint) -> Vec<String> {
 
 fn finished(board: &Board, event: &Event, verbose: bool, paint: Paint) -> Vec<String> {
     let Some(job) = board.job(&event.job) else { return Vec::new() };
-    let Some((outcome, words)) = words::closing(job) else { return Vec::new() };
+    let Some((outcome, words)) = messages::closing(job) else { return Vec::new() };
     let (mark, tone) = mark(outcome);
     let line = paint.tone(tone, &format!("{mark} {words}"));
     match (summary::has_report(outcome), board.several()) {
@@ -130,7 +135,7 @@ fn report(job: &JobState, kind: &EventKind, paint: Paint) -> Vec<String> {
     for stage in &job.stages {
         if let Some(end) = &stage.end {
             let (word, tone) = word(end.outcome);
-            let timed = end.outcome != Outcome::Cached || words::took_time(end.seconds);
+            let timed = end.outcome != Outcome::Cached || messages::took_time(end.seconds);
             table.row([
                 Cell::from(stage.title()),
                 Cell::toned(tone, word),

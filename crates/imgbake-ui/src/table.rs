@@ -3,7 +3,7 @@
 use crate::paint::{Paint, Tone};
 use crate::text::{clean, cut_middle, left, right, width};
 
-/// Which side of its column a cell stands on.
+/// Which side of its column a cell is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     /// Words.
@@ -12,7 +12,7 @@ pub enum Align {
     Right,
 }
 
-/// One cell of a table.
+/// Single cell of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cell {
     text: String,

@@ -1,11 +1,12 @@
 //! Text on a terminal: made harmless, measured, cut and padded.
 
+use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// One line of foreign text that cannot drive a terminal: escape sequences (ECMA-48, 5.4 and 5.6),
+/// Single line of foreign text that cannot drive a terminal: escape sequences (ECMA-48, 5.4 and 5.6),
 /// control characters and changes of writing direction are left out, tabs are spaces, and of a line
 /// that was written over with carriage returns the last state stays.
 pub fn clean(text: &str) -> String {
@@ -21,12 +22,50 @@ pub fn clean(text: &str) -> String {
                 out.extend(std::iter::repeat_n(' ', stop));
             }
             '\n' => out.push(' '),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
-            c if c.is_control() => {}
+            c if is_direction(c) || c.is_control() => {}
             c => out.push(c),
         }
     }
     out
+}
+
+/// What a terminal may be given: lines of ours with foreign text in them, whoever forgot to clean that. Of
+/// escape sequences only colours stay, and only with `color`.
+pub fn harmless(text: &str, color: bool) -> Cow<'_, str> {
+    let wrong = |c: char| is_direction(c) || (c.is_control() && c != '\n' && c != '\t');
+    if !text.contains(wrong) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(wrong) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        if color && let Some(paint) = paint_sequence(rest) {
+            out.push_str(paint);
+            rest = &rest[paint.len()..];
+            continue;
+        }
+        let mut chars = rest.chars().peekable();
+        if chars.next() == Some('\x1b') {
+            skip_sequence(&mut chars);
+        }
+        rest = &rest[rest.len() - chars.map(char::len_utf8).sum::<usize>()..];
+    }
+    out.push_str(rest);
+    out.into()
+}
+
+/// The sequence at the start of a text that sets a colour (ECMA-48, 8.3.117).
+fn paint_sequence(text: &str) -> Option<&str> {
+    let inner = text.strip_prefix("\x1b[")?;
+    let len = inner.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    inner[len..].starts_with('m').then(|| &text[..=2 + len])
+}
+
+/// Changes of writing direction (Unicode Standard Annex 9).
+const fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Reads past the rest of an escape sequence.
@@ -154,6 +193,22 @@ mod tests {
             ("grün 日本", "grün 日本"),
         ] {
             assert_eq!(clean(given), shown, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn only_our_colours_reach_a_terminal() {
+        for (given, plain, coloured) in [
+            ("a\tb\nc", "a\tb\nc", "a\tb\nc"),
+            ("\x1b[1;31mred\x1b[0m", "red", "\x1b[1;31mred\x1b[0m"),
+            ("\x1b]0;title\x07after", "after", "after"),
+            ("\x1b[2Jx\x1b[31my", "xy", "x\x1b[31my"),
+            ("a\rb\x07\u{9b}31m\u{202e}", "ab31m", "ab31m"),
+            ("cut \x1b[3", "cut ", "cut "),
+            ("é\x1b", "é", "é"),
+        ] {
+            assert_eq!(harmless(given, false), plain, "{given:?}");
+            assert_eq!(harmless(given, true), coloured, "{given:?}");
         }
     }
 

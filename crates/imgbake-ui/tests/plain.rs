@@ -248,7 +248,7 @@ fn a_fallback_is_told_even_to_the_quiet() {
 #[test]
 fn nothing_to_do_is_one_line() {
     let text = shown(Options::new(Mode::Plain), vec![finished(Outcome::Cached, Some("dev"))]);
-    assert_eq!(text, "= nothing to do: web:2026.11.23-1 is of this very plan\n");
+    assert_eq!(text, "= already built: web:2026.11.23-1 has this plan\n");
 }
 
 fn several() -> Vec<Event> {

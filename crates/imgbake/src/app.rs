@@ -1,12 +1,14 @@
-//! What every command stands on: settings, home, cancellation, and the listener of its events.
+//! What every command is based on: settings, home, cancellation, and the listener of its events.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use camino::Utf8Path;
 use imgbake_build::cache::LayerCache;
-use imgbake_runtime::{Cancel, Events, Home, Job, Secrets, journal};
+use imgbake_runtime::journal::{self, Swept};
+use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::Event;
 use imgbake_ui::{Display, JsonLines, Mode, Options, Paint};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -14,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::cli::{EventArgs, Global, Progress};
+use crate::components::Wiring;
 use crate::config::{Config, Flags};
 use crate::failure::Failure;
 
@@ -25,6 +28,10 @@ pub struct App {
     pub home: Home,
     /// Its cancellation: Ctrl-C or a termination signal.
     pub cancel: Cancel,
+    /// What killed runs left that could not be removed now.
+    pub left: Vec<Swept>,
+    /// The builders that it has.
+    pub wiring: Wiring,
     verbose: bool,
     jobs: Arc<Mutex<Vec<String>>>,
 }
@@ -48,12 +55,12 @@ enum Order {
 
 impl App {
     /// Reads the settings, and ends what killed runs left.
-    pub async fn start(global: &Global, flags: Flags) -> Result<Self, Failure> {
+    pub async fn start(global: &Global, flags: Flags, wiring: Wiring) -> Result<Self, Failure> {
         let config = Config::load(global, flags)?;
         let home = Home::new(config.home.clone());
-        let swept = journal::sweep(&home, false)?;
+        let swept = journal::sweep(&home, false, &crate::components::cleaners()).await?;
         if home.registry().join("index.json").exists() {
-            crate::rooms::registry(&home)?.sweep().await?;
+            crate::components::registry(&home)?.sweep().await?;
         }
         if home.cache().join("layers").exists()
             && let Ok(cache) = LayerCache::open(&home, config.cache_size)
@@ -65,6 +72,8 @@ impl App {
             config,
             home,
             cancel: Cancel::new(),
+            left: swept.iter().filter(|one| !one.left.is_empty()).cloned().collect(),
+            wiring,
             verbose: global.verbose,
             jobs: Arc::default(),
         };
@@ -73,10 +82,10 @@ impl App {
                 app.note(&format!("cannot clean up after {}, which was killed: {why}", one.job));
             }
         }
-        for one in swept.iter().filter(|one| one.processes + one.paths > 0) {
+        for one in swept.iter().filter(|one| one.processes + one.paths + one.remotes > 0) {
             app.note(&format!(
-                "cleaned up after {}, which was killed: {} processes, {} paths",
-                one.job, one.processes, one.paths
+                "cleaned up after {}, which was killed: {} processes, {} paths, {} remote resources",
+                one.job, one.processes, one.paths, one.remotes
             ));
         }
         Ok(app)
@@ -88,17 +97,20 @@ impl App {
     }
 
     /// A line for people, on standard error.
-    #[expect(clippy::print_stderr, reason = "words beside a command's output")]
     pub fn note(&self, text: &str) {
         if self.config.progress != Progress::Quiet {
-            eprintln!("imgbake: {text}");
+            let line = format!("imgbake: {text}\n");
+            // A note beside a command's output: that nobody reads it is no failure.
+            let _ = io::stderr().lock().write_all(imgbake_ui::harmless(&line, false).as_bytes());
         }
     }
 
     /// A command's result, on standard output.
     pub fn print(&self, text: &str) -> Result<(), Failure> {
+        let color = self.config.color && io::stdout().is_terminal();
         let mut out = io::stdout().lock();
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        match out.write_all(imgbake_ui::harmless(text, color).as_bytes()).and_then(|()| out.flush())
+        {
             // A pager that was left is no failure.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::internal(format!("cannot write to standard output: {error}")))
@@ -207,7 +219,8 @@ impl App {
 )]
 fn kill(jobs: &Mutex<Vec<String>>) {
     for job in jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
-        journal::end_marked(job);
+        // Killed at once; none is waited for long.
+        let _ = journal::end_marked(job, Duration::from_millis(200));
     }
     std::process::exit(130);
 }

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use imgbake_disk::export::ExportFormat;
-use imgbake_types::{Reference, Size, Span};
+use imgbake_types::{ChannelName, Reference, Size, Span, VersionName};
 
 /// Bakes golden machine images: built from a template, tested, sealed, published as immutable
 /// versions, promoted unchanged from channel to channel.
@@ -67,7 +67,7 @@ pub enum Command {
         #[arg(default_value = ".")]
         dir: Utf8PathBuf,
     },
-    /// Tells what this machine can do, each finding with its mend
+    /// Reports what this machine can do, each finding with its fix
     Doctor {
         /// Prints JSON
         #[arg(long)]
@@ -95,7 +95,7 @@ pub enum Command {
     },
     /// Builds, seals, publishes and verifies images
     Build(BuildArgs),
-    /// Lists and drops the layers of earlier builds
+    /// Lists and deletes the layers of earlier builds
     Cache {
         /// What to do with them
         #[command(subcommand)]
@@ -123,10 +123,35 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lists the builds of this machine, newest first
+    Builds {
+        /// Only this image's
+        name: Option<String>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shows what a build printed and did, step by step
+    Logs {
+        /// A build's ID or the beginning of one, or `latest`
+        build: String,
+        /// Only this step's or test's
+        #[arg(long, value_name = "NAME")]
+        step: Option<String>,
+        /// The consoles of its machines instead
+        #[arg(long, conflicts_with = "step")]
+        console: bool,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Lists the moves of a channel, newest first
     History {
-        /// NAME:CHANNEL
+        /// [HOST/]NAME:CHANNEL
         reference: Reference,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
         /// Prints JSON
         #[arg(long)]
         json: bool,
@@ -194,19 +219,27 @@ pub enum Command {
     },
     /// Points a channel at a verified version
     Promote {
-        /// NAME:CHANNEL, NAME:VERSION or NAME@sha256:…
+        /// [HOST/]NAME:CHANNEL, [HOST/]NAME:VERSION or [HOST/]NAME@sha256:…
         reference: Reference,
         /// The channel to move
         #[arg(long, value_name = "CHANNEL")]
-        to: String,
-        /// Why: kept in the channel's history
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
-        /// Where events go.
+        to: ChannelName,
+        /// How the channel is moved.
         #[command(flatten)]
-        events: EventArgs,
+        channel: MoveArgs,
     },
-    /// Reads a version's blobs again, or those of the whole registry: does all hold?
+    /// Points a channel at a version that it pointed at before
+    Rollback {
+        /// [HOST/]NAME:CHANNEL
+        reference: Reference,
+        /// The version [default: where the channel pointed before its last move]
+        #[arg(long, value_name = "VERSION")]
+        to: Option<VersionName>,
+        /// How the channel is moved.
+        #[command(flatten)]
+        channel: MoveArgs,
+    },
+    /// Checks the integrity of a version's blobs, or of the whole registry
     Verify(VerifyArgs),
     /// Keeps a version, whatever [retention] says
     Hold {
@@ -215,16 +248,16 @@ pub enum Command {
         /// Why
         #[arg(long, value_name = "TEXT", required_unless_present = "release")]
         reason: Option<String>,
-        /// Takes the hold away
+        /// Removes the hold
         #[arg(long, conflicts_with = "reason")]
         release: bool,
     },
-    /// Drops versions that [retention] lets go, and bytes that no version needs
+    /// Deletes versions that [retention] does not keep, and unreachable blobs
     Gc {
-        /// Changes nothing: tells what would go, and what each version costs
+        /// Deletes nothing: prints what would be deleted, and what each version takes
         #[arg(long)]
         dry_run: bool,
-        /// How long what nothing needs is kept, such as 90min, 24h or 7d
+        /// How long unreachable blobs are kept, such as 90min, 24h or 7d
         #[arg(long, value_name = "TIME", default_value = "24h")]
         grace: Span,
         /// Prints JSON
@@ -281,21 +314,21 @@ pub enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Drops layers: machines' memory first, then the least recently used
+    /// Deletes layers: machines' memory first, then the least recently used
     Prune {
         /// What may stay in all, such as 5GiB [default: the setting cache_size]
         #[arg(long, value_name = "SIZE", conflicts_with = "all")]
         to: Option<Size>,
-        /// Drops every layer that no build uses now
+        /// Deletes every layer that no build uses now
         #[arg(long)]
         all: bool,
     },
 }
 
-/// What of earlier builds is used.
+/// How layers of earlier builds are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CacheMode {
-    /// Machines go on where they were saved
+    /// Machines resume where they were saved
     Full,
     /// Machines boot from the disks of layers
     Disk,
@@ -315,10 +348,10 @@ pub struct BuildArgs {
     /// What happens when the build fails [setting: on_error; variable: IMGBAKE_ON_ERROR]
     #[arg(long, value_enum)]
     pub on_error: Option<OnError>,
-    /// Writes the version's disk to a file as well; the extension tells the format
+    /// Writes the version's disk to a file as well; its extension gives the format
     #[arg(long, short, value_name = "FILE")]
     pub output: Vec<Utf8PathBuf>,
-    /// What of earlier builds is used [setting: cache; variable: IMGBAKE_CACHE]
+    /// How layers of earlier builds are used [setting: cache; variable: IMGBAKE_CACHE]
     #[arg(long, value_enum, value_name = "MODE")]
     pub cache: Option<CacheMode>,
     /// The same as --cache off: every step runs
@@ -355,6 +388,23 @@ pub struct VariableArgs {
     /// Reads variables from a TOML or JSON file; may be repeated
     #[arg(long = "var-file", value_name = "FILE")]
     pub var_files: Vec<Utf8PathBuf>,
+}
+
+/// How a channel is moved.
+#[derive(Debug, Clone, Default, Args)]
+pub struct MoveArgs {
+    /// Why: kept in the channel's history
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Prints the verdict of every gate, and moves nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How registries are reached.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// Where events go.
+    #[command(flatten)]
+    pub events: EventArgs,
 }
 
 /// How registries are reached. Logins come from `IMGBAKE_REGISTRY_USER` and

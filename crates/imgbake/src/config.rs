@@ -7,12 +7,14 @@ use std::io::IsTerminal;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::ValueEnum;
 use imgbake_registry::Retention;
-use imgbake_types::Size;
+use imgbake_runtime::builds::BuildRetention;
+use imgbake_types::{Actor, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{CacheMode, Global, OnError, Progress};
 use crate::failure::Failure;
 use crate::logins::Logins;
+use crate::text;
 
 /// What the environment variables that set template variables begin with.
 pub const VARIABLE_PREFIX: &str = "IMGBAKE_VAR_";
@@ -43,6 +45,8 @@ pub struct Config {
     pub cache_size: Size,
     /// Which versions `gc` may take away.
     pub retention: Retention,
+    /// Which records of builds stay.
+    pub builds: BuildRetention,
     /// Whether colours are wanted: `NO_COLOR` and a terminal decide.
     pub color: bool,
     /// Each setting with its origin.
@@ -50,7 +54,7 @@ pub struct Config {
     /// The `IMGBAKE_VAR_*` of the environment, whole names.
     pub variables: Vec<(String, String)>,
     /// `user@host`, for channel histories.
-    pub who: String,
+    pub who: Actor,
     /// Who the user is to registries.
     pub logins: Logins,
 }
@@ -79,6 +83,20 @@ struct RetentionTable {
     /// Channels, and for how many days what left them stays.
     #[serde(default)]
     keep_days: BTreeMap<String, u32>,
+    /// The newest records of builds that stay.
+    builds: Option<usize>,
+    /// Days after which the others of those go as well.
+    build_days: Option<u32>,
+}
+
+impl RetentionTable {
+    fn builds(&self) -> BuildRetention {
+        let default = BuildRetention::default();
+        BuildRetention {
+            keep: self.builds.unwrap_or(default.keep),
+            days: self.build_days.unwrap_or(default.days),
+        }
+    }
 }
 
 /// Settings that a command's own flags give.
@@ -152,6 +170,7 @@ impl Config {
                     settings[4].origin
                 ))
             })?,
+            builds: file.retention.builds(),
             retention: Retention {
                 keep: file.retention.keep,
                 keep_per_channel: file.retention.keep_per_channel,
@@ -225,9 +244,7 @@ fn find_file() -> Result<(File, Utf8PathBuf), Failure> {
     else {
         return Ok(none());
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
-        Failure::usage(format!("cannot read the settings file {path}: {error}"))
-    })?;
+    let text = text::read("settings file", &path)?;
     let file = toml::from_str(&text)
         .map_err(|error| Failure::usage(format!("{path}: {}", error.to_string().trim_end())))?;
     Ok((file, path))
@@ -247,12 +264,13 @@ fn default_home(env: &BTreeMap<String, String>) -> String {
     }
 }
 
-fn who(env: &BTreeMap<String, String>) -> String {
+/// `user@host`
+fn who(env: &BTreeMap<String, String>) -> Actor {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(|name| env.get(name).cloned());
     let user =
         user.unwrap_or_else(|| if runs_as_root() { "root".into() } else { "unknown".into() });
-    format!("{user}@{}", host.trim())
+    Actor::lossy(&format!("{user}@{}", host.trim()))
 }
 
 fn runs_as_root() -> bool {

@@ -1,11 +1,14 @@
 //! How a command ends when it does not succeed: the words, and the exit code.
 
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use imgbake_build::cache::CacheError;
 use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_oci::OciError;
 use imgbake_runtime::{RuntimeError, Secrets};
-use imgbake_template::{Diagnostics, Place};
+use imgbake_template::{Diagnostics, Location};
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity,
     SourceCode,
@@ -77,8 +80,8 @@ impl Failure {
             .iter()
             .map(|item| Report {
                 message: match &item.place {
-                    Place::Template(_) => item.message.clone(),
-                    Place::Elsewhere(place) => format!("{place}: {}", item.message),
+                    Location::Template(_) => item.message.clone(),
+                    Location::Elsewhere(place) => format!("{place}: {}", item.message),
                 },
                 causes: Vec::new(),
                 help: item.help.clone(),
@@ -124,6 +127,21 @@ impl Failure {
         self
     }
 
+    /// Says where the output of a failed build is.
+    #[must_use]
+    pub fn logged_by(mut self, build: &str) -> Self {
+        if self.code == Code::Failed
+            && let Some(report) = self.reports.first_mut()
+        {
+            let logs = format!("`imgbake logs {build}` shows the output of each step");
+            report.help = Some(match report.help.take() {
+                Some(help) => format!("{help}\n{logs}"),
+                None => logs,
+            });
+        }
+        self
+    }
+
     /// The words of the first error, for the last event.
     pub fn summary(&self) -> String {
         self.reports.first().map(|report| report.message.clone()).unwrap_or_default()
@@ -135,24 +153,24 @@ impl Failure {
     }
 
     /// Prints every error to standard error and gives the exit code.
-    #[expect(clippy::print_stderr, reason = "the one place where errors are printed")]
     pub fn report(&self, color: bool) -> ExitCode {
         let theme =
             if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
-        for (number, report) in self.reports.iter().enumerate() {
-            if number > 0 {
-                eprintln!();
-            }
+        let shown = |report: &Report| {
             let mut text = String::new();
             if handler.render_report(&mut text, report).is_err() {
                 text.clone_from(&report.message);
             }
-            eprintln!("{}", text.trim_end());
-        }
+            text.truncate(text.trim_end().len());
+            text + "\n"
+        };
+        let mut text = self.reports.iter().map(shown).collect::<Vec<_>>().join("\n");
         if self.reports.len() > 1 {
-            eprintln!("\n{} errors", self.reports.len());
+            let _ = writeln!(text, "\n{} errors", self.reports.len());
         }
+        // A closed standard error must not change the exit code.
+        let _ = io::stderr().lock().write_all(imgbake_ui::harmless(&text, color).as_bytes());
         ExitCode::from(self.code as u8)
     }
 }
@@ -175,6 +193,12 @@ impl From<BuildError> for Failure {
             report.causes = causes(&error, &report.message);
         }
         failure
+    }
+}
+
+impl From<OciError> for Failure {
+    fn from(error: OciError) -> Self {
+        BuildError::from(error).into()
     }
 }
 

@@ -1,17 +1,19 @@
 //! From templates' paths to plans.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{Pin, Rooms, Sealer};
+use imgbake_build::{Components, Pin, Sealer};
 use imgbake_plan::{FsHasher, PlanError, Request};
 use imgbake_runtime::{Home, Job};
 use imgbake_seal::GuestSealer;
-use imgbake_template::{CheckOptions, Resolved, Template, Variables};
-use imgbake_types::spec::{ImageSpec, QemuSpec};
-use imgbake_types::{Plan, Reference, StepKind};
+use imgbake_template::{CheckOptions, Resolved, Schema, Template, Variables};
+use imgbake_types::spec::ImageSpec;
+use imgbake_types::{MachineSpec, Plan, Reference, StepKind};
 
+use crate::app::App;
 use crate::cli::VariableArgs;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::text;
 
 /// One build: a template with one combination of its matrix filled in.
 pub struct Unit {
@@ -30,13 +32,13 @@ impl Unit {
         &self.resolved.spec.image
     }
 
-    /// `[builder.qemu]`
-    pub fn machine(&self) -> &QemuSpec {
-        &self.resolved.spec.builder.qemu
+    /// `[builder]`
+    pub fn machine(&self) -> &MachineSpec {
+        &self.resolved.machine
     }
 
-    /// The name of the image that it stands on, where its source is one of the registry.
-    pub fn stands_on(&self) -> Option<String> {
+    /// The name of the image that it is based on, where its source is one of the registry.
+    pub fn parent_image(&self) -> Option<String> {
         let reference: Reference = self.resolved.spec.source.image.as_deref()?.parse().ok()?;
         Some(reference.name)
     }
@@ -49,11 +51,12 @@ impl Unit {
 
 /// Reads templates and their variables: one unit for each combination of each template's matrix.
 pub fn units(
-    config: &Config,
+    app: &App,
     paths: &[Utf8PathBuf],
     variables: &VariableArgs,
 ) -> Result<Vec<Unit>, Failure> {
-    let templates = paths.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
+    let schema = app.wiring.schema();
+    let templates = paths.iter().map(|path| read(path, &schema)).collect::<Result<Vec<_>, _>>()?;
     for flag in &variables.vars {
         let name = flag.split('=').next().unwrap_or_default();
         if templates.len() > 1 && !templates.iter().any(|template| template.declares(name)) {
@@ -66,7 +69,7 @@ pub fn units(
             paths.len() == 1 || template.declares(flag.split('=').next().unwrap_or_default())
         };
         let vars: Vec<String> = variables.vars.iter().filter(known).cloned().collect();
-        let values = values(config, &VariableArgs { vars, ..variables.clone() })?;
+        let values = values(&app.config, &VariableArgs { vars, ..variables.clone() })?;
         let all = template.resolve_all(&values).map_err(|found| Failure::diagnostics(&found))?;
         for (_, resolved) in all {
             units.push(Unit { template: template.clone(), resolved });
@@ -76,13 +79,18 @@ pub fn units(
 }
 
 /// Makes a unit's plan; its source is asked what it is right now.
-pub async fn plan(home: &Home, unit: &Unit, rooms: &Rooms, job: &Job) -> Result<Plan, Failure> {
+pub async fn plan(
+    home: &Home,
+    unit: &Unit,
+    components: &Components,
+    job: &Job,
+) -> Result<Plan, Failure> {
     let files = FsHasher::with_memo(&home.cache().join("digests.json"));
     let key = home.secret_key()?;
     let plan = make(unit, &files, &key, Some(""), true)?;
     let Some((_, source)) = plan.source() else { return Ok(plan) };
-    let room = rooms.source(source)?;
-    match job.cancel().run(room.pin(job, source, plan.image.arch)).await?? {
+    let provider = components.source(source)?;
+    match job.cancel().run(provider.pin(job, source, plan.image.arch)).await?? {
         Pin::Fixed => make(unit, &files, &key, None, true),
         ref now @ Pin::Now(ref text) => {
             let mut plan = make(unit, &files, &key, Some(text), true)?;
@@ -104,20 +112,19 @@ pub async fn plan(home: &Home, unit: &Unit, rooms: &Rooms, job: &Job) -> Result<
 
 /// Checks templates as far as can be without a home: nothing is made, and nobody is asked.
 pub fn validate(
-    config: &Config,
+    app: &App,
     path: &Utf8Path,
     variables: &VariableArgs,
 ) -> Result<Vec<Plan>, Failure> {
-    let units = units(config, &[path.to_owned()], variables)?;
+    let units = units(app, &[path.to_owned()], variables)?;
     units.iter().map(|unit| make(unit, &FsHasher::new(), &[0; 32], None, true)).collect()
 }
 
-fn read(path: &Utf8Path) -> Result<Template, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("cannot read the template {path}: {error}")))?;
+fn read(path: &Utf8Path, schema: &Schema) -> Result<Template, Failure> {
+    let text = text::read("template", path)?;
     let operations: Vec<&str> =
         GuestSealer::new().operations().iter().map(|operation| operation.name).collect();
-    let options = CheckOptions { seal_operations: &operations };
+    let options = CheckOptions { schema, seal_operations: &operations };
     imgbake_template::parse_with(path, &text, &options)
         .map_err(|found| Failure::diagnostics(&found))
 }
@@ -125,9 +132,7 @@ fn read(path: &Utf8Path) -> Result<Template, Failure> {
 fn values(config: &Config, args: &VariableArgs) -> Result<Variables, Failure> {
     let mut variables = Variables::new();
     for file in &args.var_files {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            Failure::usage(format!("cannot read the variable file {file}: {error}"))
-        })?;
+        let text = text::read("variable file", file)?;
         variables.add_file(file, &text).map_err(|found| Failure::diagnostics(&found))?;
     }
     variables.add_environment(config.variables.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_registry::{CredentialSettings, FixedLogin};
+use imgbake_oci::{CredentialSettings, FixedLogin};
 
 use crate::failure::Failure;
 

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use imgbake::components::Wiring;
 
 fn main() -> ExitCode {
     let cli = imgbake::cli::Cli::parse();
@@ -13,7 +14,7 @@ fn main() -> ExitCode {
                 .report(false);
         }
     };
-    let code = runtime.block_on(imgbake::commands::run(cli));
+    let code = runtime.block_on(imgbake::commands::run(cli, Wiring::standard()));
     // A blocking read of an interrupted job must not hold the program.
     runtime.shutdown_background();
     code

@@ -133,8 +133,8 @@ fn gc_tells_which_bytes_are_dead_and_who_keeps_them() {
     home.write("imgbake.toml", b"[retention]\nkeep = 1\n");
     let (code, out, err) = home.run(&["gc", "--dry-run"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("dead: chunks of versions that are gone"), "{out}");
-    assert!(out.contains("listed by web:half\n"), "{out}");
+    assert!(out.contains("unreclaimed: "), "{out}");
+    assert!(out.contains("used by web:half\n"), "{out}");
     let json: serde_json::Value =
         serde_json::from_str(&home.run(&["gc", "--dry-run", "--json"]).1).unwrap();
     let of = |name: &str| {

@@ -123,6 +123,50 @@ fn an_empty_home_has_no_images_and_says_so() {
 }
 
 #[test]
+fn builds_leave_records_even_where_none_begins() {
+    let home = Home::new();
+    let (code, out, err) = home.run(&["builds"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.contains("no builds yet"), "{err}");
+    assert_eq!(home.run(&["builds", "--json"]).1.trim(), "[]");
+    let (code, _, err) = home.run(&["logs", "latest"]);
+    assert!(code == 1 && err.contains("no builds yet"), "{err}");
+
+    // A source that is not there: no machine is ever made.
+    let sums = "allow_unverified = true, checksum = \"none\"";
+    let source = format!("[source]\nurl = \"/no/such/disk.raw\"\n{}\n", sums.replace(", ", "\n"));
+    let template = home.write("t.toml", &format!("[image]\nname = \"web\"\n{source}"));
+    let ids: Vec<String> = (0..2)
+        .map(|_| {
+            let (code, _, err) = home.run(&["build", &template]);
+            assert!(code != 0, "{err}");
+            let builds = json(&home.run(&["builds", "web", "--json"]).1);
+            assert_eq!(builds[0]["state"], "failed");
+            assert!(builds[0]["error"].as_str().unwrap().contains("/no/such/disk.raw"), "{builds}");
+            builds[0]["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    let text = home.run(&["logs", &ids[0]]).1;
+    assert!(text.contains("web from") && text.contains("failed: "), "{text}");
+    let (code, _, err) = home.run(&["logs", "build-"]);
+    assert!(code == 2 && err.contains("beginning of several builds"), "{err}");
+    let wrong = format!("{}x", &ids[0][..ids[0].len() - 1]);
+    let (code, _, err) = home.run(&["logs", &wrong]);
+    assert!(code == 1 && err.contains(&format!("did you mean {}?", ids[0])), "{err}");
+
+    // Retention: only the newest stays.
+    home.write("imgbake.toml", "[retention]\nbuilds = 1\n");
+    assert_eq!(home.run(&["gc"]).0, 0);
+    let builds = json(&home.run(&["builds", "--json"]).1);
+    assert_eq!(builds.as_array().unwrap().len(), 1);
+    assert_eq!(builds[0]["id"], ids[1].as_str());
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
 fn what_a_registry_is_asked_for_must_be_whole() {
     let home = Home::new();
     for (args, words) in [
@@ -130,7 +174,7 @@ fn what_a_registry_is_asked_for_must_be_whole() {
         (&["show", "127.0.0.1:1/web"], "which version"),
         (&["images", "127.0.0.1:1/web:dev"], "names one version"),
         (&["pull", "web:dev", "-o", "web.raw", "--seed", "old.raw"], "leave --seed out"),
-        (&["pull", "127.0.0.1:1/web:dev", "-o", "web.tar"], "does not tell its format"),
+        (&["pull", "127.0.0.1:1/web:dev", "-o", "web.tar"], "has no known extension"),
     ] {
         let (code, _, err) = home.run(args);
         assert_eq!(code, 2, "{args:?}: {err}");

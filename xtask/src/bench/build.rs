@@ -14,9 +14,10 @@ use serde_json::Value;
 use super::docs::Section;
 use super::ground::Ground;
 use super::imgbake::Run;
+use super::options::Options;
 use super::packer::Packer;
 use super::report::{Report, median};
-use super::{Options, docs};
+use super::{docs, packer};
 use crate::Result;
 
 const STEPS: [&str; 3] = [
@@ -52,10 +53,10 @@ pub(super) fn run(options: &Options) -> Result<()> {
         heading: "A cold build of three shell steps, against Packer",
         about: ABOUT,
         how_often: &format!("Medians of {} alternating runs", options.runs()),
-        with_packer: true,
+        with: &[packer::version()?],
         tables: &report.table(),
     };
-    docs::publish(options, &ground, &report, &section)
+    docs::publish(options, &ground.binary, &report, &section)
 }
 
 fn report(ours: &[Run], theirs: &[f64]) -> Report {

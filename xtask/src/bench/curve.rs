@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use imgbake_types::event::Stage;
 
 use super::docs::Section;
-use super::ground::{self, Ground};
+use super::ground::Ground;
 use super::imgbake::{Imgbake, Run};
+use super::options::Options;
 use super::report::{Report, median, mib};
 use super::timeline::Saved;
-use super::{Options, docs};
+use super::{docs, files};
 use crate::Result;
 
 const COUNTS: [usize; 5] = [1, 5, 10, 25, 50];
@@ -49,7 +50,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     for memory in MEMORIES {
         curve.memory(&mut report, memory)?;
     }
-    ground::remove(&curve.dir)?;
+    files::remove(&curve.dir)?;
     let seconds = |steps| report.value(&by_steps(steps, "last_step_seconds"));
     let ratio = seconds(COUNTS[COUNTS.len() - 1]) / seconds(COUNTS[0]);
     report.ratio("fifty_steps_vs_one", ratio);
@@ -57,10 +58,10 @@ pub(super) fn run(options: &Options) -> Result<()> {
         heading: "What layers cost",
         about: ABOUT,
         how_often: &format!("Medians of {} changes", options.runs()),
-        with_packer: false,
+        with: &[],
         tables: &tables(&report),
     };
-    docs::publish(options, &ground, &report, &section)
+    docs::publish(options, &ground.binary, &report, &section)
 }
 
 impl Curve<'_> {
@@ -76,7 +77,7 @@ impl Curve<'_> {
         report.figure(by_steps(steps, "layer_state_mib"), bytes(&runs, |layer| layer.state));
         self.options.say(&format!("{steps} steps: a change of the last takes {seconds:.1} s"));
         if steps == COUNTS[COUNTS.len() - 1] {
-            ground::remove(&imgbake.home)?;
+            files::remove(&imgbake.home)?;
         }
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Curve<'_> {
         report.figure(by_memory(memory, "layer_state_mib"), bytes(&runs, |layer| layer.state));
         self.options
             .say(&format!("{memory} MiB: a save takes {save:.1} s, a restore {restore:.1} s"));
-        ground::remove(&imgbake.home)
+        files::remove(&imgbake.home)
     }
 
     /// Builds with the last step changed, each time to something new.

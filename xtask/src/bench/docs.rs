@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::ground::Ground;
+use super::commands;
+use super::options::Options;
 use super::report::Report;
-use super::{Options, commands, packer};
-use crate::Result;
+use crate::{Result, repository};
 
 const HEAD: &str = "# Benchmarks\n\nEach section is written by the bench that it names; anyone can run it. \
     Times on a shared machine move: the ratio within one run is what counts.\n";
@@ -19,8 +19,8 @@ pub(super) struct Section<'a> {
     pub(super) about: &'a str,
     /// How often: "Medians of 3 alternating runs".
     pub(super) how_often: &'a str,
-    /// Whether Packer had a part in it.
-    pub(super) with_packer: bool,
+    /// The peers' versions, where they have any.
+    pub(super) with: &'a [String],
     /// The figures, as Markdown.
     pub(super) tables: &'a str,
 }
@@ -28,7 +28,7 @@ pub(super) struct Section<'a> {
 /// Prints a report: as JSON, or as its section, which is put on the page.
 pub(super) fn publish(
     options: &Options,
-    ground: &Ground,
+    binary: &Path,
     report: &Report,
     section: &Section<'_>,
 ) -> Result<()> {
@@ -36,23 +36,20 @@ pub(super) fn publish(
         println!("{}", serde_json::to_string_pretty(report)?);
         return Ok(());
     }
-    let packer = if section.with_packer {
-        format!("Packer {} (QEMU builder), ", packer::version()?)
-    } else {
-        String::new()
-    };
+    let mut with = section.with.to_vec();
+    with.push(commands::version(Path::new("qemu-system-x86_64"), "--version")?);
+    with.push(commands::version(binary, "--version")?);
     let text = format!(
-        "## {}\n\n`./dev bench {}`\n\n{}\n\nMachine: {}.\nWith: {packer}{}, {}. {}.\n\n{}",
+        "## {}\n\n`./dev bench {}`\n\n{}\n\nMachine: {}.\nWith: {}. {}.\n\n{}",
         section.heading,
         report.bench,
         section.about,
         report.machine,
-        commands::version(Path::new("qemu-system-x86_64"), "--version")?,
-        commands::version(&ground.binary, "--version")?,
+        with.join(", "),
         section.how_often,
         section.tables,
     );
-    let path = crate::root().join("docs/benchmarks.md");
+    let path = repository::root().join("docs/benchmarks.md");
     let page = fs::read_to_string(&path).unwrap_or_default();
     fs::write(&path, put(&page, section.heading, &text))?;
     println!("\n{text}");

@@ -1,12 +1,13 @@
-//! What every bench stands on: imgbake, and a base disk made by its bootstrap.
+//! What every bench is based on: imgbake, and a base disk made by its bootstrap.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::imgbake::Imgbake;
-use super::{Options, commands};
-use crate::Result;
+use super::options::Options;
+use super::{commands, files};
+use crate::{Result, repository};
 
 /// A bench's folder, with what is in it.
 pub(super) struct Ground {
@@ -29,12 +30,7 @@ pub(super) struct Base {
 impl Ground {
     /// Makes ready what is missing.
     pub(super) fn new(options: &Options) -> Result<Self> {
-        fs::create_dir_all(&options.dir)?;
-        let dir = options.dir.canonicalize()?;
-        let binary = match &options.binary {
-            Some(binary) => binary.canonicalize()?,
-            None => release_binary()?,
-        };
+        let (dir, binary) = (folder(options)?, binary(options)?);
         let base = base(&dir, &binary)?;
         // Read once before the clock runs: all find the base disk in the page cache.
         fs::read(&base.path)?;
@@ -45,7 +41,7 @@ impl Ground {
     pub(super) fn imgbake(&self, home: &str, fresh: bool) -> Result<Imgbake> {
         let home = self.dir.join(home);
         if fresh {
-            remove(&home)?;
+            files::remove(&home)?;
         }
         Ok(Imgbake { binary: self.binary.clone(), home })
     }
@@ -62,21 +58,27 @@ impl Ground {
     }
 }
 
-/// Removes a folder and all in it, if it is there.
-pub(super) fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(format!("{}: {error}", folder.display()).into())
-        }
-        _ => Ok(()),
+/// The bench's folder, which is made where it is missing.
+pub(super) fn folder(options: &Options) -> Result<PathBuf> {
+    fs::create_dir_all(&options.dir)?;
+    Ok(options.dir.canonicalize()?)
+}
+
+/// The program under test.
+pub(super) fn binary(options: &Options) -> Result<PathBuf> {
+    match &options.binary {
+        Some(binary) => Ok(binary.canonicalize()?),
+        None => release_binary(),
     }
 }
 
 fn release_binary() -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--release", "--locked", "--bin", "imgbake"]).current_dir(crate::root());
+    cargo
+        .args(["build", "--release", "--locked", "--bin", "imgbake"])
+        .current_dir(repository::root());
     commands::output(&mut cargo)?;
-    Ok(crate::root().join("target/release/imgbake").canonicalize()?)
+    Ok(repository::root().join("target/release/imgbake").canonicalize()?)
 }
 
 /// The base disk, exported once with its digest beside it.

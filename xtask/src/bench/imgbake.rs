@@ -1,14 +1,14 @@
 //! Running imgbake.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
-use std::{fs, io};
 
 use serde::Deserialize;
 
-use super::commands;
 use super::timeline::Timeline;
+use super::{commands, files};
 use crate::Result;
 
 /// An imgbake with a home.
@@ -51,10 +51,7 @@ impl Imgbake {
     /// Builds a template. Its events stay beside it, under the name of the kind of run.
     pub(super) fn build(&self, template: &Path, kind: &str, arguments: &[&str]) -> Result<Run> {
         let events = template.with_extension(format!("{kind}.jsonl"));
-        match fs::remove_file(&events) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        files::remove_file(&events)?;
         let mut command = self.command();
         command.arg("build").arg(template).args(arguments).arg("--events").arg(&events);
         let started = Instant::now();

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use super::docs::Section;
 use super::ground::Ground;
 use super::imgbake::{Imgbake, Layer, Run};
+use super::options::Options;
 use super::packer::Packer;
 use super::report::{Report, median, mib};
-use super::{Options, docs, mirror};
+use super::{docs, mirror, packer};
 use crate::Result;
 
 /// The steps, as a platform team writes them: file name and text. `@REVISION@` stands for what a change
@@ -37,7 +38,9 @@ const ABOUT: &str = "Five shell steps on Debian 12: packages from the network, u
     change of any step is a whole build: it changes the last step and the middle one in turn. imgbake builds \
     in an empty home, where it saves every layer (cold), then with the last step changed, then with the \
     middle (third) one changed, which runs three steps, then with nothing changed; each is the whole process, \
-    with seal, capture and publish, and without verify, which Packer has not. `save_seconds` is how long one \
+    with seal, capture and publish, and without verify, which Packer has not. The figures `cold_…_seconds` are \
+    where a cold build's time goes: its stages, the steps by name, and `cold_saves_seconds`, in which the machine \
+    is held up while its layers are saved; `cold_rest_seconds` is in none of them. `save_seconds` is how long one \
     layer holds the machine up, `restore_seconds` how long a saved machine takes until it answers.";
 
 /// A round of imgbake's: four builds, in this order.
@@ -76,10 +79,10 @@ pub(super) fn run(options: &Options) -> Result<()> {
         heading: "A change in a template of five steps, against Packer",
         about: ABOUT,
         how_often: &format!("Medians of {} alternating runs", options.runs()),
-        with_packer: true,
+        with: &[packer::version()?],
         tables: &format!("{}\n{}", report.table(), table(&layers)),
     };
-    docs::publish(options, &ground, &report, &section)
+    docs::publish(options, &ground.binary, &report, &section)
 }
 
 /// A build in an empty home.
@@ -117,6 +120,7 @@ fn report(ours: &[Round], theirs: &[f64], layers: &[Layer]) -> Report {
     report.figure("restore_seconds", of(|round| round.last.told.of(Stage::Restore)));
     let saves = ours.iter().flat_map(|round| round.cold.told.saves());
     report.figure("save_seconds", median(saves));
+    breakdown(&mut report, ours);
     for stage in [Stage::Provision, Stage::Seal, Stage::Capture, Stage::Publish] {
         let seconds = median(ours.iter().map(|round| round.last.told.of(stage)));
         report.figure(format!("last_step_{stage}_seconds"), seconds);
@@ -131,6 +135,25 @@ fn report(ours: &[Round], theirs: &[f64], layers: &[Layer]) -> Report {
     report.ratio("middle_step_vs_packer", middle / packer);
     report.ratio("cold_vs_packer", cold / packer);
     report
+}
+
+/// Where a cold build's seconds go.
+fn breakdown(report: &mut Report, ours: &[Round]) {
+    let of = |pick: &dyn Fn(&Run) -> f64| median(ours.iter().map(|round| pick(&round.cold)));
+    let stages = [Stage::Source, Stage::Boot, Stage::Seal, Stage::Capture, Stage::Publish];
+    for stage in stages {
+        report.figure(format!("cold_{stage}_seconds"), of(&|run| run.told.of(stage)));
+    }
+    for (index, (name, _)) in STEPS.iter().enumerate() {
+        let seconds = of(&|run| run.told.steps().get(index).map_or(0.0, |(_, seconds)| *seconds));
+        report.figure(format!("cold_step_{name}_seconds"), seconds);
+    }
+    report.figure("cold_saves_seconds", of(&|run| run.told.saves().sum()));
+    let known = |run: &Run| {
+        let stages: f64 = stages.iter().map(|stage| run.told.of(*stage)).sum();
+        stages + run.told.of(Stage::Provision) + run.told.saves().sum::<f64>()
+    };
+    report.figure("cold_rest_seconds", of(&|run| run.wall - known(run)));
 }
 
 /// What each layer of a cold build takes.

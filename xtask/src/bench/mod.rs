@@ -1,23 +1,26 @@
 //! Benches: imgbake against a named peer on the same work, in turn, in one run.
 
+pub(crate) mod bootstrap;
 mod build;
 mod commands;
 mod curve;
 mod docs;
+mod files;
 mod ground;
 mod imgbake;
 mod layers;
 mod mirror;
+mod options;
 mod packer;
 pub(crate) mod registry;
 mod report;
 mod timeline;
+mod verify;
 
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use crate::Result;
+use options::Options;
 
 /// The benches there are.
 #[derive(Subcommand)]
@@ -30,25 +33,12 @@ pub(crate) enum Bench {
     Registry(Options),
     /// Storing and fetching, by the image's size and by the number of versions
     RegistryCurve(Options),
+    /// A verify of the shipped Debian, against the same boots by plain QEMU
+    Verify(Options),
+    /// A base disk from packages, against mmdebstrap, mke2fs and zstd, and against mkosi and vmdb2
+    Bootstrap(Options),
     /// What layers cost: by the number of steps, and by the guest's memory
     LayersCurve(Options),
-}
-
-/// What every bench takes.
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Prints JSON alone, and leaves docs/benchmarks.md
-    #[arg(long)]
-    json: bool,
-    /// Runs of each
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..))]
-    runs: u8,
-    /// Where the base disk and all output go
-    #[arg(long, default_value = "target/bench")]
-    dir: PathBuf,
-    /// The imgbake to run [default: this tree's, built for release]
-    #[arg(long, value_name = "FILE")]
-    binary: Option<PathBuf>,
 }
 
 /// Runs a bench.
@@ -58,20 +48,8 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Layers(options) => layers::run(options),
         Bench::Registry(options) => registry::run(options),
         Bench::RegistryCurve(options) => registry::curve::run(options),
+        Bench::Bootstrap(options) => bootstrap::run(options),
+        Bench::Verify(options) => verify::run(options),
         Bench::LayersCurve(options) => curve::run(options),
-    }
-}
-
-impl Options {
-    /// Tells people how far the bench is.
-    fn say(&self, words: &str) {
-        if !self.json {
-            println!("{words}");
-        }
-    }
-
-    /// Runs of each.
-    fn runs(&self) -> usize {
-        usize::from(self.runs)
     }
 }

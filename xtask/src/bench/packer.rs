@@ -69,8 +69,8 @@ fn write_seed(seed: &Path, public: &str) -> Result<()> {
     Ok(())
 }
 
-/// Packer's version.
+/// Packer and its version.
 pub(super) fn version() -> Result<String> {
     let words = commands::version(Path::new("packer"), "version")?;
-    Ok(words.trim_start_matches("Packer ").to_owned())
+    Ok(format!("Packer {} (QEMU builder)", words.trim_start_matches("Packer ")))
 }

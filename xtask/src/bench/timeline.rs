@@ -20,6 +20,8 @@ pub(super) struct Timeline {
     /// Why a layer was of no use, or not saved whole.
     pub(super) complaints: Vec<String>,
     seconds: BTreeMap<Stage, f64>,
+    /// Seconds of each provision step, in order.
+    steps: Vec<(String, f64)>,
     /// Seconds from the end of a stage whose result is a machine to the beginning of the next, by the
     /// name of the first: the machine is saved in them.
     pauses: BTreeMap<String, f64>,
@@ -58,6 +60,7 @@ impl Timeline {
                     }
                     if stage == Stage::Provision {
                         told.ran.push(name.clone());
+                        told.steps.push((name.clone(), seconds));
                     }
                     if matches!(stage, Stage::Boot | Stage::Provision) {
                         ended = Some((name, event.time));
@@ -85,6 +88,11 @@ impl Timeline {
     /// Seconds of a stage, all its steps together.
     pub(super) fn of(&self, stage: Stage) -> f64 {
         self.seconds.get(&stage).copied().unwrap_or_default()
+    }
+
+    /// Seconds of each provision step that ran, in order.
+    pub(super) fn steps(&self) -> &[(String, f64)] {
+        &self.steps
     }
 
     /// Seconds that each machine was held up while it was saved: its disk written, its state saved, a
@@ -164,6 +172,7 @@ mod tests {
         let told = Timeline::read(&text.concat()).unwrap();
         assert!(told.restored);
         assert_eq!(told.ran, ["two"]);
+        assert_eq!(told.steps(), [("two".to_owned(), 1.0)]);
         assert!((told.of(Stage::Restore) - 2.0).abs() < 1e-9);
         assert_eq!(told.saves().map(|seconds| (seconds * 10.0).round()).collect::<Vec<_>>(), [5.0]);
         assert_eq!((told.saved[0].disk, told.saved[0].state), (5, 7));

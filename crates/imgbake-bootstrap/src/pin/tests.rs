@@ -166,7 +166,7 @@ async fn a_suite_that_is_not_there_is_told() {
     let mirror = Mirror::start(|_| Reply::Missing).await;
     let (pin, _) = Bench::new().pin(&bookworm(&mirror.address()), Limits::default()).await;
     let error = pin.unwrap_err();
-    assert_eq!(error.kind(), BuildErrorKind::NotFound);
+    assert_eq!(error.kind(), imgbake_build::BuildErrorKind::NotFound);
     assert!(error.to_string().contains(&mirror.address()), "{error}");
 }
 

@@ -6,7 +6,11 @@ cd "$BAKE_TREE"
 [ "$BAKE_KEEP_SOURCES" = yes ] || cp "$BAKE_DEFAULTS" etc/apt/sources.list
 printf 'localhost\n' > etc/hostname
 printf '127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\nff02::1\t\tip6-allnodes\nff02::2\t\tip6-allrouters\n' > etc/hosts
-ln -sf ../run/systemd/resolve/stub-resolv.conf etc/resolv.conf
+resolved=
+if [ -e usr/lib/systemd/system/systemd-resolved.service ] || [ -e lib/systemd/system/systemd-resolved.service ]; then
+    resolved=systemd-resolved.service
+    ln -sf ../run/systemd/resolve/stub-resolv.conf etc/resolv.conf
+fi
 
 # cloud-init renders for networkd; netplan, once it is installed, is preferred.
 cat > etc/cloud/cloud.cfg.d/91_image.cfg <<'CFG'
@@ -24,9 +28,6 @@ cat > etc/systemd/network/99-dhcp.network <<'NET'
 [Match]
 Type=ether
 Name=en* eth*
-
-[Link]
-RequiredForOnline=no
 
 [Network]
 DHCP=yes
@@ -49,7 +50,7 @@ UNIT
 rm -f etc/ssh/ssh_host_*
 # The host's own, for a user's namespace cannot have new ones.
 for node in null zero random urandom; do : >> "dev/$node" && mount --bind "/dev/$node" "dev/$node"; done
-chroot . systemctl --quiet enable systemd-networkd.service systemd-resolved.service ssh-host-keys.service
+chroot . systemctl --quiet enable systemd-networkd.service $resolved ssh-host-keys.service
 
 # The kernel's package made no initramfs (INITRD=No): here it is the same for the same packages.
 env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="$BAKE_EPOCH" chroot . update-initramfs -c -k all >&2

@@ -6,6 +6,9 @@ set -eu
 root=$1
 list=$root/etc/apt/sources.list
 
+# mmdebstrap copies the host's.
+printf 'localhost\n' > "$root/etc/hostname"
+
 [ "$BAKE_UPDATES" = yes ] || sed -i "/ $BAKE_SUITE-/d" "$list"
 cp "$list" "$BAKE_DEFAULTS"
 [ -z "$BAKE_SOURCES" ] || printf '%s' "$BAKE_SOURCES" > "$list"

@@ -3,42 +3,19 @@
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_disk::{DiskFormat, DiskImage};
-use imgbake_runtime::Job;
+use imgbake_disk::DiskImage;
+use imgbake_types::record::Parent;
 
-use super::draft::{Draft, lock};
 use super::error::{CacheError, CacheErrorKind, io_at};
 use super::proof::Proofs;
 use super::record::{BaseRecord, DiskFile, KernelRecord, LayerFile};
-use crate::{BaseDisk, KernelFiles};
+use crate::{BaseDisk, KernelFiles, LocalDisk};
 
 /// A base disk whose files are where the layer will name them.
 #[derive(Debug, Clone)]
 pub(super) struct TakenBase {
-    disk: BaseDisk,
-    format: DiskFormat,
-}
-
-impl Draft {
-    /// Makes a base disk the layer's: one that was made in the job's work folder is moved in, with its
-    /// kernel, one elsewhere is referred to by its path. Gives the disk as it is to be used from now
-    /// on; while a machine stands on it, [`Draft::hold`] the draft.
-    ///
-    /// # Errors
-    /// The disk cannot be read, or stands on another file; a file cannot be moved. All is then where
-    /// it was.
-    pub fn take_base(&self, base: &BaseDisk, job: &Job) -> Result<BaseDisk, CacheError> {
-        let image = DiskImage::open(&base.path)?;
-        if image.backing().is_some() {
-            let words = format!("{} stands on another file: it cannot be a layer", base.path);
-            return Err(CacheError::new(CacheErrorKind::Invalid, words));
-        }
-        let format = image.format();
-        let mut moves = Moves { work: job.work(), dir: self.dir(), done: Vec::new() };
-        let disk = moves.take_all(base, format).inspect_err(|_| moves.undo())?;
-        *lock(&self.0.base) = Some(TakenBase { disk: disk.clone(), format });
-        Ok(disk)
-    }
+    disk: LocalDisk,
+    parent: Parent,
 }
 
 /// Files on their way into a layer's folder.
@@ -49,10 +26,10 @@ struct Moves<'a> {
 }
 
 impl Moves<'_> {
-    fn take_all(&mut self, base: &BaseDisk, format: DiskFormat) -> Result<BaseDisk, CacheError> {
-        let path = self.take(&base.path, &format!("disk.{format}"))?;
-        let kernel = base.kernel.as_ref().map(|kernel| self.take_kernel(kernel)).transpose()?;
-        Ok(BaseDisk { path, kernel, ..base.clone() })
+    fn take_all(&mut self, disk: &LocalDisk) -> Result<LocalDisk, CacheError> {
+        let path = self.take(&disk.path, &format!("disk.{}", disk.format))?;
+        let kernel = disk.kernel.as_ref().map(|kernel| self.take_kernel(kernel)).transpose()?;
+        Ok(LocalDisk { path, kernel, ..disk.clone() })
     }
 
     fn take_kernel(&mut self, files: &KernelFiles) -> Result<KernelFiles, CacheError> {
@@ -82,6 +59,36 @@ impl Moves<'_> {
 }
 
 impl TakenBase {
+    /// Takes a disk and its kernel into a layer's folder: what is in the job's work folder is moved, what
+    /// is elsewhere is referred to.
+    ///
+    /// # Errors
+    /// The disk is native to a builder; it cannot be read, or is based on another file; a file cannot be
+    /// moved. All is then where it was.
+    pub(super) fn take(
+        base: &BaseDisk,
+        work: &Utf8Path,
+        dir: &Utf8Path,
+    ) -> Result<Self, CacheError> {
+        let invalid = |message| CacheError::new(CacheErrorKind::Invalid, message);
+        let Some(disk) = base.local() else {
+            return Err(invalid("a native disk cannot be a layer".to_owned()));
+        };
+        let image = DiskImage::open_as(&disk.path, disk.format)?;
+        if image.backing().is_some() {
+            let message = format!("{} is based on another file: it cannot be a layer", disk.path);
+            return Err(invalid(message));
+        }
+        let mut moves = Moves { work, dir, done: Vec::new() };
+        let disk = moves.take_all(disk).inspect_err(|_| moves.undo())?;
+        Ok(Self { disk, parent: base.parent.clone() })
+    }
+
+    /// The disk where it is now.
+    pub(super) fn disk(&self) -> &LocalDisk {
+        &self.disk
+    }
+
     /// Digests its files.
     pub(super) fn record(
         &self,
@@ -94,7 +101,7 @@ impl TakenBase {
         };
         let disk = DiskFile {
             file: measure("disk", &self.disk.path)?,
-            format: self.format,
+            format: self.disk.format,
             virtual_size: self.disk.virtual_size,
             backing: None,
         };
@@ -109,6 +116,6 @@ impl TakenBase {
                 cmdline: files.cmdline.clone(),
             });
         }
-        Ok((disk, Some(BaseRecord { parent: self.disk.parent.clone(), kernel })))
+        Ok((disk, Some(BaseRecord { parent: self.parent.clone(), kernel })))
     }
 }

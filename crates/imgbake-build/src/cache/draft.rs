@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_disk::{DiskFormat, DiskImage, DiskSource};
+use imgbake_runtime::Job;
 use imgbake_runtime::job::remove_path;
-use imgbake_types::{Arch, Digest, Stage};
+use imgbake_types::{Arch, Digest, Stage, StepReport};
 use jiff::Timestamp;
+use serde_json::Map;
 use uuid::Uuid;
 
 use super::base::TakenBase;
@@ -20,7 +22,7 @@ use super::lock::Lock;
 use super::proof::{Flaw, Proofs};
 use super::record::{self, DiskFile, LayerRecord, ParentLayer, StateRecord};
 use super::{FORMAT, LayerCache};
-use crate::{Planted, Seed};
+use crate::{BaseDisk, Planted, Seed};
 
 const DISK: &str = "disk.qcow2";
 const STATE: &str = "state";
@@ -42,6 +44,8 @@ pub struct NewLayer {
     pub seconds: f64,
     /// Bytes that the step made or moved.
     pub bytes: u64,
+    /// What a provision step did.
+    pub report: Option<Box<StepReport>>,
     /// Whether others may be given it.
     pub shareable: bool,
     /// What must be remembered of the machine until it is sealed.
@@ -66,24 +70,24 @@ pub struct NewState {
 
 /// A layer in the making. Its folder goes when it is dropped, unless it was committed or is held.
 #[derive(Debug)]
-pub struct Draft(pub(super) Arc<Folder>);
+pub struct Draft(Arc<Folder>);
 
 /// Lets a draft's folder live until it is dropped, whether the draft is committed or not: for a
-/// machine that stands on its disk.
+/// machine that is based on its disk.
 #[derive(Debug, Clone)]
 pub struct Hold {
     _folder: Arc<Folder>,
 }
 
 #[derive(Debug)]
-pub(super) struct Folder {
+struct Folder {
     cache: LayerCache,
     key: Digest,
-    pub(super) dir: Utf8PathBuf,
+    dir: Utf8PathBuf,
     below: Option<Digest>,
     /// Held from the beginning, if it was there then.
     parent: Mutex<Option<Layer>>,
-    pub(super) base: Mutex<Option<TakenBase>>,
+    base: Mutex<Option<TakenBase>>,
     /// Taken away when the folder has become a layer.
     claim: Mutex<Option<Claim>>,
 }
@@ -97,23 +101,27 @@ impl Drop for Folder {
     }
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LayerCache {
     /// Begins the layer of a claim's key: an empty folder under its final name, without a record. What
     /// a killed build left there goes first, and a layer that is damaged. `parent` is the key of the
-    /// layer that it stands on; that one must be there when this one is committed, not before.
+    /// layer that it is based on; that one must be there when this one is committed, not before.
     ///
     /// # Errors
     /// The layer is there already ([`CacheErrorKind::Exists`]; see [`LayerCache::remove`]), or it is
-    /// damaged and somebody stands on it ([`CacheErrorKind::InUse`]); the folder cannot be made.
+    /// damaged and in use ([`CacheErrorKind::InUse`]); the folder cannot be made.
     pub fn begin(&self, claim: Claim, parent: Option<&Digest>) -> Result<Draft, CacheError> {
         let (key, dir) = (claim.key().clone(), self.folder(claim.key()));
         if matches!(self.judge(&key, 0), Ok(Some(_))) {
             let words = format!("the layer {} is there already", key.short());
             return Err(CacheError::new(CacheErrorKind::Exists, words));
+        }
+        if record::is_newer(&dir) {
+            let words = format!("the layer {} was made by a newer imgbake, and stays", key.short());
+            return Err(CacheError::new(CacheErrorKind::Format, words));
         }
         if self.remove_claimed(&claim, |_| true)?.is_none() {
             let words = format!("the layer {} is damaged, but in use", key.short());
@@ -154,7 +162,21 @@ impl Draft {
         self.0.dir.join(STATE)
     }
 
-    /// Lets the folder live on if committing it fails: take one before a machine stands on its disk,
+    /// Makes a base disk the layer's: one that was made in the job's work folder is moved in, with its
+    /// kernel, one elsewhere is referred to by its path. Gives the disk as it is to be used from now
+    /// on; while a machine is based on it, [`Draft::hold`] the draft.
+    ///
+    /// # Errors
+    /// The disk is native to a builder; it cannot be read, or is based on another file; a file cannot be
+    /// moved. All is then where it was.
+    pub fn take_base(&self, base: &BaseDisk, job: &Job) -> Result<BaseDisk, CacheError> {
+        let taken = TakenBase::take(base, job.work(), self.dir())?;
+        let disk = BaseDisk { location: taken.disk().clone().into(), ..base.clone() };
+        *lock(&self.0.base) = Some(taken);
+        Ok(disk)
+    }
+
+    /// Lets the folder live on if committing it fails: take one before a machine is based on its disk,
     /// and drop it when that machine is gone. Once it is committed, the [`Layer`] is what to hold.
     pub fn hold(&self) -> Hold {
         Hold { _folder: Arc::clone(&self.0) }
@@ -224,8 +246,10 @@ impl Folder {
         let (disk, base) = match (&*lock(&self.base), parent) {
             (Some(base), None) => base.record(&self.dir, proofs)?,
             (None, Some(_)) => (self.overlay(proofs)?, None),
-            (None, None) => return Err(self.invalid("it stands on no layer and has no base disk")),
-            (Some(_), Some(_)) => return Err(self.invalid("a base disk stands on no layer")),
+            (None, None) => {
+                return Err(self.invalid("it is based on no layer and has no base disk"));
+            }
+            (Some(_), Some(_)) => return Err(self.invalid("a base disk is based on no layer")),
         };
         let state = new.state.map(|state| self.state(state, proofs)).transpose()?;
         let record = LayerRecord {
@@ -243,11 +267,13 @@ impl Folder {
             tool: new.tool,
             seconds: new.seconds,
             bytes: new.bytes,
+            report: new.report,
             shareable: new.shareable,
             disk,
             base,
             planted: new.planted,
             state,
+            rest: Map::new(),
         };
         check_backing(&self.dir, &record, parent).map_err(|flaw| match flaw {
             Flaw::Wrong(why) | Flaw::Unread(why) => self.invalid(&why),

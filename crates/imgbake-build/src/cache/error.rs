@@ -20,7 +20,7 @@ pub enum CacheErrorKind {
     Format,
     /// The layer exists already.
     Exists,
-    /// Somebody stands on the layer.
+    /// The layer is in use.
     InUse,
     /// The layer below does not exist.
     Parent,

@@ -1,15 +1,16 @@
-//! Finding a layer: it is there whole, with all it stands on, or it is not used.
+//! Finding a layer: it is there whole, with all it is based on, or it is not used.
 
 use std::os::unix::fs::MetadataExt;
 
 use camino::Utf8Path;
 use imgbake_types::Digest;
+use imgbake_types::record::Problem;
 
+use super::LayerCache;
 use super::layer::Layer;
 use super::lock::Lock;
 use super::proof::{Flaw, Proofs};
 use super::record::{self, LayerRecord};
-use super::{FORMAT, LayerCache};
 
 /// The longest chain that is followed: imgbake reads no longer chain of disks either.
 const MAX_DEPTH: usize = 64;
@@ -30,7 +31,7 @@ pub enum Found {
 #[derive(Debug)]
 pub(super) struct Bad {
     reason: String,
-    /// Whether it can never be used again, nor what stands on it; else it could not be read now.
+    /// Whether it can never be used again, nor what is based on it; else it could not be read now.
     fatal: bool,
     /// Layers that are dead, the topmost first, each with the record that was judged.
     dead: Vec<(Digest, Vec<u8>)>,
@@ -56,7 +57,7 @@ impl From<Flaw> for Bad {
 }
 
 impl LayerCache {
-    /// The layer of a key, if it is there whole with all it stands on. It and all below it are held
+    /// The layer of a key, if it is there whole with all it is based on. It and all below it are held
     /// while the value lives. Files that were not proved since they were touched, or since the host
     /// was booted, are read in full: then this takes a second a gigabyte; else microseconds.
     pub fn find(&self, key: &Digest) -> Found {
@@ -105,7 +106,11 @@ impl LayerCache {
         bytes: &[u8],
         depth: usize,
     ) -> Result<(LayerRecord, Option<Layer>), Bad> {
-        let record = record::parse(bytes).map_err(Bad::fatal)?;
+        let record = record::parse(bytes).map_err(|problem| match problem {
+            Problem::Damaged { why } => Bad::fatal(why),
+            // It is whole for whoever made it.
+            newer @ Problem::Newer { .. } => Bad::unread(newer.to_string()),
+        })?;
         check_record(&record, key, depth).map_err(Bad::fatal)?;
         let parent = self.judge_parent(&record, depth)?;
         check_files(dir, &record, parent.as_ref())?;
@@ -130,14 +135,11 @@ impl LayerCache {
 }
 
 fn check_record(record: &LayerRecord, key: &Digest, depth: usize) -> Result<(), String> {
-    if record.format != FORMAT {
-        return Err(format!("it is of format {}, not {FORMAT}", record.format));
-    }
     if &record.key != key {
         return Err(format!("its folder holds the layer {}", record.key.short()));
     }
     if depth >= MAX_DEPTH {
-        return Err(format!("it stands on more than {MAX_DEPTH} layers"));
+        return Err(format!("it is based on more than {MAX_DEPTH} layers"));
     }
     Ok(())
 }
@@ -170,9 +172,9 @@ pub(super) fn check_backing(
             if named.is_some() && named == below {
                 return Ok(());
             }
-            let words = format!("its disk stands on {name}, which is not the layer below it");
+            let words = format!("its disk is based on {name}, which is not the layer below it");
             Err(Flaw::Wrong(words))
         }
-        _ => Err(Flaw::Wrong("its disk does not stand on the layer below it".to_owned())),
+        _ => Err(Flaw::Wrong("its disk is not based on the layer below it".to_owned())),
     }
 }

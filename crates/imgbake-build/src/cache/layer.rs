@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::error::{CacheError, io_at};
 use super::lock::Lock;
 use super::record::{BaseRecord, LayerFile, LayerRecord, StateRecord};
-use crate::{BaseDisk, KernelFiles, SavedMachine};
+use crate::{BaseDisk, KernelFiles, LocalDisk, SavedMachine};
 
 /// A whole layer, held with all below it while this or a clone lives.
 #[derive(Debug, Clone)]
@@ -79,15 +79,23 @@ impl Layer {
         self.path(&self.0.record.disk.file)
     }
 
-    /// Its disk, for a machine's overlay. The kernel is told for a source's own layer alone: in those
+    /// Its disk, for a machine's overlay. The kernel is named for a source's own layer alone: in those
     /// above it, a step may have put another one on the disk.
-    pub fn disk(&self) -> BaseDisk {
+    pub fn local_disk(&self) -> LocalDisk {
         let base = self.0.record.base.as_ref();
-        BaseDisk {
+        LocalDisk {
             path: self.disk_path(),
+            format: self.0.record.disk.format,
             virtual_size: self.0.record.disk.virtual_size,
-            parent: self.base_parent(),
             kernel: base.and_then(|base| self.kernel(base)),
+        }
+    }
+
+    /// Its disk, as what a machine starts from.
+    pub fn disk(&self) -> BaseDisk {
+        BaseDisk {
+            location: self.local_disk().into(),
+            parent: self.base_parent(),
             bytes: 0,
             cached: true,
         }
@@ -130,7 +138,12 @@ impl Layer {
         let mut chain = std::iter::once(self).chain(self.ancestors());
         chain.find_map(|layer| layer.0.record.base.as_ref()).map_or_else(
             // A chain whose lowest layer was none of a source's: its key names it as well.
-            || Parent { reference: None, digest: self.key().clone(), kind: "layer".to_owned() },
+            || Parent {
+                reference: None,
+                native: None,
+                digest: self.key().clone(),
+                kind: "layer".to_owned(),
+            },
             |base| base.parent.clone(),
         )
     }

@@ -12,8 +12,8 @@
 //! | `used` | its time is when the layer was used last |
 //!
 //! Locks are flock(2) on two files a key in `cache/locks`. `HEX.make` is held alone by who makes the
-//! layer or takes it away. `HEX.use` is shared by all who stand on the layer; who takes it away holds
-//! it alone. Whoever stands on a layer stands on all below it. Nothing but `make` is waited for, and no
+//! layer or takes it away. `HEX.use` is shared by all that use the layer; who takes it away holds
+//! it alone. Whoever uses a layer uses all below it. Nothing but `make` is waited for, and no
 //! one waits while it holds a layer alone: so nothing waits for ever.
 
 mod base;

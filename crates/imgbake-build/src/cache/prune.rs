@@ -41,7 +41,7 @@ pub struct Swept {
 
 impl LayerCache {
     /// Frees room until what is kept fits: what can never be used first, then states of layers, then
-    /// layers that none stands on, each time the one that was not used for longest. Never one that
+    /// layers that are no other's parent, each time the one that was not used for longest. Never one that
     /// somebody uses.
     pub fn prune(&self, budget: Size) -> Result<Pruned, CacheError> {
         let mut pruned = Pruned::default();
@@ -64,7 +64,7 @@ impl LayerCache {
         Ok(pruned)
     }
 
-    /// Takes layers that none stands on, the one that was not used for longest first.
+    /// Takes layers that are no other's parent, the one that was not used for longest first.
     fn remove_leaves(
         &self,
         mut left: Vec<Entry>,
@@ -111,28 +111,29 @@ impl LayerCache {
                     Content::Layer(_) if self.is_orphan(&entry.dir) => {
                         self.remove_if(&entry.key, |dir| self.is_orphan(dir))?
                     }
-                    Content::Layer(_) => None,
+                    Content::Layer(_) | Content::Newer => None,
                 };
                 removed += usize::from(dead.is_some());
                 pruned.bytes += dead.unwrap_or_default();
             }
             pruned.layers += removed;
-            // What stood on these stands on nothing now.
+            // What was based on these is based on nothing now.
             if removed == 0 {
                 return Ok(());
             }
         }
     }
 
-    /// Whether the layer that a folder's layer stands on is gone, or another one.
+    /// Whether the layer that a folder's layer is based on is gone, or another one.
     fn is_orphan(&self, dir: &Utf8Path) -> bool {
         let bytes = record::read(dir).ok().flatten();
         let Some(below) = bytes.as_deref().and_then(record::parent_of) else { return false };
         match record::read(&self.folder(&below.key)) {
             Ok(None) => true,
-            Ok(Some(bytes)) => {
-                record::parse(&bytes).map_or(true, |parent| parent.disk.file.digest != below.disk)
-            }
+            Ok(Some(bytes)) => match record::parse(&bytes) {
+                Ok(parent) => parent.disk.file.digest != below.disk,
+                Err(problem) => !problem.is_newer(),
+            },
             Err(_) => false,
         }
     }
@@ -171,7 +172,7 @@ impl LayerCache {
         for entry in self.locks.read_dir_utf8().map_err(io_at("read the folder", &self.locks))? {
             let entry = entry.map_err(io_at("read the folder", &self.locks))?;
             let Some((hex, kind)) = entry.file_name().split_once('.') else { continue };
-            // Who stands on a layer needs its lock; who made it does not any more.
+            // Who uses a layer needs its lock; who made it does not any more.
             let needed = kind == "use" && self.layers.join(hex).symlink_metadata().is_ok();
             if matches!(kind, "make" | "use") && (all || !needed) {
                 removed += usize::from(Lock::try_exclusive(entry.path())?.is_some());

@@ -9,10 +9,12 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use camino::{Utf8Component, Utf8Path, Utf8PathBuf};
 use imgbake_disk::DiskFormat;
-use imgbake_types::record::Parent;
-use imgbake_types::{Arch, Digest, Stage};
+use imgbake_types::record::step::if_known;
+use imgbake_types::record::{Document, Parent, Problem, format};
+use imgbake_types::{Arch, Digest, Stage, StepReport};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::error::{CacheError, CacheErrorKind, io_at};
@@ -30,7 +32,7 @@ pub struct LayerRecord {
     pub format: u32,
     /// The key of the step that it is the result of.
     pub key: Digest,
-    /// The layer that it stands on; none below a source's.
+    /// The layer that it is based on; none below a source's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentLayer>,
     /// The step's stage: source, boot or provision.
@@ -49,6 +51,9 @@ pub struct LayerRecord {
     pub seconds: f64,
     /// Bytes that the step made or moved.
     pub bytes: u64,
+    /// What a provision step did when it ran.
+    #[serde(default, deserialize_with = "if_known", skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<StepReport>>,
     /// Whether others may be given it: not what has seen a sensitive value.
     pub shareable: bool,
     /// Its disk.
@@ -62,9 +67,16 @@ pub struct LayerRecord {
     /// The machine as it stood, where it was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateRecord>,
+    /// What this imgbake does not know.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
-/// The layer that another stands on.
+impl Document for LayerRecord {
+    const FORMAT: u32 = super::FORMAT;
+}
+
+/// The layer that another is based on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParentLayer {
     /// Its key.
@@ -200,16 +212,27 @@ pub(super) fn read(dir: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Reads a record from the bytes of a `layer.json`.
-pub(crate) fn parse(bytes: &[u8]) -> Result<LayerRecord, String> {
-    let body = body(bytes).ok_or("its layer.json is not one that imgbake wrote")?;
+pub(crate) fn parse(bytes: &[u8]) -> Result<LayerRecord, Problem> {
+    let damaged = |why: &str| Problem::Damaged { why: why.to_owned() };
+    let body =
+        body(bytes).ok_or_else(|| damaged("its layer.json is not one that imgbake wrote"))?;
     let (head, layer) = body;
     if Digest::sha256(layer).to_string() != head {
-        return Err("its layer.json was changed".to_owned());
+        return Err(damaged("its layer.json was changed"));
     }
-    serde_json::from_str(layer).map_err(|error| format!("its layer.json cannot be read: {error}"))
+    format::read(layer.as_bytes()).map_err(|problem| match problem {
+        Problem::Damaged { why } => damaged(&format!("its layer.json cannot be read: {why}")),
+        newer @ Problem::Newer { .. } => newer,
+    })
 }
 
-/// Reads of a record which layer it stands on, and no more.
+/// Whether a folder's layer is one that only a newer imgbake reads.
+pub(super) fn is_newer(dir: &Utf8Path) -> bool {
+    let bytes = read(dir).ok().flatten();
+    bytes.is_some_and(|bytes| parse(&bytes).is_err_and(|problem| problem.is_newer()))
+}
+
+/// Reads of a record which layer it is based on, and no more.
 pub(super) fn parent_of(bytes: &[u8]) -> Option<ParentLayer> {
     #[derive(Deserialize)]
     struct Brief {

@@ -1,4 +1,4 @@
-//! Taking layers away: never one that somebody stands on.
+//! Taking layers away: never one that is in use.
 
 use std::fs;
 use std::io;
@@ -14,8 +14,8 @@ use super::lock::Lock;
 use super::record;
 
 impl LayerCache {
-    /// Takes a layer away, whatever stands on it; gives `false` where somebody uses it or makes it.
-    /// For a step whose layer was of no use and is to be made anew: what stood on the old one is then
+    /// Takes a layer away, whatever layers are based on it; gives `false` where somebody uses it or makes it.
+    /// For a step whose layer was of no use and is to be made anew: what was based on the old one is then
     /// dead.
     pub fn remove(&self, key: &Digest) -> Result<bool, CacheError> {
         Ok(self.remove_if(key, |_| true)?.is_some())
@@ -53,7 +53,7 @@ impl LayerCache {
         if dir.symlink_metadata().is_err() {
             return Ok(Some(0));
         }
-        // Nobody stands on what has no record, and it gets none without the claim.
+        // Nobody uses what has no record, and it gets none without the claim.
         let mut alone = None;
         if dir.join(record::FILE).symlink_metadata().is_ok() {
             alone = Lock::try_exclusive(&self.lock_path(claim.key(), "use"))?;
@@ -72,7 +72,7 @@ impl LayerCache {
         Ok(Some(bytes.disk + bytes.state))
     }
 
-    /// Whether any layer stands on this one.
+    /// Whether any layer is based on this one.
     pub(super) fn has_children(&self, key: &Digest) -> Result<bool, CacheError> {
         for child in self.keys()? {
             let bytes = record::read(&self.folder(&child)).ok().flatten();

@@ -20,7 +20,7 @@ use super::record::{self, LayerRecord};
 pub struct LayerInfo {
     /// Its step's key.
     pub key: Digest,
-    /// The key of the layer that it stands on.
+    /// The key of the layer that it is based on.
     pub parent: Option<Digest>,
     /// The image that it was made for first.
     pub image: String,
@@ -38,9 +38,9 @@ pub struct LayerInfo {
     pub state_bytes: u64,
     /// Whether others may be given it.
     pub shareable: bool,
-    /// Whether somebody stands on it now.
+    /// Whether it is in use now.
     pub in_use: bool,
-    /// How many layers stand on it.
+    /// How many layers are based on it.
     pub children: usize,
 }
 
@@ -60,6 +60,8 @@ pub(super) enum Content {
     Half,
     /// A record that cannot be believed, as it stands.
     Broken(Vec<u8>),
+    /// A layer that only a newer imgbake reads.
+    Newer,
     /// A layer, whose files may or may not be right.
     Layer(Box<LayerRecord>),
 }
@@ -75,7 +77,7 @@ impl Entry {
     pub(super) fn record(&self) -> Option<&LayerRecord> {
         match &self.content {
             Content::Layer(record) => Some(record),
-            Content::Half | Content::Broken(_) => None,
+            Content::Half | Content::Broken(_) | Content::Newer => None,
         }
     }
 
@@ -123,6 +125,7 @@ impl LayerCache {
             let content = match record::read(&dir) {
                 Ok(Some(bytes)) => match record::parse(&bytes) {
                     Ok(record) => Content::Layer(Box::new(record)),
+                    Err(problem) if problem.is_newer() => Content::Newer,
                     Err(_) => Content::Broken(bytes),
                 },
                 Ok(None) => Content::Half,

@@ -1,14 +1,27 @@
 //! A disk that differs from a stored one in some places only.
 
-use imgbake_disk::chunk::{Delta, digest};
+use std::sync::Arc;
+
+use imgbake_disk::chunk::{ChunkTable, Delta, digest};
 use imgbake_disk::{DiskSource, Extent};
 
-use super::known::{Known, index};
-use super::{Changed, Row, disk_error};
+use super::known_chunks::{KnownChunks, Row, index};
 use crate::BuildError;
+use crate::error::disk_error;
 
-/// Kept chunks that are read nevertheless, to see that the disk stands on what it is said to.
+/// Kept chunks that are read nevertheless, to see that the disk is based on what it is said to.
 const SAMPLES: usize = 16;
+
+/// A disk that is stored already, and where alone another one differs from it. For overlays on one
+/// file: what all of them hold, down to that file; for two disks that are based on the same layers, what
+/// either holds above these.
+#[derive(Debug, Clone)]
+pub struct Changed {
+    /// The stored disk's table.
+    pub table: Arc<ChunkTable>,
+    /// The ranges that may differ, in any order. Where one disk is longer, what no range names is zero.
+    pub extents: Vec<Extent>,
+}
 
 /// The stored disk, and what of this one it has.
 pub(super) struct Base {
@@ -23,7 +36,7 @@ pub(super) struct Base {
 pub(super) fn check(
     disk: &dyn DiskSource,
     changed: Changed,
-    known: &mut Known,
+    known: &mut KnownChunks,
 ) -> Result<Option<Base>, BuildError> {
     let delta = Delta::new(&changed.table, &changed.extents, disk.virtual_size());
     let kept: Vec<usize> = delta.kept().collect();

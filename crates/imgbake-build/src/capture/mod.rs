@@ -11,50 +11,37 @@
 //! grows with the number of chunks alone, by some 150 bytes for each. The packs are the same, byte for
 //! byte, whichever worker is faster. Why so much may wait for the workers: `docs/decisions/0009-chunks.md`.
 
+mod background;
 mod delta;
-mod known;
+mod known_chunks;
 mod packs;
+mod piece;
 mod pipeline;
 mod read;
 mod reuse;
-mod settle;
+mod tap;
+mod threads;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
-use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_disk::chunk::{Chunk, ChunkTable, PackRef};
-use imgbake_disk::{DiskError, DiskErrorKind, DiskSource, Extent};
+use camino::Utf8Path;
+use imgbake_disk::chunk::{ChunkTable, PackRef};
+use imgbake_disk::{DiskSource, Extent};
 use imgbake_runtime::Cancel;
 use imgbake_types::Digest;
 
-use crate::{BuildError, BuildErrorKind, Capture, Hit};
+use crate::{BuildError, Capture};
 
-pub use known::Known;
+pub use crate::error::disk_error;
+pub use delta::Changed;
+pub use known_chunks::KnownChunks;
+pub use tap::{Hit, NoTap, Tap};
 
 use pipeline::Packer;
 use read::Reader;
-
-/// Sees each piece of a disk's data while it is captured, in the disk's order.
-pub trait Tap: Send {
-    /// The disk's bytes at an offset. Pieces come in order and do not overlap.
-    fn data(&mut self, offset: u64, bytes: &[u8]);
-
-    /// What was found.
-    fn finish(self: Box<Self>) -> Vec<Hit>;
-}
-
-/// A tap that looks at nothing.
-#[derive(Debug, Default)]
-pub struct NoTap;
-
-impl Tap for NoTap {
-    fn data(&mut self, _: u64, _: &[u8]) {}
-    fn finish(self: Box<Self>) -> Vec<Hit> {
-        Vec::new()
-    }
-}
+use threads::panicked;
 
 /// What a capture reads and where it writes.
 pub struct CaptureRequest<'a> {
@@ -63,7 +50,7 @@ pub struct CaptureRequest<'a> {
     /// An empty folder for the packs.
     pub folder: &'a Utf8Path,
     /// What is stored already.
-    pub known: Known,
+    pub known: KnownChunks,
     /// Where alone the disk differs from one that is stored already, if that is known: then nothing
     /// else of it is read. The tap sees what is read: what a build brought in can only be in what it
     /// changed.
@@ -74,17 +61,6 @@ pub struct CaptureRequest<'a> {
     pub cancel: &'a Cancel,
     /// Is given the position on the disk, in bytes.
     pub progress: &'a (dyn Fn(u64) + Sync),
-}
-
-/// A disk that is stored already, and where alone another one differs from it. For overlays on one
-/// file: what all of them hold, down to that file; for two disks that stand on the same layers, what
-/// either holds above these.
-#[derive(Debug, Clone)]
-pub struct Changed {
-    /// The stored disk's table.
-    pub table: Arc<ChunkTable>,
-    /// The ranges that may differ, in any order. Where one disk is longer, what no range names is zero.
-    pub extents: Vec<Extent>,
 }
 
 /// Reads a disk once: whole, or where it changed.
@@ -140,20 +116,4 @@ fn first_pass(
         let hits = tapper.join().map_err(panicked)?;
         Ok((sha256.map(|raw| Digest::from_sha256(&raw)), hits, read?))
     })
-}
-
-/// A chunk, with its pack's number among those known and, after them, the new ones.
-type Row = Chunk;
-
-/// A disk image's error as a build's.
-pub fn disk_error(error: DiskError) -> BuildError {
-    if error.kind() == DiskErrorKind::Full {
-        let path = error.path().map_or_else(|| Utf8PathBuf::from("/"), Utf8Path::to_owned);
-        return imgbake_runtime::space::full(&path, None).into();
-    }
-    BuildError::new(BuildErrorKind::Failed, error.to_string()).because(error)
-}
-
-fn panicked(_: Box<dyn std::any::Any + Send>) -> BuildError {
-    BuildError::failed("a capture thread panicked: this is a defect of imgbake, please report it")
 }

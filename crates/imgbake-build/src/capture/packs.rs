@@ -1,25 +1,17 @@
 //! Packs on their way into files: frames, one after the other.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_disk::chunk::{Frame, MAX_PACK, PackRef};
-use imgbake_runtime::RuntimeError;
+use imgbake_disk::chunk::{Frame, MAX_PACK};
 
-use super::settle::{Digester, Flusher};
-use crate::{BlobFile, BuildError};
+use super::background::{Digester, Flusher, Written, written};
+use crate::BuildError;
 
 /// So many new bytes of a pack are sent to the disk, while others are made: who needs the packs durable
 /// then waits for the last ones alone.
 const FLUSH: u64 = 8 << 20;
-
-/// A pack that is written, under both of its names.
-#[derive(Debug)]
-pub(super) struct Written {
-    pub(super) reference: PackRef,
-    pub(super) blob: BlobFile,
-}
 
 /// Writes packs, one at a time.
 #[derive(Debug)]
@@ -91,15 +83,5 @@ impl Open {
     fn create(path: Utf8PathBuf) -> Result<Self, BuildError> {
         let file = File::create_new(&path).map_err(written(&path))?;
         Ok(Self { path, out: BufWriter::with_capacity(1 << 18, file), size: 0, flushed: 0 })
-    }
-}
-
-/// For `map_err`: a full file system is told with what a pack needs.
-pub(super) fn written(path: &Utf8Path) -> impl FnOnce(io::Error) -> BuildError + '_ {
-    move |error| match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            imgbake_runtime::space::full(path, Some(MAX_PACK)).into()
-        }
-        _ => RuntimeError::io("write", path, error).into(),
     }
 }

@@ -10,19 +10,19 @@ use std::thread;
 use camino::Utf8Path;
 use imgbake_disk::chunk::{ChunkDigest, Frame, FrameWriter, LEVEL, digest};
 
-use super::known::Known;
-use super::packs::{PackWriter, Written};
-use super::read::Piece;
-use super::{Row, disk_error, panicked};
+use super::background::Written;
+use super::known_chunks::{KnownChunks, Row};
+use super::packs::PackWriter;
+use super::piece::Piece;
+use super::threads::{panicked, stand_back};
 use crate::BuildError;
+use crate::error::disk_error;
 
 /// Bytes of chunks that go to a worker at once, about.
 const BATCH: usize = 1 << 20;
 /// Batches that wait for a worker. The digest of the whole disk is one long row of work, at its end
 /// often over nothing but zeros: what waits here keeps the other cores busy until then.
 const BACKLOG: usize = 200;
-/// How much workers stand back for the thread that hashes the whole disk (setpriority(2); of a thread).
-const NICE: i32 = 5;
 
 /// A chunk's bytes.
 pub(super) enum Content {
@@ -53,12 +53,12 @@ struct Batch {
 /// A batch that a worker is done with.
 struct Done {
     number: u64,
-    rows: Vec<(Row, Place)>,
+    rows: Vec<(Row, Location)>,
     frames: Vec<u8>,
 }
 
 /// Where a chunk is, as far as its worker knows.
-enum Place {
+enum Location {
     /// Where its row says.
     Stored,
     /// In the same place as an equal chunk before it.
@@ -78,7 +78,7 @@ type Chunks = Mutex<HashMap<ChunkDigest, Seen>>;
 
 /// Stores chunks.
 pub(super) struct Packer<'a> {
-    known: &'a Known,
+    known: &'a KnownChunks,
     writer: PackWriter,
     seen: Chunks,
     rows: Vec<Row>,
@@ -112,7 +112,7 @@ impl Feed {
 
 impl<'a> Packer<'a> {
     /// A packer that writes into a folder.
-    pub(super) fn new(folder: &Utf8Path, known: &'a Known) -> Result<Self, BuildError> {
+    pub(super) fn new(folder: &Utf8Path, known: &'a KnownChunks) -> Result<Self, BuildError> {
         // A level that zstd does not have is told before anything runs.
         FrameWriter::new(LEVEL).map_err(disk_error)?;
         Ok(Self {
@@ -125,7 +125,7 @@ impl<'a> Packer<'a> {
     }
 
     /// What is known.
-    pub(super) fn known(&self) -> &'a Known {
+    pub(super) fn known(&self) -> &'a KnownChunks {
         self.known
     }
 
@@ -155,12 +155,12 @@ impl<'a> Packer<'a> {
         stop: &AtomicBool,
         produce: impl FnOnce(&mut Feed) -> Result<T, BuildError>,
     ) -> Result<T, BuildError> {
-        self.pass(&Known::default(), stop, produce)
+        self.pass(&KnownChunks::default(), stop, produce)
     }
 
     fn pass<T>(
         &mut self,
-        known: &Known,
+        known: &KnownChunks,
         stop: &AtomicBool,
         produce: impl FnOnce(&mut Feed) -> Result<T, BuildError>,
     ) -> Result<T, BuildError> {
@@ -202,11 +202,6 @@ impl<'a> Packer<'a> {
     }
 }
 
-/// Lets the threads that all others wait for go first. One that cannot stand back works all the same.
-pub(super) fn stand_back() {
-    let _ = rustix::process::setpriority_process(None, NICE);
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -214,7 +209,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn work(
     batches: &Mutex<Receiver<Batch>>,
     spare: &Mutex<Receiver<Vec<u8>>>,
-    known: &Known,
+    known: &KnownChunks,
     seen: &Chunks,
     done: &SyncSender<Done>,
 ) -> Result<(), BuildError> {
@@ -232,13 +227,13 @@ fn work(
             let stored = known.find(&digest);
             let frame = stored.unwrap_or(Frame { pack: 0, offset: 0, len: 0 });
             let place = if stored.is_some() {
-                Place::Stored
+                Location::Stored
             } else if is_first(seen, &digest, number) {
                 let start = frames.len();
                 zstd.append(chunk, &mut frames).map_err(disk_error)?;
-                Place::Frame(start..frames.len())
+                Location::Frame(start..frames.len())
             } else {
-                Place::Twin
+                Location::Twin
             };
             rows.push((Row { offset, len, digest, frame }, place));
         }
@@ -280,7 +275,7 @@ fn write(
         waiting.insert(number, (rows, frames));
         while let Some((rows, mut frames)) = waiting.remove(&next) {
             for (mut row, place) in rows {
-                if !matches!(place, Place::Stored) {
+                if !matches!(place, Location::Stored) {
                     row.frame = place_of(&row, place, &frames, seen, writer)?;
                 }
                 all.push(row);
@@ -296,7 +291,7 @@ fn write(
 
 fn place_of(
     row: &Row,
-    place: Place,
+    place: Location,
     frames: &[u8],
     seen: &Chunks,
     writer: &mut PackWriter,
@@ -304,7 +299,7 @@ fn place_of(
     if let Some(Seen::Written(frame)) = lock(seen).get(&row.digest) {
         return Ok(*frame);
     }
-    let Place::Frame(range) = place else {
+    let Location::Frame(range) = place else {
         return Err(BuildError::failed("a chunk is in no pack: this is a defect of imgbake"));
     };
     let frame = writer.add(&frames[range])?;

@@ -1,81 +1,25 @@
 //! The reader: pieces of a disk's windows to whoever looks at them.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use imgbake_disk::chunk::Cutter;
 use imgbake_disk::hash::DiskHasher;
-use imgbake_disk::zero::{ZERO_BLOCK, is_zero, zero_runs};
+use imgbake_disk::zero::{ZERO_BLOCK, is_zero};
 use imgbake_disk::{DiskSource, Extent};
 use imgbake_runtime::Cancel;
 
+use super::piece::{Buffers, Piece};
 use super::pipeline::{Content, Feed};
-use super::{Tap, disk_error};
-use crate::{BuildError, Hit};
+use super::tap::{Hit, Tap};
+use crate::BuildError;
+use crate::error::disk_error;
 
 /// Bytes read at once: the unit that goes through the queues.
 const PIECE: u64 = 2 << 20;
 /// Pieces that wait for the hasher or the tap.
 const QUEUE: usize = 6;
-/// Buffers that are kept to be used again.
-const SPARE: usize = 256;
-
-/// Bytes of the disk.
-#[derive(Debug)]
-pub(super) struct Piece {
-    offset: u64,
-    bytes: Vec<u8>,
-    /// Where the bytes' room goes when nobody looks at them any more.
-    spare: SyncSender<Vec<u8>>,
-}
-
-impl Piece {
-    /// Whether nearly all of it is data: else chunks that wait would hold much more than their own bytes.
-    fn is_dense(&self) -> bool {
-        let data: usize = zero_runs(&self.bytes).map(|run| run.len()).sum();
-        data >= self.bytes.len() / 8 * 7
-    }
-
-    /// Where a range of the disk is in this piece, if all of it is.
-    fn place(&self, offset: u64, len: usize) -> Option<Range<usize>> {
-        let start = usize::try_from(offset.checked_sub(self.offset)?).ok()?;
-        let end = start.checked_add(len)?;
-        (end <= self.bytes.len()).then_some(start..end)
-    }
-
-    /// Bytes of the piece.
-    pub(super) fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        &self.bytes[range.clone()]
-    }
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        let _ = self.spare.try_send(std::mem::take(&mut self.bytes));
-    }
-}
-
-/// Buffers that go round.
-struct Buffers {
-    give: SyncSender<Vec<u8>>,
-    back: Receiver<Vec<u8>>,
-}
-
-impl Buffers {
-    fn new() -> Self {
-        let (give, back) = sync_channel(SPARE);
-        Self { give, back }
-    }
-
-    fn read(&self, disk: &dyn DiskSource, piece: Extent) -> Result<Piece, BuildError> {
-        let mut bytes = self.back.try_recv().unwrap_or_default();
-        bytes.resize(usize::try_from(piece.len).unwrap_or_default(), 0);
-        disk.read_at(piece.offset, &mut bytes).map_err(disk_error)?;
-        Ok(Piece { offset: piece.offset, bytes, spare: self.give.clone() })
-    }
-}
 
 /// What goes over a disk.
 pub(super) struct Reader<'a> {

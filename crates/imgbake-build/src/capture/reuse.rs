@@ -7,10 +7,10 @@ use imgbake_disk::DiskSource;
 use imgbake_disk::chunk::{Frame, PackRef, digest};
 use imgbake_runtime::Cancel;
 
-use super::known::index;
+use super::known_chunks::{Row, index};
 use super::pipeline::{Content, Packer};
-use super::{Row, disk_error};
 use crate::BuildError;
+use crate::error::disk_error;
 
 /// A pack is referred to where at least this share of it is used: one part in so many.
 const SHARE: u64 = 4;

@@ -1,7 +1,7 @@
-//! What a capture can take over from the one before: both disks stand on the same layers, so that they
+//! What a capture can take over from the one before: both disks are based on the same layers, so that they
 //! differ only in what either holds above these.
 //!
-//! After each capture it is kept which version came of it, and of every file that the disk stood on, its
+//! After each capture it is kept which version came of it, and of every file that the disk was based on, its
 //! stamp and what the disk held above it: `IMGBAKE_HOME/cache/captures/<digest of the image's name>.json`.
 //! A file with the same stamp was not touched since (see `cache/proof.rs`).
 
@@ -13,24 +13,24 @@ use imgbake_disk::{DiskError, DiskImage, Extent};
 use imgbake_types::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::Build;
+use super::context::Build;
 use crate::cache::{CacheMode, Stamp};
 use crate::capture::Changed;
-use crate::keepsake;
+use crate::state_file;
 
 /// The longest record that is read, in bytes: some 100,000 extents.
 const MOST: u64 = 4 << 20;
 
-/// A capture and what its disk stood on.
+/// A capture and what its disk was based on.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Basis {
     /// The version that came of it.
     pub(super) version: Digest,
-    /// The files that the disk stood on, the nearest first.
+    /// The files that the disk was based on, the nearest first.
     files: Vec<File>,
 }
 
-/// A file that a disk stands on.
+/// A file that a disk is based on.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct File {
     stamp: Stamp,
@@ -41,7 +41,7 @@ pub(super) struct File {
 impl Basis {
     /// The image's capture before this one; none where earlier builds shall not count.
     pub(super) fn recall(build: Build<'_>) -> Option<Self> {
-        wanted(build).then(|| keepsake::recall(&path(build), MOST))?
+        wanted(build).then(|| state_file::recall(&path(build), MOST))?
     }
 
     /// Where alone a disk differs from the one that was captured then, whose table is given; `None`
@@ -63,7 +63,7 @@ impl Basis {
     }
 }
 
-/// What a disk stands on, for the capture after this one.
+/// What a disk is based on, for the capture after this one.
 pub(super) fn look(disk: &DiskImage) -> Result<Vec<File>, DiskError> {
     let mut files = Vec::new();
     for below in backing(disk) {
@@ -77,10 +77,10 @@ pub(super) fn look(disk: &DiskImage) -> Result<Vec<File>, DiskError> {
     Ok(files)
 }
 
-/// Keeps what a version's disk stood on.
+/// Keeps what a version's disk was based on.
 pub(super) fn keep(build: Build<'_>, version: &Digest, files: Vec<File>) {
     if wanted(build) && !files.is_empty() {
-        keepsake::keep(build.job, &path(build), &Basis { version: version.clone(), files });
+        state_file::keep(build.job, &path(build), &Basis { version: version.clone(), files });
     }
 }
 

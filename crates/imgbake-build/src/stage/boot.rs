@@ -9,10 +9,12 @@ use imgbake_types::record::{Parent, StageRecord};
 use imgbake_types::{Digest, Stage};
 use uuid::Uuid;
 
-use super::{Build, Failure, Log};
+use super::context::{Build, Log};
+use super::failure::Failure;
+use super::watched::watched;
 use crate::{
-    BaseDisk, BuildError, Machine, MachineRequest, Pattern, Planted, SavedMachine, Seed,
-    SourceContext,
+    BaseDisk, BuildError, DiskLocation, Machine, MachineRequest, Pattern, Planted, Purpose,
+    SavedMachine, Seed, SourceContext,
 };
 
 /// A machine that answers.
@@ -63,7 +65,9 @@ impl Booted {
         stage.status("waiting for ssh");
         let mut booted = Self::start(build, Start::boot(build, disk)).await?;
         let spec = build.plan.seal();
-        match build.rooms.sealer.plant(build.job, &spec, &booted.seed, &*booted.comm).await {
+        let sealer = &build.components.sealer;
+        let planting = sealer.plant(build.job, &spec, &booted.seed, &*booted.comm);
+        match watched(build, &*booted.machine, planting).await {
             Ok(planted) => {
                 booted.planted.patterns.extend(planted.patterns);
                 booted.planted.resolv_conf = planted.resolv_conf;
@@ -81,21 +85,21 @@ impl Booted {
         let planted = Planted { patterns: seed_patterns(&seed), ..Planted::default() };
         let parent = disk.parent.clone();
         let spec = build.plan.machine.clone();
+        let builder = build.components.builder(&spec)?;
         let request = MachineRequest {
             name: "build".into(),
             arch: build.plan.image.arch,
             firmware: spec.firmware(build.plan.image.arch),
-            boot: spec.boot,
-            spec,
+            machine: spec,
+            purpose: Purpose::Build,
             disk,
             seed: seed.clone(),
             uuid,
             saved,
         };
-        let builder = &*build.rooms.builder;
         let boots = request.saved.is_none();
         let (machine, connected) =
-            crate::machine::start(builder, build.job, request, limit).await?;
+            crate::builder::start(builder, build.job, request, limit).await?;
         let comm = match connected {
             Ok(comm) => comm,
             Err(error) => return Err(Failure::with(machine)(error)),
@@ -133,11 +137,11 @@ pub(super) async fn fetch(
         stage: &stage,
     };
     let disk =
-        build.job.cancel().run(build.rooms.source(source)?.fetch(&context, source)).await??;
-    let detail = if disk.cached {
-        format!("{}, cached", disk.parent.kind)
-    } else {
-        disk.parent.kind.clone()
+        build.job.cancel().run(build.components.source(source)?.fetch(&context, source)).await??;
+    let detail = match &disk.location {
+        DiskLocation::Native(native) => format!("native disk {native}"),
+        DiskLocation::Local(_) if disk.cached => format!("{}, cached", disk.parent.kind),
+        DiskLocation::Local(_) => disk.parent.kind.clone(),
     };
     let mut record = stage.finish(disk.bytes, detail);
     record.cached = disk.cached;
@@ -151,7 +155,7 @@ fn seed_patterns(seed: &Seed) -> Vec<Pattern> {
         [("the build's ssh key", &seed.user_key), ("the build's ssh host key", &seed.host_key)]
     {
         for bytes in key.private_seed_forms() {
-            patterns.push(Pattern { name: name.to_owned(), bytes, grave: true });
+            patterns.push(Pattern { name: name.to_owned(), bytes, severe: true });
         }
         let public = key.public_openssh();
         // The first 16 bytes of the base64 body are the same in every ed25519 key.
@@ -159,14 +163,14 @@ fn seed_patterns(seed: &Seed) -> Vec<Pattern> {
             patterns.push(Pattern {
                 name: format!("{name} (public part)"),
                 bytes: body.into(),
-                grave: true,
+                severe: true,
             });
         }
     }
     patterns.push(Pattern {
         name: "the build machine's cloud-init instance id".to_owned(),
         bytes: seed.instance_id.clone().into_bytes(),
-        grave: false,
+        severe: false,
     });
     patterns
 }

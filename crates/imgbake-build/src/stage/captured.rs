@@ -1,24 +1,27 @@
 //! Capture: the sealed disk, read once, digested, compressed and searched for residues. Of a disk that
-//! stands on a version, what it changed is read alone.
+//! is based on a version, what it changed is read alone.
 
 use std::sync::Arc;
 
 use imgbake_disk::chunk::ChunkTable;
-use imgbake_disk::{DiskError, DiskFormat, DiskImage, DiskSource as _};
+use imgbake_disk::{DiskError, DiskFormat, DiskImage, DiskSource};
 use imgbake_types::record::Parent;
 use imgbake_types::spec::Residue;
 use imgbake_types::{Digest, Outcome, Size, Stage};
 
 use super::basis::{self, Basis};
-use super::{Build, Failure, Log, Sealed};
-use crate::capture::{CaptureRequest, Changed, Known, capture, disk_error};
-use crate::{BuildError, Capture, Hit, plain};
+use super::context::{Build, Log};
+use super::failure::Failure;
+use super::sealed::Sealed;
+use crate::capture::{CaptureRequest, Changed, KnownChunks, capture};
+use crate::error::disk_error;
+use crate::{BuildError, Capture, Hit, MachineDisk, plain};
 
 /// A captured disk in the job's folder.
 pub struct Captured {
     pub(super) capture: Capture,
     pub(super) parent: Parent,
-    /// What the disk stood on.
+    /// What the disk was based on.
     pub(super) files: Vec<basis::File>,
     pub(super) log: Log,
 }
@@ -31,19 +34,23 @@ impl Sealed {
         let folder = build.job.work().join("capture");
         std::fs::create_dir(&folder)
             .map_err(imgbake_runtime::error::io_at("make the folder", &folder))?;
-        let path = machine.disk().to_owned();
-        let tap = build.rooms.sealer.scanner(patterns);
+        let Some(source) = machine.disk() else {
+            let error = BuildError::failed("the builder gives no disk that can be captured");
+            return Err(Failure::with(machine)(error));
+        };
+        let tap = build.components.sealer.scanner(patterns);
         let plain = build.plan.publish().plain;
         let cancel = build.job.cancel().clone();
         let seen = Arc::clone(&stage);
         let stored = Stored::find(build, &parent).await;
         let work = tokio::task::spawn_blocking(move || {
-            let disk = DiskImage::open(&path).map_err(disk_error)?;
-            let changed = stored.changed(&disk).map_err(disk_error)?;
+            let opened = Opened::open(source).map_err(disk_error)?;
+            let changed = stored.changed(opened.image()).map_err(disk_error)?;
+            let disk = opened.source();
             let size = disk.virtual_size();
             let progress = |done| seen.progress(done, Some(size));
             let (mut captured, hits) = capture(CaptureRequest {
-                disk: &disk,
+                disk,
                 folder: &folder,
                 known: stored.known,
                 changed,
@@ -54,9 +61,10 @@ impl Sealed {
             if let Some(format) = plain {
                 seen.status(format!("writing the {}", format.extension()));
                 let table = Digest::sha256(captured.table.encode());
-                captured.plain = Some(plain::write(&disk, format, &table, &folder, &cancel)?);
+                captured.plain = Some(plain::write(disk, format, &table, &folder, &cancel)?);
             }
-            Ok(((captured, hits), basis::look(&disk).map_err(disk_error)?))
+            let files = opened.image().map(basis::look).transpose().map_err(disk_error)?;
+            Ok(((captured, hits), files.unwrap_or_default()))
         });
         let done =
             work.await.map_err(|error| BuildError::failed(format!("capture did not end: {error}")));
@@ -90,10 +98,42 @@ impl Sealed {
     }
 }
 
+/// A machine's disk, opened to be read.
+enum Opened {
+    Image(DiskImage),
+    Source(Arc<dyn DiskSource>),
+}
+
+impl Opened {
+    fn open(disk: MachineDisk) -> Result<Self, DiskError> {
+        match disk {
+            MachineDisk::File { path, format } => {
+                DiskImage::open_as(&path, format).map(Self::Image)
+            }
+            MachineDisk::Source(source) => Ok(Self::Source(source)),
+        }
+    }
+
+    fn source(&self) -> &dyn DiskSource {
+        match self {
+            Self::Image(image) => image,
+            Self::Source(source) => &**source,
+        }
+    }
+
+    /// The image, whose backing chain tells what it has in common with others.
+    fn image(&self) -> Option<&DiskImage> {
+        match self {
+            Self::Image(image) => Some(image),
+            Self::Source(_) => None,
+        }
+    }
+}
+
 /// What the registry has that the new version may refer to.
 #[derive(Default)]
 struct Stored {
-    known: Known,
+    known: KnownChunks,
     /// The parent's table, where the parent is a version.
     parent: Option<Arc<ChunkTable>>,
     /// The image's capture before this one, and its table.
@@ -104,7 +144,7 @@ impl Stored {
     /// Asks the registry. Without it the disk is stored whole: that it cannot be had is told, and no
     /// error.
     async fn find(build: Build<'_>, parent: &Parent) -> Self {
-        let registry = &*build.rooms.registry;
+        let registry = &*build.components.registry;
         // Every byte is searched for a sensitive value that this build knows.
         let version =
             (parent.kind == "image" && !basis::sensitive(build)).then_some(&parent.digest);
@@ -130,8 +170,9 @@ impl Stored {
     }
 
     /// Where alone a disk differs from one that is stored already: from the image's last one, where both
-    /// stand on the same layers, else from its parent's, where it stands on the parent's restored file.
-    fn changed(&self, disk: &DiskImage) -> Result<Option<Changed>, DiskError> {
+    /// are based on the same layers, else from its parent's, where it is based on the parent's restored file.
+    fn changed(&self, disk: Option<&DiskImage>) -> Result<Option<Changed>, DiskError> {
+        let Some(disk) = disk else { return Ok(None) };
         if let Some((basis, table)) = &self.before
             && let Some(changed) = basis.changed(disk, table)?
         {
@@ -151,7 +192,7 @@ impl Stored {
 /// Whether a residue check's hits end the build.
 fn judge(hits: &[Hit], residue: Residue) -> Result<(), BuildError> {
     let fatal: Vec<Hit> =
-        hits.iter().filter(|hit| hit.grave || residue == Residue::Fail).cloned().collect();
+        hits.iter().filter(|hit| hit.severe || residue == Residue::Fail).cloned().collect();
     if fatal.is_empty() {
         return Ok(());
     }

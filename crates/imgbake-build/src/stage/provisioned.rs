@@ -1,17 +1,18 @@
 //! Provision: every step of the plan, in order.
 
-use std::time::Duration;
-
+use imgbake_runtime::StageGuard;
 use imgbake_types::Stage;
 use imgbake_types::plan::Step;
 use imgbake_types::record::StageRecord;
 use imgbake_types::spec::ProvisionSpec;
 
-use super::{Booted, Build, Failure, Rescued};
-use crate::{BuildError, BuildErrorKind, StepContext, StepEnd};
-
-/// How long a machine that lost its connection may take to tell why: a guest's shutdown.
-const AFTERMATH: Duration = Duration::from_secs(20);
+use super::boot::Booted;
+use super::context::Build;
+use super::failure::Failure;
+use super::rescue::Rescued;
+use super::watched::watched;
+use crate::provision::unreadable;
+use crate::{BuildError, BuildErrorKind, Provisioner, StepContext, StepEnd, StepRecorder};
 
 /// A machine on which every provision step has run.
 pub struct Provisioned(pub(super) Booted);
@@ -48,41 +49,39 @@ impl Booted {
         step: &Step,
         spec: &ProvisionSpec,
     ) -> Result<StageRecord, BuildError> {
-        let room = build.rooms.provisioner(spec)?;
+        let provisioner = build.components.provisioner(spec)?;
         let stage = build.job.events().stage(Stage::Provision, &step.name);
-        if spec.expects_restart() {
+        let resolved = provisioner.kind().resolve(spec);
+        if resolved.map_err(|error| unreadable(&step.name, &error))?.expects_restart {
             self.machine.expect_restart();
         }
-        let context = StepContext { job: build.job, name: &step.name, spec, comm: &*self.comm };
-        let (end, bytes) = tokio::select! {
-            biased;
-            () = build.job.cancel().cancelled() => return Err(imgbake_runtime::RuntimeError::cancelled().into()),
-            failure = self.machine.failure() => return Err(failure),
-            done = room.provision(&context) => match done {
-                Err(error) if error.kind() == BuildErrorKind::Machine => {
-                    return Err(build.job.cancel().run(self.why(error)).await?);
-                }
-                done => done?,
-            },
-        };
+        let recorder = StepRecorder::begin(build.job, &step.name, &spec.kind);
+        let ended = self.run_step(build, provisioner, &stage, &step.name, spec, &recorder).await;
+        let report = recorder.finish(ended.as_ref().err());
+        ended?;
+        let mut record = stage.finish(report.bytes, &spec.kind);
+        record.report = Some(report);
+        Ok(record)
+    }
+
+    /// Runs the step against all that may end it, and waits for the restart that it announced.
+    async fn run_step(
+        &mut self,
+        build: Build<'_>,
+        provisioner: &dyn Provisioner,
+        stage: &StageGuard,
+        name: &str,
+        spec: &ProvisionSpec,
+        recorder: &StepRecorder,
+    ) -> Result<(), BuildError> {
+        let context = StepContext { job: build.job, name, spec, comm: &*self.comm, recorder };
+        let end = watched(build, &*self.machine, provisioner.provision(&context)).await?;
         if end == StepEnd::Restarting {
             let limit = build.plan.machine.boot_timeout().duration();
             stage.status("waiting for the machine to restart");
             build.job.cancel().run(self.machine.restarted(limit)).await??;
             self.comm = build.job.cancel().run(self.machine.connect(limit)).await??;
         }
-        Ok(stage.finish(bytes, spec.kind()))
-    }
-
-    /// A lost connection is most often the first sign of something graver, which the machine tells a
-    /// little later: it powered off, restarted or panicked.
-    async fn why(&self, lost: BuildError) -> BuildError {
-        match tokio::time::timeout(AFTERMATH, self.machine.failure()).await {
-            Ok(failure) => match lost.help_text() {
-                Some(help) => failure.help(help),
-                None => failure,
-            },
-            Err(_) => lost,
-        }
+        Ok(())
     }
 }

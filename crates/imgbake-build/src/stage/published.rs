@@ -1,12 +1,15 @@
 //! Publish and verify: the captured disk becomes a version, and the version is proved.
 
 use imgbake_types::record::{
-    ImageConfig, PlanRecord, Proof, StageRecord, VerifyStatus, VersionView,
+    ImageConfig, PlanRecord, Proof, StageRecord, TestRecord, VerifyStatus, VersionView,
 };
 use imgbake_types::{Outcome, Stage, VersionName};
 use jiff::Timestamp;
 
-use super::{Build, Captured, Failure, basis};
+use super::basis;
+use super::captured::Captured;
+use super::context::{Build, Log};
+use super::failure::Failure;
 use crate::verify::{VerifyRequest, verify};
 use crate::{BuildError, BuildErrorKind, Naming};
 
@@ -45,16 +48,28 @@ impl Captured {
             disk: self.capture.disk_record(&[]),
             parent: Some(self.parent.clone()),
             plan: PlanRecord { digest: build.plan.digest.clone() },
-            proof: Proof { machine: build.plan.machine.clone(), verify, tests },
-            stages: self.log,
+            proof: Proof {
+                machine: build.plan.machine.clone(),
+                verify: verify.into(),
+                tests: tests.into_iter().map(TestRecord::from).collect(),
+            },
+            stages: published(self.log),
             labels: image.labels,
             imgbake: build.tool.to_owned(),
         };
-        let version = build.rooms.registry.publish(&self.capture, config, &naming).await?;
+        let version = build.components.registry.publish(&self.capture, config, &naming).await?;
         basis::keep(build, &version.digest, self.files);
         stage.finish(self.capture.new_bytes(), format!("{}:{}", version.name, version.version));
         Ok(Published { version: Box::new(version) })
     }
+}
+
+/// What the stages did, as far as others may see it.
+fn published(mut log: Log) -> Log {
+    for record in &mut log {
+        record.report = record.report.take().map(|report| report.published());
+    }
+    log
 }
 
 fn parse_version(name: &str) -> Result<VersionName, BuildError> {
@@ -75,9 +90,10 @@ impl Published {
         }
         let request = VerifyRequest {
             job: build.job,
-            builder: &*build.rooms.builder,
-            registry: &*build.rooms.registry,
+            builder: build.components.builder(&version.proof.machine)?,
+            registry: &*build.components.registry,
             version: &version,
+            slots: build.slots,
         };
         let record = verify(request).await.map_err(&failure)?;
         if record.status != VerifyStatus::Passed {
@@ -88,14 +104,8 @@ impl Published {
         version.verify.time = Some(record.time);
         version.verify.tests = record.tests;
         version.disk.sha256 = version.disk.sha256.take().or(record.disk_sha256);
-        version.stages.push(StageRecord {
-            stage: Stage::Verify,
-            name: Stage::Verify.name().to_owned(),
-            seconds: record.seconds,
-            bytes: 0,
-            cached: false,
-            layer: None,
-        });
+        let name = Stage::Verify.name().to_owned();
+        version.stages.push(StageRecord::ran(Stage::Verify, name, record.seconds, 0));
         Ok(Verified { version })
     }
 }
@@ -108,7 +118,7 @@ pub fn refuse(version: &VersionView, tests: &[imgbake_types::record::TestOutcome
         .map(|test| format!("  {} ({}): {}", test.name, test.machine, test.detail.trim()))
         .collect();
     let words = format!(
-        "{}:{} did not pass its verify: {} of {} checks failed\n{}",
+        "{}:{} failed verification: {} of {} checks failed\n{}",
         version.name,
         version.version,
         failed.len(),

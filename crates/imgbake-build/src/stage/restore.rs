@@ -5,15 +5,16 @@ use imgbake_types::record::StageRecord;
 use imgbake_types::{LayerAction, Size, Stage};
 
 use super::boot::{Booted, Start};
-use super::walk::tell;
-use super::{Build, Failure, guest};
+use super::context::Build;
+use super::events::report_layer;
+use super::failure::Failure;
 use crate::cache::{CacheMode, Layer, StateRecord};
-use crate::{BuildError, BuildErrorKind};
+use crate::{BuildError, BuildErrorKind, guest};
 
 /// How a layer was of use.
 pub(super) enum Restored {
     /// A machine answers.
-    Machine(Box<Booted>, StageRecord),
+    Machine(Box<Booted>, Box<StageRecord>),
     /// It could not be used, and why: the walk goes back.
     Refused(String),
 }
@@ -30,42 +31,42 @@ pub(super) async fn restore(
     let stage = build.job.events().stage(Stage::Restore, &step.name);
     match state(build, layer).await {
         Ok(Some(saved)) => {
-            stage.status("the saved machine goes on");
+            stage.status("the saved machine resumes");
             match resume(build, layer, saved).await {
                 Ok(booted) => {
                     let detail = format!(
-                        "the machine goes on after `{}`, saved {} ago",
+                        "resumed after `{}`, saved {} ago",
                         step.name,
                         imgbake_types::time::rough(layer.age())
                     );
-                    tell(build, step, Some(layer), LayerAction::Restored, "");
+                    report_layer(build, step, Some(layer), LayerAction::Restored, "");
                     let record = stage.finish(saved.file.allocated, detail);
-                    return Ok(Restored::Machine(Box::new(booted), record));
+                    return Ok(Restored::Machine(Box::new(booted), Box::new(record)));
                 }
                 Err(failure) => {
                     let reason = end(failure).await?;
                     let words = format!("{reason}; a machine boots from its disk");
-                    tell(build, step, Some(layer), LayerAction::Refused, &words);
+                    report_layer(build, step, Some(layer), LayerAction::Refused, &words);
                 }
             }
         }
         Ok(None) => {}
         Err(reason) => {
             let words = format!("{reason}; a machine boots from its disk");
-            tell(build, step, Some(layer), LayerAction::Refused, &words);
+            report_layer(build, step, Some(layer), LayerAction::Refused, &words);
         }
     }
     stage.status("booting from the layer's disk");
     match boot(build, layer).await {
         Ok(booted) => {
-            tell(build, step, Some(layer), LayerAction::Booted, "");
+            report_layer(build, step, Some(layer), LayerAction::Booted, "");
             let bytes = layer.record().disk.file.allocated;
             let detail = format!(
                 "booted from the disk after `{}`, {}",
                 step.name,
                 Size::bytes(bytes).human()
             );
-            Ok(Restored::Machine(Box::new(booted), stage.finish(bytes, detail)))
+            Ok(Restored::Machine(Box::new(booted), Box::new(stage.finish(bytes, detail))))
         }
         Err(failure) => {
             let reason = end(failure).await?;

@@ -9,16 +9,17 @@ use imgbake_types::{Digest, LayerAction, Size, Stage};
 use tokio::task::JoinHandle;
 
 use super::boot::Booted;
-use super::walk::{layer_event, stage_of};
-use super::{Build, guest, shared};
+use super::context::Build;
+use super::events::{layer_event, stage_of};
+use super::shared;
 use crate::cache::{CacheError, CacheMode, Claim, Draft, Hold, Layer, NewLayer, NewState};
-use crate::{BaseDisk, BuildError, BuildErrorKind, Planted, SaveRequest};
+use crate::{BaseDisk, BuildError, BuildErrorKind, Planted, disposable, guest};
 
-/// Layers that a disk may stand on. QEMU opens a file for each, and so does capture (see
+/// Layers that a disk may be based on. QEMU opens a file for each, and so does capture (see
 /// `imgbake_disk::image`).
 const DEEPEST: usize = 60;
 
-/// What a machine's disk stands on: held against deletion for as long as the disk is read.
+/// What a machine's disk is based on: held against deletion for as long as the disk is read.
 #[derive(Debug, Default)]
 struct Below {
     layers: Vec<Layer>,
@@ -31,7 +32,7 @@ struct Below {
 /// Saves what a build makes.
 #[derive(Debug, Default)]
 pub(super) struct Saver {
-    /// The key of the layer that the machine's disk stands on.
+    /// The key of the layer that the machine's disk is based on.
     below_key: Option<Digest>,
     below: Below,
     pending: Option<JoinHandle<Below>>,
@@ -61,19 +62,19 @@ impl Saver {
         }
     }
 
-    /// The key of the layer that the machine's disk stands on.
+    /// The key of the layer that the machine's disk is based on.
     pub(super) fn below_key(&self) -> Option<Digest> {
         self.below_key.clone()
     }
 
-    /// The machine's disk stands on a layer that was there.
-    pub(super) fn stand_on(&mut self, layer: Layer) {
+    /// The machine's disk is based on a layer that was there.
+    pub(super) fn based_on(&mut self, layer: Layer) {
         self.below_key = Some(layer.key().clone());
         self.below = Below { layers: vec![layer], ..Below::default() };
     }
 
     /// There is no machine any more.
-    pub(super) fn stand_on_nothing(&mut self) {
+    pub(super) fn based_on_nothing(&mut self) {
         self.below_key = None;
         self.below = Below::default();
     }
@@ -102,6 +103,13 @@ impl Saver {
         disk: BaseDisk,
     ) -> BaseDisk {
         let (Some(layers), Some(claim)) = (build.layers, claim) else { return disk };
+        if disk.local().is_none() {
+            // A layer's file is an overlay on one below, and this disk is no file of this host.
+            self.gave_up = true;
+            let message = "no layer of this build is saved: its base disk is native to its builder";
+            build.job.events().info(message.to_owned());
+            return disk;
+        }
         let (cache, job) = (layers.cache.clone(), build.job.clone());
         let given = disk.clone();
         let taken = tokio::task::spawn_blocking(move || {
@@ -142,10 +150,11 @@ impl Saver {
         let (Some(layers), Some(claim)) = (build.layers, claim) else { return Ok(()) };
         let (Some(parent), false) = (self.below_key.clone(), self.gave_up) else { return Ok(()) };
         if build.plan.layers().iter().position(|s| s.key == step.key) >= Some(DEEPEST) {
-            self.give_up(build, &format!("a disk stands on {DEEPEST} layers at most"));
+            self.give_up(build, &format!("a disk is based on {DEEPEST} layers at most"));
             return Ok(());
         }
-        if let Err(why) = build.rooms.builder.saves(&build.plan.machine) {
+        if let Err(why) = build.components.builder(&build.plan.machine)?.saves(&build.plan.machine)
+        {
             self.give_up(build, &why);
             return Ok(());
         }
@@ -185,13 +194,13 @@ impl Saver {
             wanted = false;
         }
         let state = wanted.then(|| draft.state());
-        // The machine will stand on it, whatever becomes of the draft.
+        // The machine will be based on it, whatever becomes of the draft.
         self.below.holds.push(draft.hold());
-        let saved = booted.machine.save(&SaveRequest { disk: draft.disk(), state }).await?;
+        let saved = disposable::save(&mut *booted.machine, &draft.disk(), state.as_deref()).await?;
         let mut new = new_layer(build, step, record);
         new.planted = booted.planted.clone();
         if wanted {
-            match saved.state {
+            match saved {
                 Ok(()) => {
                     new.state = Some(NewState {
                         signature: signature(build).await?,
@@ -263,13 +272,14 @@ fn room_for_memory(build: Build<'_>, dir: &Utf8Path) -> Result<(), String> {
 }
 
 fn saved(events: &Events, stage: Stage, name: &str, layer: &Layer, note: &str) {
-    events.tell(layer_event(stage, name, layer.key(), Some(layer), LayerAction::Saved, note));
+    events.emit(layer_event(stage, name, layer.key(), Some(layer), LayerAction::Saved, note));
 }
 
 /// What a saved machine's state depends on here and now.
 pub(super) async fn signature(build: Build<'_>) -> Result<String, BuildError> {
-    let (arch, spec) = (build.plan.image.arch, &build.plan.machine);
-    build.rooms.builder.signature(build.job, arch, spec, spec.firmware(arch)).await
+    let (arch, machine) = (build.plan.image.arch, &build.plan.machine);
+    let builder = build.components.builder(machine)?;
+    builder.signature(build.job, arch, machine, machine.firmware(arch)).await
 }
 
 /// Whether a machine that has run the plan up to a step holds sensitive values whose memory must not
@@ -297,6 +307,7 @@ fn new_layer(build: Build<'_>, step: &Step, record: &StageRecord) -> NewLayer {
         tool: build.tool.to_owned(),
         seconds: record.seconds,
         bytes: record.bytes,
+        report: record.report.clone().map(Box::new),
         shareable: !has_seen_secrets(build, step),
         planted: Planted::default(),
         state: None,

@@ -1,10 +1,12 @@
 //! Seal: identity and secrets out, power off.
 
+use imgbake_types::record::{Parent, StageRecord};
 use imgbake_types::{Size, Stage};
 
-use super::{Build, Failure, Log, Provisioned};
+use super::context::{Build, Log};
+use super::failure::Failure;
+use super::provisioned::Provisioned;
 use crate::{Machine, Pattern, SealContext};
-use imgbake_types::record::Parent;
 
 /// A machine that is off and holds no identity. Only this can be captured.
 pub struct Sealed {
@@ -28,26 +30,28 @@ impl Provisioned {
             planted: &booted.planted,
             power_off_limit: limit,
         };
-        let sealing = build.rooms.sealer.seal(&context, &mut *booted.machine, &*booted.comm);
+        let sealing = build.components.sealer.seal(&context, &mut *booted.machine, &*booted.comm);
         let report = match build.job.cancel().run(sealing).await {
             Ok(Ok(report)) => report,
             Ok(Err(error)) => return Err(Failure::with(booted.machine)(error)),
             Err(error) => return Err(Failure::with(booted.machine)(error.into())),
         };
-        let removed: u64 = report.operations.iter().map(|(_, removed, _)| removed).sum();
+        let sealed = report.record;
         let detail = format!(
-            "{} operations removed {removed} things, {}",
-            report.operations.len(),
-            Size::bytes(report.bytes()).human()
+            "{} operations removed {} items, {}",
+            sealed.operations.len(),
+            sealed.removed(),
+            Size::bytes(sealed.bytes()).human()
         );
-        booted.log.push(stage.finish(report.bytes(), detail));
+        let record = stage.finish(sealed.bytes(), detail);
+        booted.log.push(StageRecord { seal: Some(sealed), ..record });
         let mut patterns = booted.planted.patterns;
         patterns.extend(report.residues);
         for (name, bytes) in build.job.secrets().patterns() {
             patterns.push(Pattern {
                 name: format!("sensitive value `{name}`"),
                 bytes,
-                grave: true,
+                severe: true,
             });
         }
         Ok(Sealed { machine: booted.machine, parent: booted.parent, patterns, log: booted.log })

@@ -1,18 +1,20 @@
 //! Layers' disks, shared with builds on other machines.
 
-use camino::Utf8PathBuf;
-use imgbake_disk::overlay;
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_disk::{DiskFormat, overlay};
 use imgbake_runtime::Job;
 use imgbake_runtime::error::io_at;
 use imgbake_types::plan::Step;
 use imgbake_types::record::Parent;
-use imgbake_types::{Arch, Digest, Size, Stage};
+use imgbake_types::record::step::if_known;
+use imgbake_types::{Arch, Digest, Size, Stage, StepReport};
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Layers};
+use super::context::{Build, Layers};
 use crate::cache::{Found, Layer, NewLayer};
+use crate::error::disk_error;
 use crate::share::{LayerShare, SharedLayer};
-use crate::{BaseDisk, BuildError, KernelFiles, Planted};
+use crate::{BaseDisk, BuildError, KernelFiles, LocalDisk, Planted};
 
 /// The pattern that a shared record leaves out: the private key that let the build in was never in the
 /// machine.
@@ -32,6 +34,9 @@ struct Public {
     tool: String,
     seconds: f64,
     bytes: u64,
+    /// What a provision step did, as far as others may see it.
+    #[serde(default, deserialize_with = "if_known", skip_serializing_if = "Option::is_none")]
+    report: Option<StepReport>,
     planted: Planted,
     /// The disk's file.
     disk: String,
@@ -53,7 +58,7 @@ pub(super) async fn push(
     {
         return Ok(0);
     }
-    let (record, disk) = (layer.record(), layer.disk());
+    let (record, disk) = (layer.record(), layer.local_disk());
     let name = format!("disk.{}", record.disk.format);
     let mut files = vec![(name.clone(), disk.path.clone())];
     if let Some(kernel) = &disk.kernel {
@@ -70,6 +75,7 @@ pub(super) async fn push(
         tool: record.tool.clone(),
         seconds: record.seconds,
         bytes: record.bytes,
+        report: record.report.as_ref().map(|report| report.published()),
         planted,
         disk: name,
         virtual_size: disk.virtual_size,
@@ -109,7 +115,7 @@ async fn pull_all(
     let first = steps.iter().rposition(here).map_or(0, |deepest| deepest + 1);
     let keys: Vec<Digest> = steps[first..].iter().map(|step| step.key.clone()).collect();
     let there = from.has(build.job, &keys).await?;
-    // A chain: what stands on a missing layer is of no use.
+    // A chain: what is based on a missing layer is of no use.
     let reach = keys.iter().take_while(|key| there.contains(key)).count();
     let (mut count, mut bytes) = (0, 0);
     for index in first..first + reach {
@@ -155,6 +161,7 @@ async fn pull_one(
         tool: public.tool.clone(),
         seconds: public.seconds,
         bytes: public.bytes,
+        report: public.report.as_ref().map(|report| Box::new(report.published())),
         shareable: true,
         planted: public.planted.clone(),
         state: None,
@@ -172,7 +179,7 @@ async fn pull_one(
                 };
                 let disk = folder.join(&public.disk);
                 overlay::rebase(&disk, &below.disk_path(), below.record().disk.format)
-                    .map_err(crate::capture::disk_error)?;
+                    .map_err(disk_error)?;
                 std::fs::rename(&disk, draft.disk()).map_err(io_at("move", &disk))?;
             }
         }
@@ -194,14 +201,21 @@ fn base_disk(public: Public, folder: &Utf8PathBuf) -> BaseDisk {
     });
     let nameless = || Parent {
         reference: None,
+        native: None,
         digest: Digest::sha256(&public.name),
         kind: "layer".to_owned(),
     };
-    BaseDisk {
+    // The file is named `disk.FORMAT`.
+    let format = Utf8Path::new(&public.disk).extension().and_then(|format| format.parse().ok());
+    let disk = LocalDisk {
         path: folder.join(&public.disk),
+        format: format.unwrap_or(DiskFormat::Qcow2),
         virtual_size: public.virtual_size,
-        parent: public.parent.clone().unwrap_or_else(nameless),
         kernel,
+    };
+    BaseDisk {
+        location: disk.into(),
+        parent: public.parent.clone().unwrap_or_else(nameless),
         bytes: 0,
         cached: true,
     }

@@ -5,17 +5,21 @@ use std::collections::BTreeSet;
 
 use imgbake_types::plan::{Step, StepKind};
 use imgbake_types::record::StageRecord;
-use imgbake_types::{Digest, EventKind, LayerAction, Outcome, Stage};
-use tokio::sync::SemaphorePermit;
+use imgbake_types::{Digest, EventKind, LayerAction, Outcome};
 
+use super::boot::Booted;
+use super::context::{Build, Log};
+use super::events::{report_layer, stage_of};
+use super::failure::Failure;
+use super::provisioned::Provisioned;
 use super::restore::{self, Restored};
 use super::save::Saver;
-use super::{Booted, Build, Failure, Log, Provisioned};
 use crate::cache::{Claim, Found, Layer, LayerCache};
-use crate::{BaseDisk, BuildError, BuildErrorKind};
+use crate::provision::step_event;
+use crate::{BaseDisk, BuildError, BuildErrorKind, Slot};
 
-/// What a build holds on its way.
-enum Place {
+/// What a build has made so far.
+enum Progress {
     /// Nothing yet.
     Start,
     /// The source's disk.
@@ -32,24 +36,24 @@ struct Walk<'a> {
     cacheable: usize,
     /// Steps that are done.
     done: usize,
-    /// Steps whose end was told.
-    told: usize,
-    place: Place,
+    /// Steps whose end was reported.
+    reported: usize,
+    progress: Progress,
     log: Log,
     saver: Saver,
     /// Layers of which it was told that they are damaged.
     damaged: BTreeSet<Digest>,
     /// The right to run a machine.
-    slot: Option<SemaphorePermit<'a>>,
+    slot: Option<Slot<'a>>,
 }
 
 /// The end of the way.
 pub(super) struct Walked<'a> {
     pub(super) provisioned: Provisioned,
-    /// Holds the layers that the machine's disk stands on, and commits the last ones.
+    /// Holds the layers that the machine's disk is based on, and commits the last ones.
     pub(super) saver: Saver,
     /// The right to run a machine.
-    pub(super) slot: Option<SemaphorePermit<'a>>,
+    pub(super) slot: Option<Slot<'a>>,
 }
 
 /// Who makes the next step's result.
@@ -69,8 +73,8 @@ pub(super) async fn walk(build: Build<'_>) -> Result<Walked<'_>, Failure> {
         steps,
         cacheable: if build.layers.is_some() { cacheable } else { 0 },
         done: 0,
-        told: 0,
-        place: Place::Start,
+        reported: 0,
+        progress: Progress::Start,
         log: Log::new(),
         saver: Saver::default(),
         damaged: BTreeSet::new(),
@@ -78,13 +82,13 @@ pub(super) async fn walk(build: Build<'_>) -> Result<Walked<'_>, Failure> {
     };
     super::shared::pull(build, &steps[..walk.cacheable]).await;
     let gone = walk.go().await;
-    let Walk { place, log, mut saver, slot, .. } = walk;
+    let Walk { progress, log, mut saver, slot, .. } = walk;
     if gone.is_err() {
         // What was saved so far is there for the next build.
         saver.finish(build).await;
     }
     gone?;
-    let Place::Machine(mut booted) = place else {
+    let Progress::Machine(mut booted) = progress else {
         return Err(BuildError::failed("the plan has no machine").into());
     };
     if booted.by_hand {
@@ -121,7 +125,7 @@ impl Walk<'_> {
                 }
                 Found::Damaged(reason) if self.damaged.insert(step.key.clone()) => {
                     let words = format!("{reason}; it is made again");
-                    tell(self.build, step, None, LayerAction::Refused, &words);
+                    report_layer(self.build, step, None, LayerAction::Refused, &words);
                 }
                 Found::Damaged(_) | Found::None => {}
             }
@@ -140,33 +144,33 @@ impl Walk<'_> {
         // A layer whose use cannot be noted is only dropped sooner.
         let _ = layer.touch();
         if index == 0 {
-            self.tell_passed(index, &layer);
+            self.report_passed(index, &layer);
             self.passed(index, &layer);
-            self.place = Place::Disk(Box::new(layer.disk()));
-            self.saver.stand_on(layer);
+            self.progress = Progress::Disk(Box::new(layer.disk()));
+            self.saver.based_on(layer);
             return Ok(());
         }
         self.leave().await;
         self.take_slot().await?;
-        self.tell_passed(index, &layer);
+        self.report_passed(index, &layer);
         match restore::restore(self.build, step, &layer).await? {
             Restored::Machine(mut booted, record) => {
                 self.start_over();
                 self.passed(index, &layer);
                 self.log.append(&mut booted.log);
-                self.log.push(record);
-                self.place = Place::Machine(booted);
-                self.saver.stand_on(layer);
+                self.log.push(*record);
+                self.progress = Progress::Machine(booted);
+                self.saver.based_on(layer);
             }
             Restored::Refused(reason) => {
-                tell(self.build, step, Some(&layer), LayerAction::Refused, &reason);
+                report_layer(self.build, step, Some(&layer), LayerAction::Refused, &reason);
                 drop(layer);
-                // It is made anew. Where somebody else stands on it, nothing of this build can.
+                // It is made anew. Where somebody else uses it, nothing of this build can.
                 if !cache.remove(&step.key).unwrap_or(false) {
                     self.cacheable = index;
                 }
                 // Its step runs after all.
-                self.told = index;
+                self.reported = index;
                 self.start_over();
             }
         }
@@ -180,10 +184,10 @@ impl Walk<'_> {
         self.steps[..=index].iter().zip(chain).collect()
     }
 
-    /// Tells every step that a layer spares, unless it was told before.
-    fn tell_passed(&mut self, index: usize, layer: &Layer) {
-        for (step, layer) in self.chain(index, layer).into_iter().skip(self.told) {
-            self.build.job.events().tell(EventKind::StageFinished {
+    /// Reports every step that a layer spares, unless it was reported before.
+    fn report_passed(&mut self, index: usize, layer: &Layer) {
+        for (step, layer) in self.chain(index, layer).into_iter().skip(self.reported) {
+            self.build.job.events().emit(EventKind::StageFinished {
                 stage: stage_of(step),
                 name: step.name.clone(),
                 outcome: Outcome::Cached,
@@ -191,9 +195,12 @@ impl Walk<'_> {
                 bytes: layer.record().bytes,
                 detail: format!("{} old", imgbake_types::time::rough(layer.age())),
             });
-            tell(self.build, step, Some(layer), LayerAction::Used, "");
+            report_layer(self.build, step, Some(layer), LayerAction::Used, "");
+            if let Some(report) = &layer.record().report {
+                self.build.job.events().emit(step_event(&step.name, true, report));
+            }
         }
-        self.told = self.told.max(index + 1);
+        self.reported = self.reported.max(index + 1);
     }
 
     /// Writes down every step that a layer spares.
@@ -208,6 +215,8 @@ impl Walk<'_> {
                 bytes: layer.record().bytes,
                 cached: true,
                 layer: Some(layer.reference()),
+                report: layer.record().report.as_deref().cloned(),
+                seal: None,
             })
             .collect();
         self.log.extend(records);
@@ -230,7 +239,7 @@ impl Walk<'_> {
             },
             Ok(None) => {
                 let what = format!("the layer of `{}`, which another build makes", step.name);
-                self.build.job.events().tell(EventKind::Waiting { what });
+                self.build.job.events().emit(EventKind::Waiting { what });
                 // A machine that only waits would hold up the one that it waits for.
                 self.leave().await;
                 drop(layers.cache.claim(self.build.job.cancel(), &step.key).await?);
@@ -247,28 +256,22 @@ impl Walk<'_> {
     async fn leave(&mut self) {
         self.saver.finish(self.build).await;
         self.slot = None;
-        if let Place::Machine(booted) = &mut self.place {
+        if let Progress::Machine(booted) = &mut self.progress {
             booted.machine.end().await;
-            self.saver.stand_on_nothing();
+            self.saver.based_on_nothing();
             self.start_over();
         }
     }
 
     fn start_over(&mut self) {
-        self.place = Place::Start;
+        self.progress = Progress::Start;
         self.done = 0;
         self.log.clear();
     }
 
     async fn take_slot(&mut self) -> Result<(), BuildError> {
         if self.slot.is_none() {
-            self.slot = self.build.slots.try_acquire().ok();
-        }
-        if self.slot.is_none() {
-            let what = "its turn: other builds have the machines".to_owned();
-            self.build.job.events().tell(EventKind::Waiting { what });
-            let free = self.build.job.cancel().run(self.build.slots.acquire()).await?;
-            self.slot = free.ok();
+            self.slot = Some(self.build.slots.take(self.build.job).await?);
         }
         Ok(())
     }
@@ -278,21 +281,21 @@ impl Walk<'_> {
         self.take_slot().await?;
         let build = self.build;
         let step = &self.steps[self.done];
-        match (&step.kind, std::mem::replace(&mut self.place, Place::Start)) {
+        match (&step.kind, std::mem::replace(&mut self.progress, Progress::Start)) {
             (StepKind::Source { source }, _) => {
                 let (disk, record) = super::boot::fetch(build, step, source).await?;
                 let disk = self.saver.source(build, claim, step, &record, disk).await;
                 self.log.push(record);
-                self.place = Place::Disk(Box::new(disk));
+                self.progress = Progress::Disk(Box::new(disk));
             }
-            (StepKind::Boot, Place::Disk(disk)) => {
+            (StepKind::Boot, Progress::Disk(disk)) => {
                 let (mut booted, record) = Booted::boot(build, *disk).await?;
                 booted.from = self.saver.below_key();
                 self.saver.machine(build, claim, step, &record, &mut booted).await?;
                 self.log.push(record);
-                self.place = Place::Machine(Box::new(booted));
+                self.progress = Progress::Machine(Box::new(booted));
             }
-            (StepKind::Provision { provision }, Place::Machine(booted)) => {
+            (StepKind::Provision { provision }, Progress::Machine(booted)) => {
                 let (mut booted, record) = booted.provision(build, step, provision).await?;
                 if booted.by_hand {
                     self.cacheable = 0;
@@ -300,7 +303,7 @@ impl Walk<'_> {
                     self.saver.machine(build, claim, step, &record, &mut booted).await?;
                 }
                 self.log.push(record);
-                self.place = Place::Machine(booted);
+                self.progress = Progress::Machine(booted);
             }
             _ => {
                 let words = format!("the plan's step `{}` comes too early", step.name);
@@ -308,49 +311,7 @@ impl Walk<'_> {
             }
         }
         self.done += 1;
-        self.told = self.told.max(self.done);
+        self.reported = self.reported.max(self.done);
         Ok(())
-    }
-}
-
-/// The stage that a step is.
-pub(super) fn stage_of(step: &Step) -> Stage {
-    match step.kind {
-        StepKind::Source { .. } => Stage::Source,
-        StepKind::Boot => Stage::Boot,
-        _ => Stage::Provision,
-    }
-}
-
-/// Tells what was done with a step's layer.
-pub(super) fn tell(
-    build: Build<'_>,
-    step: &Step,
-    layer: Option<&Layer>,
-    action: LayerAction,
-    reason: &str,
-) {
-    let event = layer_event(stage_of(step), &step.name, &step.key, layer, action, reason);
-    build.job.events().tell(event);
-}
-
-/// The event that tells what was done with a layer.
-pub(super) fn layer_event(
-    stage: Stage,
-    name: &str,
-    key: &Digest,
-    layer: Option<&Layer>,
-    action: LayerAction,
-    reason: &str,
-) -> EventKind {
-    EventKind::Layer {
-        stage,
-        name: name.to_owned(),
-        key: key.clone(),
-        action,
-        disk_bytes: layer.map_or(0, |layer| layer.record().disk.file.allocated),
-        state_bytes: layer.and_then(Layer::state).map_or(0, |state| state.file.allocated),
-        age: layer.map_or(0.0, Layer::age),
-        reason: reason.to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use imgbake_comm::{Communicator, Exec, Exit};
 
-use super::clone::Checked;
+use super::outcome::Checked;
 use crate::BuildError;
 
 /// Words with which a machine asks somebody at its console: a first boot must be unattended.
@@ -27,37 +27,96 @@ const QUESTIONS: &[&str] = &[
     "dracut:/#",
 ];
 
-/// cloud-init has finished, and says that it went well. A machine without cloud-init has no first boot
-/// to wait for.
-pub(super) async fn first_boot(comm: &dyn Communicator, limit: Duration) -> Checked {
-    let script = "if command -v cloud-init >/dev/null 2>&1; then cloud-init status --wait --long; \
-                  else echo 'no cloud-init in this image'; fi";
-    let (exit, out, err) =
-        comm.capture(Exec::new(script).timeout(limit)).await.map_err(|e| e.to_string())?;
-    let said = words(&out, &err);
-    match exit {
-        Exit::Code(0) => Ok(first_line(&said)),
-        // 2: finished, with errors that it recovered from (cloud-init, "exit codes", since 23.4).
-        Exit::Code(2) => Err(format!("cloud-init finished with errors: {said}")),
-        exit => Err(format!("cloud-init status: {exit}: {said}")),
+/// Waits for the end of the first boot and reads how it went: lines of `name value`. systemd wakes
+/// this up once its boot jobs are done, of which cloud-init's last is one; cloud-init's own waiting is a
+/// loop in Python, dear in an emulated machine. Other inits have neither.
+const SETTLED: &str = r#"
+if [ -d /run/systemd/system ]; then
+  systemctl is-system-running --wait >/dev/null 2>&1
+  echo init systemd
+  systemctl list-units --failed --plain --no-legend --no-pager | cut -d' ' -f1 | sed 's/^/failed /'
+fi
+if command -v cloud-init >/dev/null 2>&1; then
+  said=$(cloud-init status --wait --long 2>&1)
+  echo "exit $?"
+  printf '%s\n' "$said" | sed 's/^/said /'
+fi
+true
+"#;
+
+/// A machine whose first boot is over.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Settled {
+    systemd: bool,
+    failed: Vec<String>,
+    /// cloud-init's exit code and what it printed.
+    cloud_init: Option<(String, String)>,
+}
+
+/// Waits until a machine's first boot is over, in one round trip.
+pub(super) async fn settle(comm: &dyn Communicator, limit: Duration) -> Result<Settled, String> {
+    let exec = comm.script("root", None, SETTLED).timeout(limit);
+    Ok(Settled::parse(&comm.check(exec).await.map_err(|error| error.to_string())?))
+}
+
+impl Settled {
+    fn parse(out: &str) -> Self {
+        let mut settled = Self::default();
+        for line in out.lines() {
+            match line.split_once(' ').unwrap_or((line, "")) {
+                ("init", _) => settled.systemd = true,
+                ("failed", unit) => settled.failed.push(unit.trim().to_owned()),
+                ("exit", code) => settled.cloud_init = Some((code.to_owned(), String::new())),
+                ("said", text) => {
+                    if let Some((_, all)) = &mut settled.cloud_init {
+                        all.push_str(text);
+                        all.push('\n');
+                    }
+                }
+                _ => {}
+            }
+        }
+        settled
+    }
+
+    /// cloud-init has finished, and says that it went well. A machine without cloud-init has no first
+    /// boot to wait for.
+    pub(super) fn first_boot(&self) -> Checked {
+        let Some((code, said)) = &self.cloud_init else {
+            return Ok("no cloud-init in this image".to_owned());
+        };
+        let said = said.trim();
+        match code.as_str() {
+            "0" => Ok(said.lines().next().unwrap_or_default().to_owned()),
+            // Finished, with errors that it recovered from (cloud-init, "exit codes", since 23.4).
+            "2" => Err(format!("cloud-init finished with errors: {said}")),
+            code => Err(format!("cloud-init status: exit code {code}: {said}")),
+        }
+    }
+
+    /// Failed units that the template does not list.
+    pub(super) fn unlisted<'a>(&'a self, allowed: &[String]) -> Vec<&'a str> {
+        let unlisted = self.failed.iter().filter(|unit| !allowed.contains(unit));
+        unlisted.map(String::as_str).collect()
     }
 }
 
 /// No systemd unit has failed, but those that the template lists. Other inits have no units.
-pub(super) async fn units(comm: &dyn Communicator, allowed: &[String], limit: Duration) -> Checked {
-    let script = "[ -d /run/systemd/system ] || { echo 'no systemd in this image'; exit 0; }\n\
-                  systemctl is-system-running --wait >/dev/null 2>&1\n\
-                  systemctl list-units --failed --plain --no-legend --no-pager | cut -d' ' -f1 | sed 's/^/failed /'";
-    let out = comm.check(Exec::new(script).timeout(limit)).await.map_err(|e| e.to_string())?;
-    let failed: Vec<&str> =
-        out.lines().filter_map(|line| line.strip_prefix("failed ")).map(str::trim).collect();
-    let unlisted: Vec<&str> =
-        failed.iter().copied().filter(|unit| !allowed.iter().any(|a| a == unit)).collect();
-    if !unlisted.is_empty() {
-        let log = journal_of(comm, unlisted[0]).await;
+pub(super) async fn units(
+    comm: &dyn Communicator,
+    settled: &Settled,
+    allowed: &[String],
+) -> Checked {
+    let unlisted = settled.unlisted(allowed);
+    if let Some(first) = unlisted.first() {
+        let log = journal_of(comm, first).await;
         return Err(format!("failed: {}\n{log}", unlisted.join(", ")));
     }
-    Ok(if failed.is_empty() { String::new() } else { format!("allowed: {}", failed.join(", ")) })
+    if !settled.systemd {
+        return Ok("no systemd in this image".to_owned());
+    }
+    let failed = settled.failed.join(", ");
+    Ok(if failed.is_empty() { failed } else { format!("allowed: {failed}") })
 }
 
 async fn journal_of(comm: &dyn Communicator, unit: &str) -> String {
@@ -89,26 +148,34 @@ pub(super) async fn restart(comm: &dyn Communicator) -> Result<(), BuildError> {
     }
 }
 
-fn words(out: &str, err: &str) -> String {
-    [out.trim(), err.trim()]
-        .into_iter()
-        .filter(|text| !text.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::console;
+    use super::{Settled, console};
 
     #[test]
     fn a_login_prompt_is_no_question() {
         assert!(console("Debian GNU/Linux 12 localhost ttyS0\n\nlocalhost login: ").is_ok());
         assert!(console("\n-- Press any key to proceed --").is_err());
         assert!(console("error: no such device\ngrub rescue> ").is_err());
+    }
+
+    #[test]
+    fn a_first_boot_is_judged_by_what_cloud_init_says() {
+        for (out, judged) in [
+            ("", Ok("no cloud-init in this image")),
+            ("init systemd\nexit 0\nsaid status: done\nsaid detail: NoCloud\n", Ok("status: done")),
+            ("exit 1\nsaid status: error\n", Err("cloud-init status: exit code 1: status: error")),
+            ("exit 2\nsaid degraded\n", Err("cloud-init finished with errors: degraded")),
+        ] {
+            let judged = judged.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(Settled::parse(out).first_boot(), judged, "{out}");
+        }
+    }
+
+    #[test]
+    fn only_listed_units_may_have_failed() {
+        let settled = Settled::parse("init systemd\nfailed a.service\nfailed b.service\n");
+        assert_eq!(settled.unlisted(&["b.service".to_owned()]), ["a.service"]);
+        assert!(settled.unlisted(&["a.service".to_owned(), "b.service".to_owned()]).is_empty());
     }
 }

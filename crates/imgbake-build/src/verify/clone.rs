@@ -1,35 +1,38 @@
 //! One clone: booted from its firmware, checked, tested, ended.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use imgbake_comm::{Communicator, Exec};
+use imgbake_comm::Communicator;
 use imgbake_runtime::StageGuard;
-use imgbake_types::event::Stream;
 use imgbake_types::record::TestOutcome;
-use imgbake_types::spec::{Boot, TestSpec};
-use secrecy::ExposeSecret;
-use uuid::Uuid;
 
 use super::identity::Identity;
-use super::{VerifyRequest, checks, identity, tell};
-use crate::{BaseDisk, BuildError, BuildErrorKind, Machine, MachineRequest, Seed};
+use super::outcome::Results;
+use super::request::VerifyRequest;
+use super::schedule::Schedule;
+use super::{checks, identity, script};
+use crate::{
+    BaseDisk, BuildError, BuildErrorKind, Disposable, DisposableRequest, Machine, Purpose, Snapshot,
+};
 
 /// A throw-away machine booted from a published version.
-pub(super) struct Clone<'a> {
+pub(super) struct ClonedMachine<'a> {
     request: VerifyRequest<'a>,
+    schedule: &'a Schedule,
     index: usize,
     name: String,
     disk: BaseDisk,
 }
 
-/// A check's result before it has a name: what it saw, or why it failed.
-pub(super) type Checked = Result<String, String>;
-
-impl<'a> Clone<'a> {
+impl<'a> ClonedMachine<'a> {
     /// The `index`th clone of the request's version.
-    pub(super) fn new(request: VerifyRequest<'a>, index: usize, disk: BaseDisk) -> Self {
-        Self { request, index, name: format!("verify-{}", index + 1), disk }
+    pub(super) fn new(
+        request: VerifyRequest<'a>,
+        schedule: &'a Schedule,
+        index: usize,
+        disk: BaseDisk,
+    ) -> Self {
+        Self { request, schedule, index, name: format!("verify-{}", index + 1), disk }
     }
 
     /// Boots it, checks it, tests it and ends it. Its identity is given where a pair is compared.
@@ -44,26 +47,24 @@ impl<'a> Clone<'a> {
             [] => proof.machine.firmware(arch),
             list => list[self.index % list.len()],
         };
-        let mut spec = proof.machine.clone();
-        spec.extra_disks.clear();
-        let limit = spec.boot_timeout().duration();
-        let seed = Seed::new(job.id(), &self.name, "root", false);
-        job.secrets().add("a clone's ssh key", seed.user_key.private_openssh().trim());
-        let request = MachineRequest {
-            name: self.name.clone(),
+        let request = DisposableRequest {
+            job,
+            builder: self.request.builder,
+            name: &self.name,
             arch,
-            spec,
+            machine: &proof.machine,
             firmware,
-            boot: Boot::Firmware,
-            disk: self.disk.clone(),
-            seed,
-            uuid: Uuid::new_v4(),
-            saved: None,
+            purpose: Purpose::Clone,
+            user: "root",
         };
+        let snapshot = Snapshot::of_disk(self.disk.clone());
+        let turn = job.cancel().run(self.schedule.turn()).await?;
         stage.status(format!("booting {} from {firmware:?}", self.name).to_lowercase());
+        let mut results = Results::new(job, &self.name);
         let started = Instant::now();
-        let (mut machine, connected) =
-            crate::machine::start(self.request.builder, job, request, limit).await?;
+        let Disposable { mut machine, connected, .. } =
+            Disposable::start(request, &snapshot).await?;
+        drop(turn);
         let comm = match connected {
             Ok(comm) => comm,
             Err(error)
@@ -72,128 +73,89 @@ impl<'a> Clone<'a> {
             {
                 machine.end().await;
                 // A version that does not come up is a failed version, not a failed command.
-                return Ok((vec![self.told("boots", started, Err(error.to_string()))], None));
+                results.add("boots", Err(error.to_string()));
+                return Ok((results.into_vec(), None));
             }
             Err(error) => {
                 machine.end().await;
                 return Err(error);
             }
         };
-        let words = format!("ssh answered after {:.1}s", started.elapsed().as_secs_f64());
-        let mut results = vec![self.told("boots", started, Ok(words))];
-        let checked = job.cancel().run(self.prove(&mut *machine, comm, stage, &mut results)).await;
+        results.add(
+            "boots",
+            Ok(format!("ssh answered after {:.1}s", started.elapsed().as_secs_f64())),
+        );
+        let proving = self.prove(&mut *machine, &*comm, stage, &mut results);
+        let proved = job.cancel().run(proving).await;
         machine.end().await;
-        Ok((results, checked??))
+        Ok((results.into_vec(), proved?))
     }
 
     /// All checks of a clone that answers.
     async fn prove(
         &self,
         machine: &mut dyn Machine,
-        comm: Arc<dyn Communicator>,
+        comm: &dyn Communicator,
         stage: &StageGuard,
-        results: &mut Vec<TestOutcome>,
-    ) -> Result<Option<Identity>, BuildError> {
+        results: &mut Results<'_>,
+    ) -> Option<Identity> {
         let proof = &self.request.version.proof;
         stage.status(format!("checking {}", self.name));
-        let limit = proof.machine.boot_timeout().duration();
-        let mut took = Instant::now();
-        let mut note = |name: &str, checked: Checked, results: &mut Vec<TestOutcome>| {
-            results.push(self.told(name, took, checked));
-            took = Instant::now();
-        };
-        let first_boot = unless_it_falls(machine, checks::first_boot(&*comm, limit)).await;
-        note("first boot finishes", first_boot, results);
-        let allowed = &proof.verify.allow_failed_units;
-        let units = unless_it_falls(machine, checks::units(&*comm, allowed, limit)).await;
-        note("no failed units", units, results);
-        note("nothing asks at the console", checks::console(&machine.console()), results);
+        self.check_boot(machine, comm, results).await;
         for test in &proof.tests {
-            let checked = unless_it_falls(machine, self.test(&*comm, test)).await;
-            note(test.name.as_deref().unwrap_or("test"), checked, results);
+            let run = script::run(self.request.job, comm, test);
+            results.add(script::name(test), unless_it_falls(machine, run).await);
         }
         if proof.verify.clones() < 2 {
-            return Ok(None);
+            return None;
         }
-        let before = match identity::collect(&*comm).await {
+        let before = match identity::collect(comm).await {
             Ok(identity) => identity,
             Err(error) => {
-                note("identity can be read", Err(error.to_string()), results);
-                return Ok(None);
+                results.add("identity can be read", Err(error.to_string()));
+                return None;
             }
         };
         if self.index == 0 {
+            let _turn = self.schedule.turn().await;
+            results.restart_clock();
             stage.status(format!("restarting {}", self.name));
-            let same = match restart(machine, &*comm, limit).await {
+            let limit = proof.machine.boot_timeout().duration();
+            let same = match restart(machine, comm, limit).await {
                 Ok(after) => identity::same_after_restart(&before, &after),
                 Err(error) => Err(error.to_string()),
             };
-            note("a restart is no second first boot", same, results);
+            results.add("a restart is no second first boot", same);
         }
-        Ok(Some(before))
+        Some(before)
     }
 
-    /// Runs one test of the template.
-    async fn test(&self, comm: &dyn Communicator, test: &TestSpec) -> Checked {
-        let job = self.request.job;
-        let name = test.name.as_deref().unwrap_or("test");
-        let missing = imgbake_types::secret::names(job.secrets().reveal(&test.run).expose_secret())
-            .join(", ");
-        if !missing.is_empty() {
-            return Err(format!(
-                "the test needs the sensitive variable {missing}: give it with --var"
-            ));
-        }
-        // The command goes through standard input: it may hold a sensitive value.
-        let script = job.secrets().reveal(&test.run).expose_secret().to_owned();
-        let exec = Exec::new(comm.as_user(test.user(), "cd / && exec /bin/sh -s"))
-            .timeout(test.timeout().duration())
-            .stdin_bytes(script);
-        let redactor = || imgbake_runtime::LineRedactor::new(job.secrets().clone());
-        let (mut out, mut err) = (redactor(), redactor());
-        let mut tail = imgbake_runtime::process::Tail::default();
-        let ran = comm
-            .run(exec, &mut |stream, bytes| {
-                let lines = if stream == Stream::Stdout { &mut out } else { &mut err };
-                for line in lines.push(bytes) {
-                    tail.push(line.clone());
-                    job.events().output(name, stream, line);
-                }
-            })
-            .await;
-        for (stream, line) in [(Stream::Stdout, out.finish()), (Stream::Stderr, err.finish())] {
-            if let Some(line) = line {
-                tail.push(line.clone());
-                job.events().output(name, stream, line);
+    /// What every clone must show, whatever its template tests.
+    async fn check_boot(
+        &self,
+        machine: &mut dyn Machine,
+        comm: &dyn Communicator,
+        results: &mut Results<'_>,
+    ) {
+        let proof = &self.request.version.proof;
+        let limit = proof.machine.boot_timeout().duration();
+        match unless_it_falls(machine, checks::settle(comm, limit)).await {
+            Ok(settled) => {
+                results.add("first boot finishes", settled.first_boot());
+                let units = checks::units(comm, &settled, &proof.verify.allow_failed_units);
+                results.add("no failed units", unless_it_falls(machine, units).await);
             }
+            Err(error) => results.add("first boot finishes", Err(error)),
         }
-        match ran {
-            Ok(exit) if exit.ok() => Ok(String::new()),
-            Ok(exit) => Err(format!("{exit}\n{}", tail.text()).trim_end().to_owned()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    /// Names a result, tells it and gives it.
-    fn told(&self, name: &str, since: Instant, checked: Checked) -> TestOutcome {
-        let (passed, detail) = match checked {
-            Ok(detail) => (true, detail),
-            Err(detail) => (false, detail),
-        };
-        let result = TestOutcome {
-            name: name.to_owned(),
-            machine: self.name.clone(),
-            passed,
-            seconds: since.elapsed().as_secs_f64(),
-            detail: self.request.job.secrets().redact(&detail),
-        };
-        tell(self.request.job, &result);
-        result
+        results.add("nothing asks at the console", checks::console(&machine.console()));
     }
 }
 
 /// A check's result, or what the machine did meanwhile.
-async fn unless_it_falls(machine: &dyn Machine, check: impl Future<Output = Checked>) -> Checked {
+async fn unless_it_falls<T>(
+    machine: &dyn Machine,
+    check: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
     tokio::select! {
         biased;
         failure = machine.failure() => Err(failure.to_string()),

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use imgbake_comm::{Communicator, Exec};
+use imgbake_comm::Communicator;
 use imgbake_types::record::TestOutcome;
 
-use super::clone::Checked;
+use super::outcome::Checked;
 use crate::BuildError;
 
 /// A machine's identities by name. A value is a digest where the thing itself is a secret; a machine
@@ -14,7 +14,17 @@ use crate::BuildError;
 pub(super) struct Identity(BTreeMap<String, String>);
 
 /// Must differ between two clones. Each line of a value is an identity of its own.
-const DIFFER: [&str; 5] = ["machine-id", "ssh-host-key", "hostname", "dhcp-id", "random-seed"];
+const DIFFER: [&str; 9] = [
+    "machine-id",
+    "ssh-host-key",
+    "hostname",
+    "dhcp-id",
+    "random-seed",
+    "iscsi-initiator",
+    "nvme-host",
+    "default-certificate",
+    "agent-key",
+];
 /// Of these, every machine has one.
 const NEEDED: [&str; 2] = ["machine-id", "ssh-host-key"];
 /// Must be the same before and after a restart.
@@ -34,6 +44,14 @@ done
 for seed in /var/lib/systemd/random-seed /var/lib/urandom/random-seed /var/lib/seedrng/seed.*; do
   [ -s "$seed" ] && say random-seed "$(sha256sum < "$seed" | cut -d' ' -f1)"
 done
+say iscsi-initiator "$(sed -n 's/^InitiatorName=//p' /etc/iscsi/initiatorname.iscsi 2>/dev/null)"
+say nvme-host "$(cat /etc/nvme/hostnqn 2>/dev/null)"
+digest() { [ -s "$2" ] && say "$1" "$(sha256sum < "$2" | cut -d' ' -f1)"; }
+digest default-certificate /etc/ssl/private/ssl-cert-snakeoil.key
+for key in /etc/puppetlabs/puppet/ssl/private_keys/*.pem /var/lib/puppet/ssl/private_keys/*.pem \
+  /etc/salt/pki/minion/minion.pem; do
+  digest agent-key "$key"
+done
 say cloud-init-instance "$(cat /var/lib/cloud/data/instance-id 2>/dev/null)"
 for sem in /var/lib/cloud/instance/sem/config_*; do
   [ -f "$sem" ] && say first-boot-work "$(ls -l --time-style=+%s "$sem" 2>/dev/null | tr -s ' ' | cut -d' ' -f6-)"
@@ -43,7 +61,7 @@ true
 
 /// Reads a machine's identities.
 pub(super) async fn collect(comm: &dyn Communicator) -> Result<Identity, BuildError> {
-    let out = comm.check(Exec::new(comm.as_root("sh -s")).stdin_bytes(SCRIPT)).await?;
+    let out = comm.check(comm.script("root", None, SCRIPT)).await?;
     Ok(parse(&out))
 }
 

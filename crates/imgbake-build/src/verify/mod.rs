@@ -1,53 +1,53 @@
 //! Verify: the published bytes, booted cold in throw-away clones.
 //!
 //! Each clone starts from its firmware, with a seed of its own and with nothing of the building
-//! machine. Checks: the first boot asks nothing and finishes, no unit failed, nothing asks at the
-//! console; then the template's tests. With two clones, their identities are compared and the first
-//! is restarted.
+//! machine. How many boot at the same time is decided by the builder ([`crate::Builder::boots_at_once`]);
+//! one is checked while the next one boots. A second clone runs beside the first where a slot is free for
+//! it, else after it. Checks: the first boot asks nothing and finishes, no unit
+//! failed, nothing asks at the console; then the template's tests. With two clones, their identities are
+//! compared and the first is restarted.
 
 mod checks;
 mod clone;
+mod disk;
 mod identity;
+mod outcome;
+mod request;
+mod schedule;
+mod script;
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
-use camino::Utf8PathBuf;
-use imgbake_runtime::error::io_at;
-use imgbake_runtime::{Job, StageGuard};
-use imgbake_types::record::{Parent, TestOutcome, VerifyRecord, VerifyStatus, VersionView};
-use imgbake_types::{Digest, EventKind, Outcome, Stage};
+use imgbake_runtime::StageGuard;
+use imgbake_types::record::{TestOutcome, VerifyRecord, VerifyStatus};
+use imgbake_types::{Outcome, Stage};
 use jiff::Timestamp;
 
-use crate::{BaseDisk, BuildError, Builder, Registry, Whole};
+use self::clone::ClonedMachine;
+use self::outcome::report;
+use self::schedule::Schedule;
+use crate::evidence::record_verify;
+use crate::{BaseDisk, BuildError};
 
-/// What a verify works on.
-#[derive(Clone, Copy)]
-pub struct VerifyRequest<'a> {
-    /// The running job.
-    pub job: &'a Job,
-    /// Makes the clones.
-    pub builder: &'a dyn Builder,
-    /// Holds the version.
-    pub registry: &'a dyn Registry,
-    /// The version, with its proof.
-    pub version: &'a VersionView,
-}
+pub use self::request::VerifyRequest;
 
 /// Boots clones of a version, checks and tests them, and keeps the result in the registry. A failed
 /// test is no error of this function.
 pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildError> {
     let stage = Arc::new(request.job.events().stage(Stage::Verify, Stage::Verify.name()));
     let started = Instant::now();
-    let (disk, disk_sha256) = restore(request, &stage).await?;
-    let clones = request.version.proof.verify.clones();
-    let results = if clones == 1 {
-        let first = clone::Clone::new(request, 0, disk);
-        first.run(&stage).await?.0
+    let disk = disk::restore(request, &stage).await?;
+    let hashing = disk::Hashing::begin(&disk);
+    let disk = disk::base(request, disk);
+    let (arch, machine) = (request.version.arch, &request.version.proof.machine);
+    let schedule = Schedule::new(request.builder.boots_at_once(request.job, arch, machine).await?);
+    let results = if request.version.proof.verify.clones() == 1 {
+        ClonedMachine::new(request, &schedule, 0, disk).run(&stage).await?.0
     } else {
-        pair(request, &stage, disk).await?
+        pair(request, &schedule, &stage, disk).await?
     };
+    let disk_sha256 = hashing.end(request.version).await?;
     let passed = results.iter().all(|result| result.passed);
     let record = VerifyRecord {
         subject: request.version.digest.clone(),
@@ -55,9 +55,10 @@ pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildErr
         status: if passed { VerifyStatus::Passed } else { VerifyStatus::Failed },
         tests: results,
         seconds: started.elapsed().as_secs_f64(),
-        disk_sha256,
+        disk_sha256: Some(disk_sha256),
     };
-    request.registry.record_verify(&request.version.name, &record).await?;
+    let image = request.registry.image(&request.version.name);
+    record_verify(&*image, &record).await?;
     let failed = record.tests.iter().filter(|test| !test.passed).count();
     let detail = format!("{} checks and tests, {failed} failed", record.tests.len());
     if let Some(stage) = Arc::into_inner(stage) {
@@ -66,56 +67,35 @@ pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildErr
     Ok(record)
 }
 
-/// Two clones at once: their own checks, then what only a pair can show.
+/// Two clones: their own checks, then what only a pair can show.
 async fn pair(
     request: VerifyRequest<'_>,
+    schedule: &Schedule,
     stage: &StageGuard,
     disk: BaseDisk,
 ) -> Result<Vec<TestOutcome>, BuildError> {
-    let first = clone::Clone::new(request, 0, disk.clone());
-    let second = clone::Clone::new(request, 1, disk);
-    let (one, two) = tokio::join!(first.run(stage), second.run(stage));
-    let ((mut results, one), (more, two)) = (one?, two?);
+    let first = ClonedMachine::new(request, schedule, 0, disk.clone());
+    let second = ClonedMachine::new(request, schedule, 1, disk);
+    // Without a slot for both they run in turn: who waited for one while it holds another might wait for
+    // a build that does the same.
+    let ((mut results, one), (more, two)) = match request.slots.try_take() {
+        Some(slot) => {
+            let second = async {
+                let ended = second.run(stage).await;
+                drop(slot);
+                ended
+            };
+            let (one, two) = tokio::join!(first.run(stage), second);
+            (one?, two?)
+        }
+        None => (first.run(stage).await?, second.run(stage).await?),
+    };
     results.extend(more);
     if let (Some(one), Some(two)) = (one, two) {
         for result in identity::compare(&one, &two) {
-            tell(request.job, &result);
+            report(request.job, &result);
             results.push(result);
         }
     }
     Ok(results)
-}
-
-/// The version's bytes as a disk in the job's folder, proved against its digest, and the whole disk's
-/// SHA-256.
-async fn restore(
-    request: VerifyRequest<'_>,
-    stage: &Arc<StageGuard>,
-) -> Result<(BaseDisk, Option<Digest>), BuildError> {
-    stage.status("reading the published bytes");
-    let path: Utf8PathBuf = request.job.work().join("verify.raw");
-    let file = File::create_new(&path).map_err(io_at("make", &path))?;
-    let (seen, total) = (Arc::clone(stage), request.version.disk.virtual_size);
-    let progress = Box::new(move |done| seen.progress(done, Some(total)));
-    let version = &request.version.digest;
-    let restoring = request.registry.restore(version, file, Whole::Hash, progress);
-    let sha256 = request.job.cancel().run(restoring).await??;
-    let disk = BaseDisk {
-        path,
-        virtual_size: total,
-        parent: Parent {
-            reference: None,
-            digest: request.version.digest.clone(),
-            kind: "image".to_owned(),
-        },
-        kernel: None,
-        bytes: total,
-        cached: false,
-    };
-    Ok((disk, sha256))
-}
-
-/// Tells a result as an event.
-fn tell(job: &Job, result: &TestOutcome) {
-    job.events().tell(EventKind::TestFinished { result: result.clone() });
 }

@@ -5,13 +5,17 @@ use std::io::{Seek, SeekFrom, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::cache::{CacheError, Claim, Draft, Found, Layer, NewLayer, NewState};
-use imgbake_build::{BaseDisk, KernelFiles, LayerCache, Planted, Seed};
-use imgbake_disk::DiskImage;
+use imgbake_build::{BaseDisk, KernelFiles, LayerCache, LocalDisk, Planted, Seed};
 use imgbake_disk::overlay::create_overlay;
+use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_runtime::job::new_id;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
-use imgbake_types::record::Parent;
-use imgbake_types::{Arch, Digest, Size, Stage};
+use imgbake_types::event::Stream;
+use imgbake_types::record::step::{
+    self, OutputLine, OutputTail, Resource, ResourceCounts, ResourceOutcome,
+};
+use imgbake_types::record::{Parent, StepReport};
+use imgbake_types::{Arch, Digest, Outcome, Size, Stage};
 use uuid::Uuid;
 
 pub(crate) const KIB: usize = 1 << 10;
@@ -114,9 +118,29 @@ pub(crate) fn new_layer(stage: Stage, name: &str) -> NewLayer {
         tool: "imgbake test".to_owned(),
         seconds: 1.25,
         bytes: 77,
+        report: Some(Box::new(report(name))),
         shareable: true,
         planted: Planted::default(),
         state: None,
+    }
+}
+
+/// What the step of a layer is said to have done.
+pub(crate) fn report(name: &str) -> StepReport {
+    let line = OutputLine { stream: Stream::Stdout, line: format!("hello from {name}") };
+    StepReport {
+        format: step::FORMAT,
+        kind: "shell".to_owned(),
+        outcome: Outcome::Done,
+        seconds: 1.25,
+        bytes: 77,
+        attempts: 1,
+        exit_code: Some(0),
+        counts: ResourceCounts { changed: 1, ..ResourceCounts::default() },
+        resources: vec![Resource::new("file", "/etc/x", ResourceOutcome::Changed)],
+        warnings: Vec::new(),
+        error: None,
+        output: OutputTail { omitted: 3, lines: vec![line] },
     }
 }
 
@@ -141,10 +165,19 @@ pub(crate) fn base_disk(dir: &Utf8Path, name: &str) -> BaseDisk {
     let initrd = dir.join(format!("{name}.initrd"));
     fs::write(&initrd, bytes("initrd", 5 * KIB)).unwrap();
     BaseDisk {
-        path,
-        virtual_size: DISK,
-        parent: Parent { reference: None, digest: key("bootstrap"), kind: "bootstrap".to_owned() },
-        kernel: Some(KernelFiles { kernel, initrd: Some(initrd), cmdline: "quiet".to_owned() }),
+        location: LocalDisk {
+            path,
+            format: DiskFormat::Raw,
+            virtual_size: DISK,
+            kernel: Some(KernelFiles { kernel, initrd: Some(initrd), cmdline: "quiet".to_owned() }),
+        }
+        .into(),
+        parent: Parent {
+            reference: None,
+            native: None,
+            digest: key("bootstrap"),
+            kind: "bootstrap".to_owned(),
+        },
         bytes: 12,
         cached: false,
     }
@@ -167,7 +200,7 @@ pub(crate) fn source(cache: &LayerCache, job: &Job, name: &str) -> Result<Layer,
     draft.commit(new_layer(Stage::Source, "source"))
 }
 
-/// A draft whose disk stands on another, with some KiB of its own.
+/// A draft whose disk is based on another, with some KiB of its own.
 pub(crate) fn draft(
     cache: &LayerCache,
     name: &str,

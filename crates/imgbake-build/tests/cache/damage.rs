@@ -1,4 +1,4 @@
-//! A layer that is not what was saved is never used, nor what stands on it.
+//! A layer that is not what was saved is never used, nor what is based on it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -144,9 +144,9 @@ fn a_home_that_was_moved_or_copied_is_noticed() {
     let moved = Home::new(fixture.dir.join("moved"));
     fs::rename(fixture.home.root(), moved.root()).unwrap();
     let cache = LayerCache::open(&moved, Size::mib(100)).unwrap();
-    assert!(matches!(cache.find(&key("source")), Found::Layer(_)), "it stands on nothing");
+    assert!(matches!(cache.find(&key("source")), Found::Layer(_)), "it is based on nothing");
     let Found::Damaged(reason) = cache.find(&key("step")) else { panic!("it names the old home") };
-    assert!(reason.contains("its disk stands on"), "{reason}");
+    assert!(reason.contains("its disk is based on"), "{reason}");
 }
 
 /// Bytes that this thread has read so far (proc(5), `/proc/PID/io`).

@@ -13,7 +13,7 @@ use imgbake_runtime::Cancel;
 use imgbake_types::{Size, Stage};
 
 use crate::common::{
-    DISK, Fixture, KIB, base_disk, bytes, draft, key, new_layer, new_state, overlay,
+    DISK, Fixture, KIB, base_disk, bytes, draft, key, new_layer, new_state, overlay, report,
 };
 
 #[test]
@@ -35,19 +35,20 @@ fn a_chain_is_found_as_it_was_made() {
     let record = step.record();
     assert_eq!((record.seconds, record.bytes, record.shareable), (1.25, 77, true));
     assert_eq!((record.disk.format, record.disk.virtual_size), (DiskFormat::Qcow2, DISK));
+    assert_eq!(record.report.as_deref(), Some(&report("nginx")));
     assert!(record.disk.file.allocated >= 40 * KIB as u64);
     assert_eq!(record.created, step.reference().created);
     assert!(step.age() < 60.0);
 
     // The base disk and its kernel are in the source's folder; above it no kernel is told.
     let base = source.disk();
-    assert!(base.path.starts_with(source.dir()) && base.cached && base.bytes == 0);
+    assert!(base.local().unwrap().path.starts_with(source.dir()) && base.cached && base.bytes == 0);
     assert_eq!(base.parent.kind, "bootstrap");
-    let kernel = base.kernel.unwrap();
+    let kernel = base.local().unwrap().kernel.clone().unwrap();
     assert_eq!(fs::read(&kernel.kernel).unwrap(), bytes("kernel", 9 * KIB));
     assert_eq!(fs::read(kernel.initrd.unwrap()).unwrap(), bytes("initrd", 5 * KIB));
     assert_eq!(kernel.cmdline, "quiet");
-    assert_eq!(step.disk().kernel, None);
+    assert_eq!(step.local_disk().kernel, None);
     assert_eq!(step.disk().parent, base.parent);
     DiskImage::open(&step.disk_path()).unwrap();
 
@@ -90,20 +91,22 @@ fn a_base_disk_elsewhere_is_referred_to() {
     let found = fixture.found("source");
     assert_eq!(found.disk(), BaseDisk { bytes: 0, cached: true, ..base.clone() });
     drop(found);
-    fs::write(&base.path, "another disk").unwrap();
+    fs::write(&base.local().unwrap().path, "another disk").unwrap();
     assert!(fixture.damaged("source").contains("disk is not what was saved"));
-    assert!(base.path.exists() && fixture.is_gone("source"));
+    assert!(base.local().unwrap().path.exists() && fixture.is_gone("source"));
 }
 
 #[test]
 fn a_base_disk_that_cannot_be_taken_stays_where_it_is() {
     let fixture = Fixture::new();
     let mut base = base_disk(fixture.job.work(), "base");
+    let mut disk = base.local().unwrap().clone();
     let draft = fixture.cache.begin(fixture.claim("source"), None).unwrap();
-    base.kernel.as_mut().unwrap().initrd = Some(fixture.job.work().join("missing"));
+    disk.kernel.as_mut().unwrap().initrd = Some(fixture.job.work().join("missing"));
+    base.location = disk.clone().into();
     let error = draft.take_base(&base, &fixture.job).unwrap_err();
     assert!(error.to_string().contains("missing"), "{error}");
-    assert!(base.path.exists() && base.kernel.unwrap().kernel.exists());
+    assert!(disk.path.exists() && disk.kernel.unwrap().kernel.exists());
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn a_folder_that_is_held_outlives_a_commit_that_fails() {
     let mut new = new_layer(Stage::Provision, "step");
     new.state = Some(new_state(source.key()));
     draft.commit(new).unwrap_err();
-    assert!(disk.exists(), "a machine stands on it");
+    assert!(disk.exists(), "a machine is based on it");
     fixture.cache.sweep().unwrap();
     fixture.cache.prune(Size::bytes(0)).unwrap();
     assert!(disk.exists() && fixture.is_gone("step"));

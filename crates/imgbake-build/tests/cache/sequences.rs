@@ -1,4 +1,4 @@
-//! Whatever is done in whatever order: a layer that is found has all that it stands on.
+//! Whatever is done in whatever order: a layer that is found has all that it is based on.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ fn find(fixture: &Fixture, name: u8) -> Option<Layer> {
 
 fn check(fixture: &Fixture, held: &BTreeMap<u8, Layer>) {
     for info in fixture.cache.list() {
-        // Only what stood on a layer that was removed or made anew is damaged.
+        // Only what was based on a layer that was removed or made anew is damaged.
         let Found::Layer(layer) = fixture.cache.find(&info.key) else { continue };
         for below in std::iter::once(&layer).chain(layer.ancestors()) {
             assert!(below.disk_path().exists());

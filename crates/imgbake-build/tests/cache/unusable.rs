@@ -27,7 +27,7 @@ fn a_cache_of_another_format_is_left_alone_until_it_is_cleared() {
         assert!(error.help_text().unwrap().contains("cache prune --all"));
         assert_eq!(names_in(&layers).len(), 3);
 
-        // A newer imgbake stands on one of its layers.
+        // A newer imgbake is based on one of its layers.
         let lock = fixture.home.cache().join("locks").join("some.lock");
         let held = fs::File::create(&lock).unwrap();
         held.lock_shared().unwrap();

@@ -3,36 +3,41 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use imgbake_runtime::retry::Backoff;
 use imgbake_types::event::Stream;
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Ssh;
+use super::connection::Connection;
+use super::own_output::OwnOutput;
 use crate::exec::{OutputSink, brief};
 use crate::{CommError, CommErrorKind, Exec, Exit};
 
 /// Bytes of standard input that are read at a time; the channel cuts them to the server's packets.
 const CHUNK: usize = 128 << 10;
-/// How long to wait for more output of a command that has ended. The server closes the channel when the
-/// last process lets go of the output: a daemon that the command started never does.
+/// How long to wait for the rest of the output of a command that has ended, in all. The server closes the
+/// channel when the last process lets go of the output: a daemon that the command started never does, and
+/// may write on for ever.
 const LINGER: Duration = Duration::from_secs(5);
 /// `SSH_EXTENDED_DATA_STDERR` (RFC 4254, section 5.2).
 const STDERR: u32 = 1;
 
 /// Runs a command to its end. The time that it may take does not count waiting for others to end.
-pub(super) async fn run(ssh: &Ssh, exec: Exec, output: OutputSink<'_>) -> Result<Exit, CommError> {
+pub(super) async fn run(
+    connection: &Connection,
+    exec: Exec,
+    output: OutputSink<'_>,
+) -> Result<Exit, CommError> {
     let lost = || {
         CommError::new(
             CommErrorKind::Lost,
-            format!("the ssh connection to {} has ended", ssh.address),
+            format!("the ssh connection to {} has ended", connection.address()),
         )
     };
-    let _turn = ssh.sessions.acquire().await.map_err(|_| lost())?;
+    let _slot = connection.session_slot().await.map_err(|_| lost())?;
     let Exec { command, stdin, timeout: limit } = exec;
-    match timeout(limit, run_now(ssh, &command, stdin, output)).await {
+    match timeout(limit, run_now(connection, &command, stdin, output)).await {
         Ok(done) => done,
         Err(_) => Err(late(&command, limit)),
     }
@@ -45,21 +50,22 @@ fn late(command: &str, limit: Duration) -> CommError {
 }
 
 async fn run_now(
-    ssh: &Ssh,
+    connection: &Connection,
     command: &str,
     stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
     output: OutputSink<'_>,
 ) -> Result<Exit, CommError> {
     let lost = |error: russh::Error| {
-        let text =
-            format!("the ssh connection to {} ended before `{}` ran", ssh.address, brief(command));
+        let address = connection.address();
+        let text = format!("the ssh connection to {address} ended before `{}` ran", brief(command));
         CommError::with(CommErrorKind::Lost, text, error)
     };
-    let (mut reader, writer) = open(ssh).await.map_err(lost)?.split();
+    let (mut reader, writer) = connection.open_session().await.map_err(lost)?.split();
     let mut open = Open { writer: Arc::new(writer), ended: false };
-    open.writer.exec(true, command).await.map_err(lost)?;
+    let mut output = OwnOutput::new(output);
+    open.writer.exec(true, output.command(command)).await.map_err(lost)?;
 
-    let reading = read(&mut reader, output, command);
+    let reading = read(&mut reader, &mut output, command);
     let writing = write(&open.writer, stdin);
     tokio::pin!(reading, writing);
     // A command need not read all its input: what counts is how it ends.
@@ -79,46 +85,40 @@ async fn run_now(
     Ok(exit)
 }
 
-/// A new session. A server that has too many is asked again: one of them will end.
-async fn open(ssh: &Ssh) -> Result<Channel<Msg>, russh::Error> {
-    let mut backoff = Backoff::default();
-    loop {
-        match ssh.handle.channel_open_session().await {
-            Err(russh::Error::ChannelOpenFailure(reason)) if !ssh.is_closed() => {
-                tracing::debug!(?reason, "ssh: the machine takes no further session now");
-                backoff.wait().await;
-            }
-            opened => return opened,
-        }
-    }
-}
-
 /// Hands on output until the channel is closed; tells how the command ended.
 async fn read(
     reader: &mut ChannelReadHalf,
-    output: OutputSink<'_>,
+    output: &mut OwnOutput<'_>,
     command: &str,
 ) -> Result<Exit, CommError> {
     let mut exit = None;
+    let mut rest = None;
     loop {
-        let message = match exit {
+        let message = match rest {
             None => reader.wait().await,
-            Some(_) => timeout(LINGER, reader.wait()).await.unwrap_or(None),
+            Some(until) => timeout_at(until, reader.wait()).await.unwrap_or(None),
         };
         match message {
-            Some(ChannelMsg::Data { data }) => output(Stream::Stdout, &data),
-            Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => output(Stream::Stderr, &data),
+            Some(ChannelMsg::Data { data }) => output.take(Stream::Stdout, &data),
+            Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => {
+                output.take(Stream::Stderr, &data);
+            }
             Some(ChannelMsg::ExitStatus { exit_status }) => {
                 exit = Some(Exit::Code(exit_status.cast_signed()));
+                rest = Some(Instant::now() + LINGER);
             }
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 exit = Some(Exit::Signal(signal(&signal_name)));
+                rest = Some(Instant::now() + LINGER);
             }
             Some(ChannelMsg::Failure) => {
                 let text = format!("the machine's ssh server refuses to run `{}`", brief(command));
                 return Err(CommError::new(CommErrorKind::Failed, text));
             }
-            Some(ChannelMsg::Close) | None => return Ok(exit.unwrap_or(Exit::Lost)),
+            Some(ChannelMsg::Close) | None => {
+                output.end();
+                return Ok(exit.unwrap_or(Exit::Lost));
+            }
             Some(_) => {}
         }
     }

@@ -2,6 +2,8 @@
 
 mod command;
 mod connect;
+mod connection;
+mod own_output;
 mod pinned;
 
 use std::net::SocketAddr;
@@ -9,30 +11,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use imgbake_runtime::Cancel;
-use russh::Disconnect;
-use russh::client::Handle;
-use tokio::sync::Semaphore;
 
 use crate::exec::OutputSink;
 use crate::{CommError, CommErrorKind, Communicator, Exec, Exit, KeyPair};
-use pinned::Pinned;
-
-/// Commands that run at once over one connection; further ones wait. OpenSSH's `MaxSessions` is 10.
-const SESSIONS: usize = 10;
+use connection::Connection;
 
 /// One ssh connection to a machine. It ends when this is dropped.
 pub struct Ssh {
-    handle: Handle<Pinned>,
+    connection: Connection,
     user: String,
-    address: SocketAddr,
-    sessions: Semaphore,
 }
 
 impl std::fmt::Debug for Ssh {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ssh")
             .field("user", &self.user)
-            .field("address", &self.address)
+            .field("address", &self.connection.address())
             .finish_non_exhaustive()
     }
 }
@@ -59,17 +53,17 @@ impl Ssh {
         let handle = cancel.run(target.connect(limit)).await.map_err(|_| {
             CommError::new(CommErrorKind::Cancelled, "interrupted while waiting for ssh")
         })??;
-        Ok(Self { handle, user: user.to_owned(), address, sessions: Semaphore::new(SESSIONS) })
+        Ok(Self { connection: Connection::new(handle, address), user: user.to_owned() })
     }
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.handle.is_closed()
+        self.connection.is_closed()
     }
 
     /// Ends the connection. One that has ended already is no error.
     pub async fn close(&self) {
-        let _ = self.handle.disconnect(Disconnect::ByApplication, "done", "").await;
+        self.connection.close().await;
     }
 }
 
@@ -80,6 +74,6 @@ impl Communicator for Ssh {
     }
 
     async fn run(&self, exec: Exec, output: OutputSink<'_>) -> Result<Exit, CommError> {
-        command::run(self, exec, output).await
+        command::run(&self.connection, exec, output).await
     }
 }

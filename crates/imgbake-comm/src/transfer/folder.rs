@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use tokio_util::io::SyncIoBridge;
 
 use super::pack::{self, Entry, Owner};
-use super::{absolute, checked, failed, host_failed};
+use super::{Uploaded, UploadedFile, absolute, checked, failed, host_failed};
 use crate::shell::quote;
 use crate::{CommError, CommErrorKind, Communicator, Exec};
 
@@ -26,7 +26,7 @@ pub async fn upload_dir(
     path: &str,
     mode: Option<u32>,
     owner: &str,
-) -> Result<u64, CommError> {
+) -> Result<Uploaded, CommError> {
     absolute(path)?;
     let doing = format!("cannot copy {host} to {path} in the machine");
     let unreadable = host_failed(&doing);
@@ -50,6 +50,9 @@ pub async fn upload_dir(
         )
     })?;
 
+    let folder = Utf8Path::new(path);
+    let files = rest.iter().map(|entry| folder.join(entry.name()).into_string());
+    let files = files.map(|path| UploadedFile { path, changed: true }).collect();
     let (reader, writer) = tokio::io::duplex(BUFFER);
     let packing = tokio::task::spawn_blocking(move || {
         pack::write(SyncIoBridge::new(writer), &rest, owner, mode)
@@ -60,7 +63,7 @@ pub async fn upload_dir(
     let packed = packing.await.map_err(io::Error::other).flatten();
     let (exit, _, err) = extracted?;
     match packed {
-        Ok(bytes) if exit.ok() => Ok(bytes),
+        Ok(bytes) if exit.ok() => Ok(Uploaded { bytes, files }),
         // The machine's tar ended before all was written: it says why.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unreadable(error)),
         _ => Err(failed(&doing, &exit, &err)),

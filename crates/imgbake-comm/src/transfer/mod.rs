@@ -1,5 +1,6 @@
 //! Files into and out of a machine, as root, through its shell: no sftp subsystem is needed, and a
-//! busybox userland will do (`sh`, `cat`, `tar`, `mkdir`, `chmod`, `chown`, `mv`, `mktemp`, `wc`, `ls`).
+//! busybox userland will do (`sh`, `cat`, `tar`, `mkdir`, `chmod`, `chown`, `mv`, `mktemp`, `wc`, `ls`; `cmp` and
+//! `stat` where they are there).
 //!
 //! Paths in the machine are absolute. A mode is the permission bits, `0o644`; an owner is `user` or
 //! `user:group`, each a name or number that the machine knows. All functions give the bytes that they
@@ -26,6 +27,36 @@ use crate::{CommError, CommErrorKind, Communicator, Exec};
 /// How long one transfer may take. A machine that is gone is noticed long before.
 const LIMIT: Duration = Duration::from_secs(4 * 3600);
 
+/// What an upload wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Bytes that were moved.
+    pub bytes: u64,
+    /// Each file, in order.
+    pub files: Vec<UploadedFile>,
+}
+
+/// One file that an upload wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadedFile {
+    /// Its path in the machine.
+    pub path: String,
+    /// Whether it was not there before with the same bytes, mode and owner. Of a folder's files that
+    /// is not known, and said of each.
+    pub changed: bool,
+}
+
+impl Uploaded {
+    /// One file, by what the script of [`write_script`] says.
+    fn one(path: &str, bytes: u64, said: &str) -> Self {
+        let changed = said.trim() != UNCHANGED;
+        Self { bytes, files: vec![UploadedFile { path: path.to_owned(), changed }] }
+    }
+}
+
+/// What the script of [`write_script`] says of a file that was there already.
+const UNCHANGED: &str = "unchanged";
+
 /// Writes bytes to a file in the machine, in place of what was there: whole or not at all. Folders on
 /// the way are made.
 ///
@@ -37,12 +68,12 @@ pub async fn upload_bytes(
     mode: u32,
     owner: &str,
     bytes: impl Into<Vec<u8>>,
-) -> Result<u64, CommError> {
+) -> Result<Uploaded, CommError> {
     let bytes = bytes.into();
     let size = bytes.len() as u64;
     let exec = Exec::new(comm.as_root(&write_script(path, mode, owner, size)?)).stdin_bytes(bytes);
-    checked(comm, exec, &format!("cannot write {path} in the machine")).await?;
-    Ok(size)
+    let said = checked(comm, exec, &format!("cannot write {path} in the machine")).await?;
+    Ok(Uploaded::one(path, size, &said))
 }
 
 /// Copies a file of the host to a file in the machine, in place of what was there: whole or not at
@@ -56,7 +87,7 @@ pub async fn upload_file(
     path: &str,
     mode: Option<u32>,
     owner: &str,
-) -> Result<u64, CommError> {
+) -> Result<Uploaded, CommError> {
     let unreadable =
         |source| CommError::with(CommErrorKind::Io, format!("cannot read {host}"), source);
     let file = tokio::fs::File::open(host).await.map_err(unreadable)?;
@@ -67,8 +98,8 @@ pub async fn upload_file(
     let (size, own) = (metadata.len(), metadata.permissions().mode() & 0o7777);
     let script = write_script(path, mode.unwrap_or(own), owner, size)?;
     let exec = Exec::new(comm.as_root(&script)).stdin(file.take(size));
-    checked(comm, exec, &format!("cannot copy {host} to {path} in the machine")).await?;
-    Ok(size)
+    let said = checked(comm, exec, &format!("cannot copy {host} to {path} in the machine")).await?;
+    Ok(Uploaded::one(path, size, &said))
 }
 
 /// What a failure of the host is, while doing something.
@@ -77,7 +108,8 @@ fn host_failed(doing: &str) -> impl Fn(io::Error) -> CommError + Copy {
 }
 
 /// The script that takes a file from its standard input: under another name beside its place first,
-/// so that nobody sees half of it and a cut connection leaves the old one.
+/// so that nobody sees half of it and a cut connection leaves the old one. One that is there with the
+/// same bytes, mode and owner stays, and the script says so.
 fn write_script(path: &str, mode: u32, owner: &str, size: u64) -> Result<String, CommError> {
     absolute(path)?;
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -97,6 +129,9 @@ fn write_script(path: &str, mode: u32, owner: &str, size: u64) -> Result<String,
          got=$(wc -c < \"$part\")\n\
          [ \"$got\" -eq {size} ] || {{ echo \"only $got of {size} bytes came\" >&2; exit 1; }}\n\
          chown {owner} \"$part\"; chmod {mode:o} \"$part\"\n\
+         facts() {{ stat -c '%a %u %g' \"$1\" 2>/dev/null || echo \"$1\"; }}\n\
+         if [ -f \"$path\" ] && [ ! -L \"$path\" ] && cmp -s \"$part\" \"$path\" 2>/dev/null &&\n\
+         [ \"$(facts \"$part\")\" = \"$(facts \"$path\")\" ]; then echo {UNCHANGED}; exit 0; fi\n\
          mv -f \"$part\" \"$path\"\n",
         path = quote(path),
         dir = quote(if folder.is_empty() { "/" } else { folder }),

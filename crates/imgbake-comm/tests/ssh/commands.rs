@@ -110,6 +110,36 @@ async fn a_daemon_that_holds_the_output_holds_nobody() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_talks_on_holds_nobody() {
+    let sshd = Sshd::start();
+    let ssh = sshd.connect().await;
+    let mut out = String::new();
+    let mut sink = |_: Stream, bytes: &[u8]| out.push_str(std::str::from_utf8(bytes).unwrap());
+    // It ends by itself only after the command's limit.
+    let command = "for i in $(seq 300); do echo tick; sleep 0.2; done & echo $!; exit 3";
+    let exec = Exec::new(command).timeout(Duration::from_secs(30));
+    assert_eq!(ssh.run(exec, &mut sink).await.unwrap(), Exit::Code(3));
+    let pid = out.lines().find(|line| *line != "tick").unwrap();
+    assert_eq!(exit(&ssh, &format!("kill {pid}")).await, Exit::Code(0), "it was ended");
+}
+
+#[tokio::test]
+async fn what_a_login_shell_prints_is_no_output() {
+    let home = tempfile::tempdir().unwrap();
+    let greeting = "echo Welcome; echo 'no locale' >&2; printf 'no end of line'\n";
+    std::fs::write(home.path().join(".bashrc"), greeting).unwrap();
+    let sshd = Sshd::start_at_home(home.path());
+    let ssh = sshd.connect().await;
+    let comm: &dyn Communicator = &ssh;
+    let (ended, out, err) = comm.capture(Exec::new("echo own; echo error >&2")).await.unwrap();
+    assert_eq!((ended, out.as_str(), err.as_str()), (Exit::Code(0), "own\n", "error\n"));
+    // One whose greeting ends it: its output is the only reason there is.
+    std::fs::write(home.path().join(".bashrc"), "echo 'not today' >&2; exit 5\n").unwrap();
+    let error = comm.check(Exec::new("echo own")).await.unwrap_err();
+    assert!(error.to_string().contains("exit code 5: not today"), "{error}");
+}
+
+#[tokio::test]
 async fn ends_what_takes_too_long() {
     let sshd = Sshd::start();
     let ssh = sshd.connect().await;

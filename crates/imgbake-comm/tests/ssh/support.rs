@@ -55,6 +55,11 @@ impl Sshd {
         Self::start_in(port, with_key, "LC_ALL=C", None)
     }
 
+    /// Starts a server whose user's home is `home`: bash reads the start file in it.
+    pub(crate) fn start_at_home(home: &std::path::Path) -> Self {
+        Self::start_in(free_port(), true, &format!("HOME={}", home.display()), None)
+    }
+
     fn start_in(port: u16, with_key: bool, environment: &str, bin: Option<TempDir>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (host_key, user_key) = (KeyPair::generate(), KeyPair::generate());
@@ -81,7 +86,7 @@ impl Sshd {
             ])
             .args(["-o", "MaxStartups=100"])
             // The user's own shell start files are no part of a test.
-            .args(["-o", &format!("SetEnv=HOME=/nonexistent {environment}"), "-o"])
+            .args(["-o", &format!("SetEnv={environment} HOME=/nonexistent"), "-o"])
             .arg(format!("AuthorizedKeysFile={}", dir.path().join("keys").display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -103,7 +108,7 @@ impl Sshd {
         }
     }
 
-    /// Lets its user's key in from now on.
+    /// Accepts its user's key in from now on.
     pub(crate) fn install_key(&self) {
         std::fs::write(self.dir.path().join("keys"), self.user_key.public_openssh()).unwrap();
     }

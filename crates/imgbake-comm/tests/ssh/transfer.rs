@@ -6,17 +6,19 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::support::Sshd;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_comm::transfer::{download_dir, download_file, upload_bytes, upload_dir, upload_file};
+use imgbake_comm::transfer::{
+    Uploaded, UploadedFile, download_dir, download_file, upload_bytes, upload_dir, upload_file,
+};
 use imgbake_comm::{CommErrorKind, Communicator, Ssh};
 
-struct Place {
+struct Fixture {
     _sshd: Sshd,
     ssh: Ssh,
     _dir: tempfile::TempDir,
     root: Utf8PathBuf,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         Self::on(Sshd::start()).await
     }
@@ -53,26 +55,32 @@ fn holds(dir: &Utf8Path, names: &[&str]) {
 
 #[tokio::test]
 async fn bytes_land_whole() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let path = place.at("new folder/it's a file");
-    assert_eq!(
-        upload_bytes(place.comm(), path.as_str(), 0o640, "daemon", b"one\0\n".to_vec())
-            .await
-            .unwrap(),
-        5
-    );
+    for changed in [true, false] {
+        let bytes = b"one\0\n".to_vec();
+        let uploaded =
+            upload_bytes(place.comm(), path.as_str(), 0o640, "daemon", bytes).await.unwrap();
+        let file = UploadedFile { path: path.to_string(), changed };
+        assert_eq!(uploaded, Uploaded { bytes: 5, files: vec![file] });
+    }
     assert_eq!(fs::read(&path).unwrap(), b"one\0\n");
     assert_eq!((mode(&path), path.metadata().unwrap().uid()), (0o640, 1));
     assert_eq!(mode(&place.at("new folder")), 0o755);
 
-    upload_bytes(place.comm(), path.as_str(), 0o600, "root:root", Vec::new()).await.unwrap();
+    // Other bytes, another mode, another owner: each is a change.
+    for (mode, owner) in [(0o600, "daemon"), (0o640, "daemon"), (0o640, "root:root")] {
+        let uploaded =
+            upload_bytes(place.comm(), path.as_str(), mode, owner, Vec::new()).await.unwrap();
+        assert!(uploaded.files[0].changed, "{mode:o} {owner}");
+    }
     assert_eq!(path.metadata().unwrap().len(), 0);
     holds(&place.at("new folder"), &["it's a file"]);
 }
 
 #[tokio::test]
 async fn refuses_what_cannot_be_a_file() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let (folder, slash) = (place.at("f"), format!("{}/", place.at("f")));
     fs::create_dir(&folder).unwrap();
     fs::write(place.at("keep"), "old").unwrap();
@@ -94,7 +102,7 @@ async fn refuses_what_cannot_be_a_file() {
 
 #[tokio::test]
 async fn a_file_goes_and_comes_back() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let (host, guest, back) = (place.at("host"), place.at("in/guest"), place.at("back"));
     let bytes: Vec<u8> =
         (0..50_u32 << 18).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
@@ -102,7 +110,7 @@ async fn a_file_goes_and_comes_back() {
     fs::set_permissions(&host, fs::Permissions::from_mode(0o750)).unwrap();
     let size = bytes.len() as u64;
     assert_eq!(
-        upload_file(place.comm(), &host, guest.as_str(), None, "root:root").await.unwrap(),
+        upload_file(place.comm(), &host, guest.as_str(), None, "root:root").await.unwrap().bytes,
         size
     );
     assert_eq!(mode(&guest), 0o750);
@@ -122,12 +130,12 @@ async fn a_file_goes_and_comes_back() {
 
 #[tokio::test]
 async fn a_folder_goes_and_comes_back() {
-    folder_both_ways(Place::new().await).await;
+    folder_both_ways(Fixture::new().await).await;
 }
 
 #[tokio::test]
 async fn busybox_will_do() {
-    let place = Place::on(Sshd::start_with_busybox()).await;
+    let place = Fixture::on(Sshd::start_with_busybox()).await;
     let path = place.at("a b/file");
     upload_bytes(place.comm(), path.as_str(), 0o4755, "daemon:sys", b"hello".to_vec())
         .await
@@ -136,7 +144,7 @@ async fn busybox_will_do() {
     folder_both_ways(place).await;
 }
 
-async fn folder_both_ways(place: Place) {
+async fn folder_both_ways(place: Fixture) {
     let (host, guest, back) = (place.at("host"), place.at("guest"), place.at("back"));
     let deep = host.join("d".repeat(90)).join("e".repeat(90));
     fs::create_dir_all(&deep).unwrap();
@@ -152,6 +160,9 @@ async fn folder_both_ways(place: Place) {
 
     let moved =
         upload_dir(place.comm(), &host, guest.as_str(), Some(0o604), "daemon:sys").await.unwrap();
+    let files = moved.files.iter().map(|file| file.path.rsplit('/').next().unwrap());
+    assert_eq!(files.collect::<Vec<_>>(), ["it's", "link", "long"]);
+    let moved = moved.bytes;
     assert_eq!(moved, (3 << 20) + 9);
     holds(&guest.join("etc"), &["empty", "it's", "link", "other"]);
     assert_eq!((mode(&guest.join("etc")), mode(&guest.join("etc/it's"))), (0o711, 0o604));
@@ -171,7 +182,7 @@ async fn folder_both_ways(place: Place) {
 
 #[tokio::test]
 async fn a_folder_that_would_leave_its_place_is_refused() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let (guest, back) = (place.at("guest"), place.at("back"));
     fs::create_dir(&guest).unwrap();
     symlink("/etc", guest.join("away")).unwrap();

@@ -5,7 +5,7 @@
 
 use std::{num::NonZero, sync::mpsc, thread};
 
-use super::Progress;
+use super::progress::Progress;
 use crate::{DiskSource, Result, bytes::to_usize, source::blocks, zero::is_zero};
 
 /// Blocks in one batch.

@@ -3,7 +3,7 @@
 //! Compressed clusters are packed byte after byte; tables follow the data they map, and the
 //! refcounts, counted while writing, come last.
 
-use super::{ExportOptions, Progress, pipeline};
+use super::{options::ExportOptions, pipeline, progress::Progress};
 use crate::{
     DiskError, DiskSource, Result,
     bytes::{put, to_u64, to_usize},

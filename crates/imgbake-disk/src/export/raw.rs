@@ -1,6 +1,6 @@
 //! Raw and sparse: zero blocks of 4 KiB are never written.
 
-use super::{Progress, each_piece};
+use super::progress::{Progress, each_piece};
 use crate::{DiskSource, Result, bytes::to_u64, file::OutFile, zero::zero_runs};
 
 /// Writes the disk's bytes at their own offsets, into a file of `len` bytes.

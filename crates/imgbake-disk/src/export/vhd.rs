@@ -1,7 +1,7 @@
 //! VHD, fixed (Microsoft, "Virtual Hard Disk Image Format Specification" 1.0): the raw disk and a
 //! footer of one sector.
 
-use super::{ExportOptions, Progress, raw};
+use super::{options::ExportOptions, progress::Progress, raw};
 use crate::{DiskError, DiskSource, Result, bytes::put, file::OutFile, guid};
 
 /// Azure takes whole MiB only.

@@ -5,7 +5,10 @@
 
 use uuid::{Uuid, uuid};
 
-use super::{ExportOptions, Progress, each_piece};
+use super::{
+    options::ExportOptions,
+    progress::{Progress, each_piece},
+};
 use crate::{
     DiskError, DiskSource, Extent, Result,
     bytes::{put, to_u64, to_usize},

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use flate2::{Compression, write::ZlibEncoder};
 
-use super::{ExportOptions, Progress, pipeline};
+use super::{options::ExportOptions, pipeline, progress::Progress};
 use crate::{
     DiskError, DiskSource, Result,
     bytes::{put, to_u64, to_usize},

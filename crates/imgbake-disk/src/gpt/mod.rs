@@ -1,10 +1,12 @@
 //! GUID partition tables (UEFI 2.10, section 5), on disks with sectors of 512 bytes.
 
+mod grow;
 mod read;
 mod write;
 
 use uuid::{Uuid, uuid};
 
+pub use grow::{Patch, grow};
 pub use read::read_partitions;
 pub use write::write_gpt;
 

@@ -12,21 +12,42 @@ use crate::{
 const MAX_ENTRIES: u32 = 1024;
 const MAX_ENTRY_LEN: u32 = 1024;
 
+/// A table that holds.
+pub(super) struct Table {
+    /// The header's sector, its checksum cleared.
+    pub(super) header: [u8; 512],
+    /// All entries, those in use and others.
+    pub(super) entries: Vec<u8>,
+    /// Bytes in one of them.
+    pub(super) entry_len: usize,
+    /// Where the header is.
+    at: u64,
+}
+
 /// The partitions of a disk, by number. An error of kind `Unsupported` says that the disk has no
 /// GPT, one of kind `Corrupt` that neither copy of it holds.
 pub fn read_partitions(source: &dyn DiskSource) -> Result<Vec<Partition>> {
+    read_best(source)?.partitions(source.virtual_size() / SECTOR)
+}
+
+/// The primary table, or where that is broken the backup.
+pub(super) fn read_best(source: &dyn DiskSource) -> Result<Table> {
     let sectors = source.virtual_size() / SECTOR;
     if sectors < 3 {
         return Err(DiskError::unsupported("the disk is too small for a GPT"));
     }
-    let primary = match read_table(source, 1, sectors) {
-        Ok(partitions) => return Ok(partitions),
+    let holds = |lba| {
+        let table = read_table(source, lba, sectors)?;
+        table.partitions(sectors).map(|_| table)
+    };
+    let primary = match holds(1) {
+        Ok(table) => return Ok(table),
         Err(error) => error,
     };
-    read_table(source, sectors - 1, sectors).map_err(|_backup| primary)
+    holds(sectors - 1).map_err(|_backup| primary)
 }
 
-fn read_table(source: &dyn DiskSource, lba: u64, sectors: u64) -> Result<Vec<Partition>> {
+fn read_table(source: &dyn DiskSource, lba: u64, sectors: u64) -> Result<Table> {
     let mut header = [0; 512];
     source.read_at(lba * SECTOR, &mut header)?;
     if &header[..8] != SIGNATURE {
@@ -56,13 +77,22 @@ fn read_table(source: &dyn DiskSource, lba: u64, sectors: u64) -> Result<Vec<Par
     if crc32fast::hash(&entries) != le32(&header, 88) {
         return Err(bad("entries' checksum is wrong"));
     }
-    let entries = entries.chunks_exact(to_usize(entry_len.into())).zip(1..);
-    let used = entries.filter(|(entry, _)| entry[..16] != [0; 16]);
-    used.map(|(entry, index)| {
-        parse_entry(entry, index, sectors)
-            .ok_or_else(|| bad(&format!("partition {index} lies past the disk's end")))
-    })
-    .collect()
+    Ok(Table { header, entries, entry_len: to_usize(entry_len.into()), at: lba * SECTOR })
+}
+
+impl Table {
+    /// The partitions, by number, of a disk with so many sectors.
+    pub(super) fn partitions(&self, sectors: u64) -> Result<Vec<Partition>> {
+        let entries = self.entries.chunks_exact(self.entry_len).zip(1..);
+        let used = entries.filter(|(entry, _)| entry[..16] != [0; 16]);
+        used.map(|(entry, index)| {
+            parse_entry(entry, index, sectors).ok_or_else(|| {
+                let why = format!("the GPT's partition {index} lies past the disk's end");
+                DiskError::corrupt(why).at(self.at)
+            })
+        })
+        .collect()
+    }
 }
 
 fn parse_entry(entry: &[u8], index: u32, sectors: u64) -> Option<Partition> {

@@ -67,3 +67,54 @@ fn refuses_what_does_not_fit() {
         assert_eq!(error.kind(), kind, "{what}: {error}");
     }
 }
+
+/// A disk with patches over it.
+fn patched(mut disk: Vec<u8>, len: usize, patches: &[Patch]) -> Vec<u8> {
+    disk.resize(len, 0);
+    for patch in patches {
+        let at = usize::try_from(patch.offset).unwrap();
+        disk[at..at + patch.bytes.len()].copy_from_slice(&patch.bytes);
+    }
+    disk
+}
+
+#[test]
+fn grows_the_last_partition_to_the_end_of_a_longer_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = Utf8Path::from_path(dir.path()).unwrap().join("disk.raw");
+    let mut disk = vec![0; 8 << 20];
+    disk[..440].fill(0xB0);
+    fs::write(&path, &disk).unwrap();
+    // The root's number is not its place.
+    let specs = [
+        spec("root", TYPE_ROOT_X86_64, 8192, 16384 - 8192 - 33),
+        spec("esp", TYPE_ESP, 2048, 4096),
+    ];
+    write_gpt(&path, guid_from_seed("test", "disk"), &specs).unwrap();
+    let image = DiskImage::open(&path).unwrap();
+    let before = read_partitions(&image).unwrap();
+    let len = 20 << 20;
+    let patches = grow(&image, 1, len).unwrap().unwrap();
+    let longer = dir.path().join("longer.raw");
+    let longer = Utf8Path::from_path(&longer).unwrap();
+    let bytes = patched(fs::read(&path).unwrap(), usize::try_from(len).unwrap(), &patches);
+    fs::write(longer, &bytes).unwrap();
+    for broken in [None, Some(512)] {
+        if let Some(at) = broken {
+            let file = fs::File::options().write(true).open(longer).unwrap();
+            file.write_all_at(&[0; 8], at).unwrap();
+        }
+        let after = read_partitions(&DiskImage::open(longer).unwrap()).unwrap();
+        assert_eq!(after[1], before[1]);
+        assert_eq!(after[0].first_lba, before[0].first_lba);
+        let end = after[0].first_lba + after[0].sectors;
+        assert!((len / SECTOR - 33 - end) < 8, "{end}");
+        assert_eq!(after[0].unique_guid, before[0].unique_guid);
+    }
+    assert_eq!(bytes[..440], [0xB0; 440]);
+    assert_eq!(u32::from_le_bytes(bytes[458..462].try_into().unwrap()), (20 << 11) - 1);
+    // Nothing behind it may be in its way, and there must be something to gain.
+    assert_eq!(grow(&image, 2, len).unwrap(), None, "the root lies behind the ESP");
+    assert_eq!(grow(&image, 1, 8 << 20).unwrap(), None);
+    assert_eq!(grow(&image, 3, len).unwrap(), None);
+}

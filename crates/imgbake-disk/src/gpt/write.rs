@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     DiskError, Result,
-    bytes::{put, to_u64},
+    bytes::{le32, put, to_u64, to_usize},
     file::{HostFile, OutFile},
 };
 
@@ -101,10 +101,17 @@ fn header(fields: &Header, entries: &[u8]) -> [u8; 512] {
     put(&mut header, 80, &u32::try_from(ENTRIES).unwrap_or(0).to_le_bytes());
     put(&mut header, 84, &u32::try_from(ENTRY_LEN).unwrap_or(0).to_le_bytes());
     put(&mut header, 88, &crc32fast::hash(entries).to_le_bytes());
-    let sum = crc32fast::hash(&header[..HEADER_LEN]);
-    put(&mut header, 16, &sum.to_le_bytes());
+    header_sum(&mut header);
     debug_assert_eq!(to_u64(entries.len()), ENTRY_SECTORS * SECTOR);
     header
+}
+
+/// Gives a header the checksum that it must have.
+pub(super) fn header_sum(header: &mut [u8; 512]) {
+    let len = to_usize(le32(header, 12).into()).min(header.len());
+    header[16..20].fill(0);
+    let sum = crc32fast::hash(&header[..len]);
+    put(header, 16, &sum.to_le_bytes());
 }
 
 /// "Protective MBR", section 5.2.3, from byte 440 on: signature, one partition of type 0xEE.

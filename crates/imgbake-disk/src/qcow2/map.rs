@@ -20,7 +20,7 @@ const CACHE_BYTES: u64 = 16 << 20;
 
 /// Where a range's bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Mapping {
     /// In the backing file, at the same virtual offset; zeros where there is none.
     Backing,
     /// Nowhere: zeros.
@@ -109,22 +109,22 @@ impl Tables {
 }
 
 /// What the L2 entry `entry` says of its cluster.
-pub(super) fn place(header: &Header, entry: u64) -> Result<Place> {
+pub(super) fn place(header: &Header, entry: u64) -> Result<Mapping> {
     if entry & COMPRESSED != 0 {
         let x = 62 - (header.cluster_bits - 8);
         let offset = entry & ((1 << x) - 1);
         let sectors = (entry & (COMPRESSED - 1)) >> x;
-        return Ok(Place::Compressed { offset, len: (sectors + 1) * 512 - offset % 512 });
+        return Ok(Mapping::Compressed { offset, len: (sectors + 1) * 512 - offset % 512 });
     }
     if header.version >= 3 && entry & ZERO != 0 {
-        return Ok(Place::Zero);
+        return Ok(Mapping::Zero);
     }
     match entry & OFFSET_MASK {
-        0 => Ok(Place::Backing),
+        0 => Ok(Mapping::Backing),
         offset if offset % header.cluster_size() != 0 => {
             Err(DiskError::corrupt("an L2 entry is not at a cluster's start").at(offset))
         }
-        offset => Ok(Place::Data(offset)),
+        offset => Ok(Mapping::Data(offset)),
     }
 }
 
@@ -135,14 +135,14 @@ pub(super) fn run(
     table: &[u64],
     index: usize,
     max: usize,
-) -> Result<(Place, usize)> {
+) -> Result<(Mapping, usize)> {
     let first = place(header, table[index])?;
     let mut count = 1;
     let mut next = first;
     while count < max && index + count < table.len() {
         next = match next {
-            Place::Data(offset) => Place::Data(offset + header.cluster_size()),
-            Place::Compressed { .. } => break,
+            Mapping::Data(offset) => Mapping::Data(offset + header.cluster_size()),
+            Mapping::Compressed { .. } => break,
             same => same,
         };
         if place(header, table[index + count])? != next {

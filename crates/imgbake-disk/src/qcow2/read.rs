@@ -10,10 +10,10 @@ use flate2::read::DeflateDecoder;
 use super::{
     Header,
     header::Compression,
-    map::{Place, Tables, run},
+    map::{Mapping, Tables, run},
 };
 use crate::{
-    DiskError, DiskImage, DiskSource as _, Extent, Result,
+    DiskError, DiskSource, Extent, Result,
     bytes::{to_u64, to_usize},
     file::HostFile,
     source::ExtentList,
@@ -22,32 +22,33 @@ use crate::{
 /// No cluster is larger than 2 MiB, so no honest window is larger than 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// A qcow2 image and what lies below it.
+/// One qcow2 file. What lies below it is handed to whoever reads: its backing disk, where it has one.
 #[derive(Debug)]
 pub(crate) struct Qcow2 {
     file: HostFile,
     header: Header,
     tables: Tables,
-    pub(crate) backing: Option<Box<DiskImage>>,
     /// The compressed cluster that was read last: small reads come in rows.
     last: Mutex<Option<(u64, Arc<[u8]>)>>,
 }
 
 impl Qcow2 {
-    pub(crate) fn load(
-        file: HostFile,
-        header: Header,
-        backing: Option<Box<DiskImage>>,
-    ) -> Result<Self> {
+    pub(crate) fn load(file: HostFile, header: Header) -> Result<Self> {
         let tables = Tables::load(&file, &header)?;
-        Ok(Self { file, header, tables, backing, last: Mutex::default() })
+        Ok(Self { file, header, tables, last: Mutex::default() })
     }
 
     pub(crate) fn virtual_size(&self) -> u64 {
         self.header.size
     }
 
-    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+    /// Fills `buf` with the disk's bytes from `offset` on; zeros past its end.
+    pub(crate) fn read_at(
+        &self,
+        backing: Option<&impl DiskSource>,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<()> {
         let there = to_usize(self.header.size.saturating_sub(offset).min(to_u64(buf.len())));
         let (mut left, past) = buf.split_at_mut(there);
         past.fill(0);
@@ -55,7 +56,10 @@ impl Qcow2 {
         while !left.is_empty() {
             let (place, len) = self.locate(at, to_u64(left.len()))?;
             let (now, later) = left.split_at_mut(to_usize(len));
-            self.fill(place, at, now)?;
+            match (place, backing) {
+                (Mapping::Backing, Some(backing)) => backing.read_at(at, now)?,
+                _ => self.fill(place, at, now)?,
+            }
             at += len;
             left = later;
         }
@@ -63,32 +67,32 @@ impl Qcow2 {
     }
 
     /// The place of the bytes at `at`, and how many of the next `max` bytes it holds for.
-    fn locate(&self, at: u64, max: u64) -> Result<(Place, u64)> {
+    fn locate(&self, at: u64, max: u64) -> Result<(Mapping, u64)> {
         let cluster = self.header.cluster_size();
         let span = self.header.l2_span();
         let table = self.tables.l2(&self.file, &self.header, to_usize(at / span))?;
         let Some(table) = table else {
-            return Ok((Place::Backing, max.min(span - at % span)));
+            return Ok((Mapping::Backing, max.min(span - at % span)));
         };
         let index = to_usize(at % span / cluster);
         let inside = at % cluster;
         let wanted = to_usize((inside + max).div_ceil(cluster));
         let (place, count) = run(&self.header, &table, index, wanted).map_err(|e| self.name(e))?;
         let place = match place {
-            Place::Data(host) => Place::Data(host + inside),
+            Mapping::Data(host) => Mapping::Data(host + inside),
             other => other,
         };
         Ok((place, max.min(to_u64(count) * cluster - inside)))
     }
 
-    fn fill(&self, place: Place, at: u64, buf: &mut [u8]) -> Result<()> {
-        match (place, &self.backing) {
-            (Place::Backing, Some(backing)) => backing.read_at(at, buf),
-            (Place::Backing, None) | (Place::Zero, _) => {
+    /// Fills `buf` with the bytes at `at`, so far as this file has them: zeros, where it has none.
+    fn fill(&self, place: Mapping, at: u64, buf: &mut [u8]) -> Result<()> {
+        match place {
+            Mapping::Backing | Mapping::Zero => {
                 buf.fill(0);
                 Ok(())
             }
-            (Place::Data(host), _) => {
+            Mapping::Data(host) => {
                 // A file may end inside its last cluster, but not before it.
                 let cluster = self.header.cluster_size();
                 let end = host + to_u64(buf.len());
@@ -98,7 +102,7 @@ impl Qcow2 {
                 }
                 self.file.read_padded(host, buf, "reading clusters")
             }
-            (Place::Compressed { offset, len }, _) => {
+            Mapping::Compressed { offset, len } => {
                 let cluster = self.decompressed(offset, len)?;
                 let inside = to_usize(at % self.header.cluster_size());
                 buf.copy_from_slice(&cluster[inside..inside + buf.len()]);
@@ -128,14 +132,15 @@ impl Qcow2 {
         Ok(cluster)
     }
 
-    pub(crate) fn extents(&self) -> Result<Vec<Extent>> {
-        let below = self.backing.as_ref().map(|b| b.extents()).transpose()?.unwrap_or_default();
+    /// The ranges that may hold data, in this file or in its backing disk.
+    pub(crate) fn extents(&self, backing: Option<&impl DiskSource>) -> Result<Vec<Extent>> {
+        let below = backing.map(DiskSource::extents).transpose()?.unwrap_or_default();
         let mut below = Below { extents: &below, next: 0 };
         let mut list = ExtentList::new(self.header.size);
         self.walk(|place, start, len| match place {
-            Place::Zero => {}
-            Place::Backing => below.push(&mut list, start, len),
-            Place::Data(_) | Place::Compressed { .. } => list.push(start, len),
+            Mapping::Zero => {}
+            Mapping::Backing => below.push(&mut list, start, len),
+            Mapping::Data(_) | Mapping::Compressed { .. } => list.push(start, len),
         })?;
         Ok(list.finish())
     }
@@ -144,19 +149,19 @@ impl Qcow2 {
     pub(crate) fn held(&self) -> Result<Vec<Extent>> {
         let mut list = ExtentList::new(self.header.size);
         self.walk(|place, start, len| match place {
-            Place::Backing => {}
-            Place::Zero | Place::Data(_) | Place::Compressed { .. } => list.push(start, len),
+            Mapping::Backing => {}
+            Mapping::Zero | Mapping::Data(_) | Mapping::Compressed { .. } => list.push(start, len),
         })?;
         Ok(list.finish())
     }
 
     /// Tells of every range of the disk, from its start to its end, where its bytes are.
-    fn walk(&self, mut tell: impl FnMut(Place, u64, u64)) -> Result<()> {
+    fn walk(&self, mut emit: impl FnMut(Mapping, u64, u64)) -> Result<()> {
         let (cluster, span) = (self.header.cluster_size(), self.header.l2_span());
         for index in 0..self.tables.len() {
             let base = to_u64(index) * span;
             let Some(table) = self.tables.l2(&self.file, &self.header, index)? else {
-                tell(Place::Backing, base, span);
+                emit(Mapping::Backing, base, span);
                 continue;
             };
             let mut slot = 0;
@@ -167,7 +172,7 @@ impl Qcow2 {
                 }
                 let (place, count) =
                     run(&self.header, &table, slot, table.len()).map_err(|e| self.name(e))?;
-                tell(place, start, to_u64(count) * cluster);
+                emit(place, start, to_u64(count) * cluster);
                 slot += count;
             }
         }

@@ -5,7 +5,7 @@ use std::io;
 
 use camino::Utf8Path;
 use imgbake_plan::{FileHasher, PlanError, Request, plan};
-use imgbake_template::{Variables, parse};
+use imgbake_template::{Schema, Variables, parse};
 use imgbake_types::{Digest, Plan};
 
 /// Files by path; each file's digest is that of its text.
@@ -120,7 +120,8 @@ impl Case {
     }
 
     pub(crate) fn plan(&self) -> Result<Plan, PlanError> {
-        let template = parse(Utf8Path::new("t/web.toml"), &self.text)
+        let schema = Schema::new(&[imgbake_qemu::KIND], &imgbake_provision::kinds());
+        let template = parse(Utf8Path::new("t/web.toml"), &self.text, &schema)
             .unwrap_or_else(|found| panic!("{found}"));
         let mut variables = Variables::new();
         if self.text.contains("variables.token") {

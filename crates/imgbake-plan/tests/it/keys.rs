@@ -88,6 +88,64 @@ fn proven_bytes_may_come_from_anywhere() {
     assert_ne!(key("image = \"a:prod\""), key("image = \"a:dev\""));
 }
 
+/// Steps with every setting of their kinds.
+const EVERY_SETTING: &str = r#"
+[variables.token]
+sensitive = true
+[[provision]]
+type = "shell"
+name = "one"
+script = "./a.sh"
+interpreter = ["/bin/bash", "-e"]
+user = "daemon"
+workdir = "/tmp"
+timeout = "90m"
+retry = { attempts = 3, backoff = "2000ms" }
+exit_codes = [0, 3]
+reboot = "expected"
+cache_key = "k"
+env = { B = "{{ var.token }}", A = "1" }
+[[provision]]
+type = "shell"
+inline = ["echo {{ var.token }}"]
+env = {}
+cache = false
+[[provision]]
+type = "file"
+source = "files"
+destination = "/srv/"
+owner = "daemon:sys"
+[[provision]]
+type = "file"
+source = "files"
+destination = "/srv/x"
+mode = "0600"
+[[provision]]
+type = "file"
+content = "t={{ var.token }}"
+destination = "/etc/t"
+[[provision]]
+type = "file"
+direction = "download"
+source = "/var/log/x"
+destination = "out/x.log"
+"#;
+
+/// Layers are found by their keys: a key that changes without need builds every user's images anew.
+#[test]
+fn keys_are_those_of_earlier_imgbakes() {
+    let case = Case::source("image = \"base:prod\"");
+    let files = Files::default().with("/t/a.sh", "echo", 0o755).with("/t/files", "x", 0o644);
+    let text = format!("{}{EVERY_SETTING}", case.text);
+    let plan = Case { text, files, ..case }.plan().unwrap();
+    let last = plan.layers().last().unwrap();
+    assert_eq!(last.name, "file-4");
+    assert_eq!(
+        last.key.to_string(),
+        "sha256:3e4623ecc2f3805dc6672e3216c67a32b559150b9f167a5906888aee2517c726"
+    );
+}
+
 #[test]
 fn of_two_files_it_is_known_which_is_which() {
     let key = |disk: &str, sums: &str| {

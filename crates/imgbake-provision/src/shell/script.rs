@@ -9,15 +9,15 @@ use std::io::Cursor;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use imgbake_build::{BuildError, StepContext};
 use imgbake_comm::shell::quote;
 use imgbake_runtime::Secrets;
-use imgbake_types::spec::ShellSpec;
 use secrecy::ExposeSecret;
 use secrecy::zeroize::Zeroizing;
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::{check_public, usage};
+use super::rules::is_identifier;
+use super::spec::ShellSpec;
+use crate::error::{StepError, check_public};
 
 /// What runs a script that does not say.
 const DEFAULT_INTERPRETER: [&str; 2] = ["/bin/sh", "-e"];
@@ -34,19 +34,15 @@ pub(super) struct Script {
 
 impl Script {
     /// Reads the step's script and puts in the sensitive values.
-    pub(super) async fn load(
-        context: &StepContext<'_>,
-        spec: &ShellSpec,
-    ) -> Result<Self, BuildError> {
-        let (name, secrets) = (context.name, context.job.secrets());
-        check_public(name, "interpreter", spec.interpreter.iter().flatten().map(String::as_str))?;
-        check_public(name, "user", [spec.user()])?;
-        check_public(name, "workdir", [spec.workdir()])?;
-        let environment = environment(spec, secrets).map_err(|text| usage(name, &text))?;
-        let body = body(name, spec, secrets).await?;
+    pub(super) async fn load(secrets: &Secrets, spec: &ShellSpec) -> Result<Self, StepError> {
+        check_public("interpreter", spec.interpreter.iter().flatten().map(String::as_str))?;
+        check_public("user", [spec.user()])?;
+        check_public("workdir", [spec.workdir()])?;
+        let environment = environment(spec, secrets).map_err(StepError::Usage)?;
+        let body = body(spec, secrets).await?;
         let interpreter = match &spec.interpreter {
             Some(words) if !words.is_empty() => words.clone(),
-            _ => interpreter(&body).map_err(|text| usage(name, &text))?,
+            _ => interpreter(&body).map_err(StepError::Usage)?,
         };
         Ok(Self { environment, body, interpreter })
     }
@@ -75,28 +71,42 @@ impl Script {
 }
 
 /// The step's script: a file's bytes, or the inline lines.
-async fn body(
-    name: &str,
-    spec: &ShellSpec,
-    secrets: &Secrets,
-) -> Result<Zeroizing<Vec<u8>>, BuildError> {
+async fn body(spec: &ShellSpec, secrets: &Secrets) -> Result<Zeroizing<Vec<u8>>, StepError> {
     let bytes = match (&spec.script, &spec.inline) {
-        (Some(path), None) => tokio::fs::read(path).await.map_err(|source| {
-            BuildError::failed(format!("step `{name}`: cannot read the script {path}: {source}"))
-                .because(source)
-        })?,
+        (Some(path), None) => tokio::fs::read(path)
+            .await
+            .map_err(|source| StepError::Script { path: path.clone(), source })
+            .map(|bytes| unix_text(&bytes))?,
         (None, Some(lines)) => {
             let mut text = lines.join("\n");
             text.push('\n');
             text.into_bytes()
         }
-        _ => return Err(usage(name, "it needs either `script` or `inline`")),
+        _ => {
+            let what = "it needs either `script` or `inline`";
+            return Err(StepError::Usage(what.to_owned()));
+        }
     };
     // Markers are text: a script that is none has none.
     Ok(Zeroizing::new(match String::from_utf8(bytes) {
         Ok(text) => secrets.reveal(&text).expose_secret().as_bytes().to_vec(),
         Err(other) => other.into_bytes(),
     }))
+}
+
+/// A script without what an editor of Windows adds: a byte order mark, and CR before each line's end. One
+/// that only some lines have is left: it may be meant.
+fn unix_text(bytes: &[u8]) -> Vec<u8> {
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let mut lines = text.split_inclusive(|b| *b == b'\n').filter(|line| line.ends_with(b"\n"));
+    if !text.contains(&b'\n') || !lines.all(|line| line.ends_with(b"\r\n")) {
+        return text.to_vec();
+    }
+    let plain = |line: &[u8]| match line.strip_suffix(b"\r\n") {
+        Some(line) => [line, b"\n"].concat(),
+        None => line.to_vec(),
+    };
+    text.split_inclusive(|b| *b == b'\n').flat_map(plain).collect()
 }
 
 /// The environment as a file for the shell.
@@ -120,12 +130,6 @@ fn environment(spec: &ShellSpec, secrets: &Secrets) -> Result<Zeroizing<Vec<u8>>
         text.push(b'\n');
     }
     Ok(text)
-}
-
-/// Whether a shell takes it as a variable's name (POSIX, 3.216 "Name").
-fn is_identifier(name: &str) -> bool {
-    let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
-    name.bytes().next().is_some_and(letter) && name.bytes().all(|b| letter(b) || b.is_ascii_digit())
 }
 
 /// What runs a script: its own `#!` line, read as Linux does (execve(2): one word, and the rest of the
@@ -185,6 +189,20 @@ mod tests {
             assert!(error.contains(part), "{script:?}: {error}");
         }
         assert!(interpreter(b"#!/bin/\xff\n").is_err());
+    }
+
+    #[test]
+    fn a_script_from_windows_is_one_for_a_shell() {
+        for (script, expected) in [
+            (&b"\xEF\xBB\xBF#!/bin/sh\r\necho\r\n"[..], &b"#!/bin/sh\necho\n"[..]),
+            (b"a\r\nb", b"a\nb"),
+            (b"\xEF\xBB\xBFa\n", b"a\n"),
+            (b"a\r\nb\n", b"a\r\nb\n"),
+            (b"printf '\r'", b"printf '\r'"),
+            (b"", b""),
+        ] {
+            assert_eq!(unix_text(script), expected, "{script:?}");
+        }
     }
 
     #[test]

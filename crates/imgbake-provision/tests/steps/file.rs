@@ -3,23 +3,18 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use camino::Utf8Path;
 use imgbake_build::{BuildErrorKind, StepEnd};
+use imgbake_provision::{Direction, FileSpec};
 use imgbake_types::secret::marker;
-use imgbake_types::spec::{Direction, FileSpec, ProvisionSpec};
+use imgbake_types::spec::ProvisionSpec;
 
-use crate::local::{Place, text};
+use crate::local::{LocalGuest, text};
 
 fn to(destination: impl AsRef<Utf8Path>) -> FileSpec {
-    FileSpec {
-        name: None,
-        source: None,
-        content: None,
-        destination: destination.as_ref().to_owned(),
-        direction: Direction::Upload,
-        owner: None,
-        mode: None,
-        cache: None,
-        cache_key: None,
-    }
+    FileSpec { destination: destination.as_ref().to_owned(), ..FileSpec::default() }
+}
+
+fn step(spec: &FileSpec) -> ProvisionSpec {
+    ProvisionSpec::of("file", spec).unwrap()
 }
 
 fn mode(path: &Utf8Path) -> u32 {
@@ -28,30 +23,30 @@ fn mode(path: &Utf8Path) -> u32 {
 
 #[tokio::test]
 async fn content_is_revealed_on_its_way() {
-    let place = Place::new();
+    let place = LocalGuest::new();
     let target = place.at("etc/app.conf");
     let spec = FileSpec { content: Some(format!("token={}\n", marker("token"))), ..to(&target) };
-    let (end, bytes) = place.run(&ProvisionSpec::File(spec.clone())).await.unwrap();
+    let (end, bytes) = place.run(&step(&spec)).await.unwrap();
     assert_eq!(text(&target), "token=hunter2'\"$HOME`x`\n");
     assert_eq!((end, bytes), (StepEnd::Running, text(&target).len() as u64));
     assert_eq!(mode(&target), 0o644);
     assert!(!place.comm.commands.lock().unwrap().concat().contains("hunter2"));
 
     let spec = FileSpec { mode: Some("0600".into()), owner: Some("daemon:sys".into()), ..spec };
-    place.run(&ProvisionSpec::File(spec)).await.unwrap();
+    place.run(&step(&spec)).await.unwrap();
     let metadata = target.metadata().unwrap();
     assert_eq!((mode(&target), metadata.uid(), metadata.gid()), (0o600, 1, 3));
 }
 
 #[tokio::test]
 async fn files_and_folders_go_up() {
-    let place = Place::new();
+    let place = LocalGuest::new();
     let (host, guest) = (place.at("host"), place.at("guest"));
     fs::create_dir_all(host.join("sub")).unwrap();
     fs::write(host.join("sub/tool"), "#!/bin/sh\n").unwrap();
     fs::set_permissions(host.join("sub/tool"), fs::Permissions::from_mode(0o755)).unwrap();
     let upload = |source: &Utf8Path, destination: &Utf8Path| {
-        ProvisionSpec::File(FileSpec { source: Some(source.to_owned()), ..to(destination) })
+        step(&FileSpec { source: Some(source.to_owned()), ..to(destination) })
     };
     assert_eq!(place.run(&upload(&host, &guest)).await.unwrap().1, 10);
     assert_eq!(mode(&guest.join("sub/tool")), 0o755);
@@ -79,13 +74,13 @@ async fn files_and_folders_go_up() {
 
 #[tokio::test]
 async fn files_and_folders_come_down() {
-    let place = Place::new();
+    let place = LocalGuest::new();
     let (guest, host) = (place.at("guest"), place.at("out/logs"));
     fs::create_dir_all(&guest).unwrap();
     fs::write(guest.join("a.log"), "line\n").unwrap();
     let download = |source: &Utf8Path, destination: &Utf8Path| {
         let source = Some(source.to_owned());
-        ProvisionSpec::File(FileSpec { source, direction: Direction::Download, ..to(destination) })
+        step(&FileSpec { source, direction: Direction::Download, ..to(destination) })
     };
     assert_eq!(place.run(&download(&guest, &host)).await.unwrap().1, 5);
     assert_eq!(text(&host.join("a.log")), "line\n");
@@ -107,7 +102,7 @@ async fn files_and_folders_come_down() {
 
 #[tokio::test]
 async fn refuses_what_cannot_be() {
-    let place = Place::new();
+    let place = LocalGuest::new();
     let content = Some("x".to_owned());
     let cases = [
         (FileSpec { content: content.clone(), mode: Some("rwx".into()), ..to("/x") }, "octal"),
@@ -131,7 +126,7 @@ async fn refuses_what_cannot_be() {
         ),
     ];
     for (spec, part) in cases {
-        let error = place.run(&ProvisionSpec::File(spec)).await.unwrap_err();
+        let error = place.run(&step(&spec)).await.unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Usage, "{error}");
         assert!(error.to_string().contains(part), "{error}");
     }

@@ -6,12 +6,13 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, StepContext, StepEnd};
+use imgbake_build::{BuildError, StepContext, StepEnd, StepRecorder};
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, CommErrorKind, Communicator, Exec, Exit};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::Event;
 use imgbake_types::event::{EventKind, Stream};
+use imgbake_types::record::step::StepReport;
 use imgbake_types::spec::ProvisionSpec;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -107,7 +108,7 @@ impl Local {
 }
 
 /// A job, a machine and a folder for a test.
-pub(crate) struct Place {
+pub(crate) struct LocalGuest {
     pub(crate) comm: Local,
     pub(crate) job: Job,
     pub(crate) root: Utf8PathBuf,
@@ -115,7 +116,7 @@ pub(crate) struct Place {
     _dir: tempfile::TempDir,
 }
 
-impl Place {
+impl LocalGuest {
     pub(crate) fn new() -> Self {
         Self::with(Local::default())
     }
@@ -137,13 +138,27 @@ impl Place {
 
     /// Runs a step with the provisioner that knows it.
     pub(crate) async fn run(&self, spec: &ProvisionSpec) -> Result<(StepEnd, u64), BuildError> {
-        let context = StepContext { job: &self.job, name: "step", spec, comm: &self.comm };
-        let rooms = imgbake_provision::provisioners();
-        rooms.iter().find(|room| room.knows(spec)).unwrap().provision(&context).await
+        let (end, report) = self.report(spec).await;
+        end.map(|end| (end, report.bytes))
+    }
+
+    /// Runs a step and gives its report as well.
+    pub(crate) async fn report(
+        &self,
+        spec: &ProvisionSpec,
+    ) -> (Result<StepEnd, BuildError>, StepReport) {
+        let recorder = StepRecorder::begin(&self.job, "step", &spec.kind);
+        let (job, comm, recorder_ref) = (&self.job, &self.comm, &recorder);
+        let context = StepContext { job, name: "step", spec, comm, recorder: recorder_ref };
+        let provisioners = imgbake_provision::provisioners();
+        let provisioner = provisioners.iter().find(|one| one.kind().name == spec.kind).unwrap();
+        let end = provisioner.provision(&context).await;
+        let report = recorder.finish(end.as_ref().err());
+        (end, report)
     }
 
     /// The lines of output so far, and the warnings.
-    pub(crate) fn told(&mut self) -> (Vec<(Stream, String)>, Vec<String>) {
+    pub(crate) fn emitted(&mut self) -> (Vec<(Stream, String)>, Vec<String>) {
         let (mut lines, mut warnings) = (Vec::new(), Vec::new());
         while let Ok(event) = self.events.try_recv() {
             match event.kind {
@@ -152,6 +167,9 @@ impl Place {
                     lines.push((stream, line));
                 }
                 EventKind::Notice { message, .. } => warnings.push(message),
+                EventKind::StepReport { name, cached, .. } => {
+                    assert!(name == "step" && !cached);
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -4,4 +4,5 @@
 
 mod file;
 mod local;
+mod reports;
 mod shell;

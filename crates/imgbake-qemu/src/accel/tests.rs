@@ -1,5 +1,6 @@
 //! The proof, with TCG as its control: what fails under KVM must be KVM's fault.
 
+use imgbake_build::BuildErrorKind;
 use imgbake_runtime::{Cancel, Events, Home, Secrets};
 
 use super::*;
@@ -33,28 +34,28 @@ async fn the_stubs_get_through_where_guests_run() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_is_no_with_qemus_words() {
+async fn what_cannot_start_is_no_with_qemus_message() {
     let (_dir, job) = job();
     let verdict = prove(&job, Arch::X86_64, Engine::Tcg, "no-such-model").await.unwrap();
     assert!(!verdict.works);
     assert!(verdict.reason.contains("no-such-model"), "{}", verdict.reason);
 }
 
-/// Whatever this host can do, the verdict is the same twice, and the second one is remembered.
+/// Whatever this host can do, the verdict is the same twice, and the second one is cached.
 #[tokio::test]
-async fn a_verdict_is_remembered_until_the_host_boots() {
+async fn a_verdict_is_cached_until_the_host_boots() {
     let (_dir, job) = job();
     let qemu = qemu();
     let first = kvm(&job, Arch::host(), None, &qemu).await.unwrap();
     assert_eq!(kvm(&job, Arch::host(), None, &qemu).await.unwrap(), first);
-    let mut memory = Memory::load(&job);
+    let mut cache = ProofCache::load(&job);
     if Utf8Path::new("/dev/kvm").exists() && device(Utf8Path::new("/dev/kvm")).is_ok() {
-        assert_eq!(memory.proofs.len(), 1);
-        assert_eq!(memory.proofs[0].1, first);
+        assert_eq!(cache.proofs.len(), 1);
+        assert_eq!(cache.proofs[0].1, first);
     }
-    memory.boot_id = "another".into();
-    memory.save(&job);
-    assert!(Memory::load(&job).proofs.is_empty());
+    cache.boot_id = "another".into();
+    cache.save(&job);
+    assert!(ProofCache::load(&job).proofs.is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What QEMU is told, as snapshots: one argument with its value a line.
+//! QEMU's arguments as snapshots: one argument with its value a line.
 
 use super::*;
 
@@ -16,6 +16,7 @@ fn argv<'a>(uefi: Option<&'a UefiFiles>, kernel: Option<&'a KernelFiles>) -> Arg
         root: Utf8Path::new("/w/build.qcow2"),
         extra_disks: &[],
         seed: Utf8Path::new("/w/build-seed.img"),
+        strings: &[],
         qmp: "build.qmp",
         console: "build.console",
         pvpanic: true,
@@ -48,11 +49,13 @@ fn x86_64_uefi_kvm_direct_kernel() {
         initrd: Some("/w/build-initrd".into()),
         cmdline: "root=UUID=1 ro console=ttyS0".into(),
     };
+    let strings = ["/w/build-credential-1".into(), "/w,/build-credential-2".into()];
     let extra_disks = ["/w/build-extra-1.img".into()];
     let extra = ["-device".to_owned(), "usb-ehci".to_owned()];
     let argv = Argv {
         engine: Engine::Kvm,
         extra_disks: &extra_disks,
+        strings: &strings,
         extra: &extra,
         cpu: Some("Nehalem"),
         ..argv(Some(&uefi), Some(&kernel))

@@ -61,7 +61,7 @@ async fn takes_out_what_the_boot_loader_starts() {
     let config =
         "menuentry d {\n linux /boot/vmlinuz-6.1 root=UUID=1 ro\n initrd /boot/initrd.img-6.1\n}\n";
     let disk = disk(dir, config).await;
-    let files = take_out(&disk, &dir.join("build")).unwrap();
+    let files = take_out(&disk, DiskFormat::Raw, &dir.join("build")).unwrap();
     assert_eq!(files.cmdline, "root=UUID=1 ro");
     assert_eq!(fs::read(&files.kernel).unwrap(), vec![7; 3_000_000]);
     assert_eq!(fs::read(files.initrd.unwrap()).unwrap(), vec![8; 1_000_001]);
@@ -72,10 +72,11 @@ async fn says_why_not() {
     let dir = tempfile::tempdir().unwrap();
     let dir = Utf8Path::from_path(dir.path()).unwrap();
     let missing = "linux /boot/vmlinuz-6.2 root=UUID=1\n";
-    let error = take_out(&disk(dir, missing).await, &dir.join("build")).unwrap_err();
-    assert!(error.contains("/boot/vmlinuz-6.2"), "{error}");
+    let error =
+        take_out(&disk(dir, missing).await, DiskFormat::Raw, &dir.join("build")).unwrap_err();
+    assert!(error.to_string().contains("/boot/vmlinuz-6.2"), "{error}");
     let empty = dir.join("empty.raw");
     File::create(&empty).unwrap().set_len(1 << 20).unwrap();
-    let error = take_out(&empty, &dir.join("build")).unwrap_err();
-    assert!(error.contains("GPT"), "{error}");
+    let error = take_out(&empty, DiskFormat::Raw, &dir.join("build")).unwrap_err();
+    assert!(error.to_string().contains("GPT"), "{error}");
 }

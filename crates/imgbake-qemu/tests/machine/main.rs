@@ -9,12 +9,14 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BaseDisk, BuildErrorKind, Builder, Machine, MachineRequest, Seed};
-use imgbake_qemu::QemuBuilder;
+use imgbake_build::{
+    BaseDisk, BuildErrorKind, Builder, LocalDisk, Machine, MachineRequest, Purpose, Seed,
+};
+use imgbake_qemu::{Accel, QemuBuilder, QemuSpec};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets, retry};
 use imgbake_types::Arch;
 use imgbake_types::record::Parent;
-use imgbake_types::spec::{Accel, Boot, Firmware, QemuSpec};
+use imgbake_types::spec::Firmware;
 
 /// Far more than any of these machines needs: a wait that lasts as long has failed.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -29,6 +31,11 @@ const PRINT: &[u8] = &[
 ];
 /// A boot sector's code: resets the machine through port 0xcf9. `mov dx, 0xcf9; mov al, 6; out dx, al`
 const RESET: &[u8] = &[0xba, 0xf9, 0x0c, 0xb0, 0x06, 0xee, 0xf4, 0xeb, 0xfd];
+
+/// The settings of the tests' machines.
+fn small() -> QemuSpec {
+    QemuSpec { accel: Accel::Tcg, cpus: Some(1), ..QemuSpec::default() }
+}
 
 struct World {
     _dir: tempfile::TempDir,
@@ -58,18 +65,23 @@ impl World {
         MachineRequest {
             name: "build".into(),
             arch: Arch::X86_64,
-            spec: QemuSpec { accel: Accel::Tcg, cpus: Some(1), ..QemuSpec::default() },
+            machine: small().machine(),
             firmware: Firmware::Bios,
-            boot: Boot::Auto,
+            purpose: Purpose::Build,
             disk: BaseDisk {
-                path,
-                virtual_size: 1 << 20,
+                location: LocalDisk {
+                    path,
+                    format: imgbake_disk::DiskFormat::Raw,
+                    virtual_size: 1 << 20,
+                    kernel: None,
+                }
+                .into(),
                 parent: Parent {
                     reference: None,
+                    native: None,
                     digest: imgbake_types::Digest::sha256(b""),
                     kind: "url".into(),
                 },
-                kernel: None,
                 bytes: 0,
                 cached: false,
             },
@@ -107,13 +119,14 @@ async fn a_machine_that_never_answers_shows_its_console() {
     let world = World::new();
     let mut machine = world.boot(b"").await;
     let console = || async { machine.console().contains("No bootable device").then_some(()) };
-    retry::poll(world.job.cancel(), LIMIT, "the firmware's words", console).await.unwrap();
+    retry::poll(world.job.cancel(), LIMIT, "the firmware's message", console).await.unwrap();
     let error = machine.connect(Duration::from_secs(1)).await.err().unwrap();
     assert_eq!(error.kind(), BuildErrorKind::Machine, "{error}");
-    let words = error.to_string();
-    assert!(words.contains("waited up to 1 s for ssh on 127.0.0.1:"), "{words}");
-    assert!(words.contains("No bootable device"), "{words}");
-    assert!(machine.access().starts_with("ssh -i "), "{}", machine.access());
+    let message = error.to_string();
+    assert!(message.contains("waited up to 1 s for ssh on 127.0.0.1:"), "{message}");
+    assert!(message.contains("No bootable device"), "{message}");
+    let access = machine.access();
+    assert!(access.port > 0 && access.key.is_file(), "{access:?}");
     machine.end().await;
     assert!(qemus(world.job.work()).is_empty());
     machine.end().await;
@@ -189,10 +202,11 @@ async fn a_dropped_machine_is_ended_and_a_kept_one_is_not() {
 }
 
 #[tokio::test]
-async fn qemus_own_words_are_in_the_error() {
+async fn qemus_own_message_is_in_the_error() {
     let world = World::new();
     let mut request = world.request(b"");
-    request.spec.args = vec!["-device".into(), "no-such-device".into()];
+    let args = vec!["-device".into(), "no-such-device".into()];
+    request.machine = QemuSpec { args, ..small() }.machine();
     let error = world.builder.boot(&world.job, request).await.err().unwrap();
     assert!(error.to_string().contains("no-such-device"), "{error}");
 }
@@ -205,7 +219,7 @@ async fn uefi_machines_start_with_variables_of_their_own() {
         (request.arch, request.firmware) = (arch, Firmware::Uefi);
         let mut machine = world.builder.boot(&world.job, request).await.unwrap();
         let console = || async { machine.console().contains("BdsDxe").then_some(()) };
-        let shown = retry::poll(world.job.cancel(), LIMIT * 2, "UEFI's words", console).await;
+        let shown = retry::poll(world.job.cancel(), LIMIT * 2, "UEFI's message", console).await;
         assert!(shown.is_ok(), "{arch}: {}", machine.console());
         machine.end().await;
         assert!(world.job.work().join("build-vars.fd").is_file());
@@ -215,12 +229,12 @@ async fn uefi_machines_start_with_variables_of_their_own() {
 #[tokio::test]
 async fn what_no_machine_can_be_is_refused_before_it_is_made() {
     let world = World::new();
-    let spec =
-        QemuSpec { extra_disks: vec![imgbake_types::Size::mib(1); 40], ..QemuSpec::default() };
+    let extra_disks = vec![imgbake_types::Size::mib(1); 40];
+    let spec = QemuSpec { extra_disks, ..QemuSpec::default() }.machine();
     let many =
         world.builder.check(&world.job, Arch::X86_64, &spec, Firmware::Bios).await.unwrap_err();
     assert_eq!(many.kind(), BuildErrorKind::Usage, "{many}");
-    let spec = QemuSpec { accel: Accel::Tcg, ..QemuSpec::default() };
+    let spec = small().machine();
     let bios =
         world.builder.check(&world.job, Arch::Aarch64, &spec, Firmware::Bios).await.unwrap_err();
     assert_eq!(bios.help_text(), Some("use `firmware = \"uefi\"`"));

@@ -1,10 +1,10 @@
-//! Machines that are saved and go on: a boot sector that counts, and writes its count to the disk.
+//! Machines that are saved and resumed: a boot sector that counts, and writes its count to the disk.
 
 use std::os::unix::fs::PermissionsExt;
 
-use imgbake_build::{SaveRequest, Saved, SavedMachine};
+use imgbake_build::{LocalDisk, MachineDisk, SavedMachine};
 use imgbake_disk::{DiskFormat, DiskImage, DiskSource, overlay::create_overlay};
-use imgbake_types::Size;
+use imgbake_types::{MachineSpec, Size};
 
 use super::*;
 
@@ -30,8 +30,8 @@ fn count(disk: &Utf8Path) -> u32 {
     u32::from_le_bytes(sector)
 }
 
-/// Waits until a machine counted on.
-async fn counts_on(world: &World, machine: &dyn Machine) {
+/// Waits until a machine has counted further.
+async fn keeps_counting(world: &World, machine: &dyn Machine) {
     // The firmware prints no such sign.
     let signs = || machine.console().matches('@').count();
     let before = signs();
@@ -43,21 +43,48 @@ async fn counts_on(world: &World, machine: &dyn Machine) {
     }
 }
 
-/// A layer's folder.
-fn folder(world: &World, name: &str) -> SaveRequest {
-    let dir = world.job.work().join(name);
-    fs::create_dir(&dir).unwrap();
-    SaveRequest { disk: dir.join("disk.qcow2"), state: Some(dir.join("state")) }
+/// Where a machine is saved.
+#[derive(Clone)]
+struct Layer {
+    disk: Utf8PathBuf,
+    state: Option<Utf8PathBuf>,
 }
 
-/// What goes on from a layer, as a machine of another name.
-fn goes_on(from: &MachineRequest, layer: &SaveRequest, name: &str) -> MachineRequest {
+/// Saves a machine; gives whether its state was written.
+async fn save(
+    machine: &mut dyn Machine,
+    layer: &Layer,
+) -> Result<Result<(), String>, imgbake_build::BuildError> {
+    let saved = async {
+        match &layer.state {
+            Some(state) => machine.save().unwrap().save_to(&layer.disk, state).await,
+            None => machine.freeze().unwrap().freeze_to(&layer.disk).await.map(Ok),
+        }
+    };
+    within(saved).await
+}
+
+/// The file of a machine's disk.
+fn disk(machine: &dyn Machine) -> Utf8PathBuf {
+    match machine.disk() {
+        Some(MachineDisk::File { path, .. }) => path,
+        _ => panic!("no file"),
+    }
+}
+
+/// A layer's folder.
+fn folder(world: &World, name: &str) -> Layer {
+    let dir = world.job.work().join(name);
+    fs::create_dir(&dir).unwrap();
+    Layer { disk: dir.join("disk.qcow2"), state: Some(dir.join("state")) }
+}
+
+/// A machine of another name that resumes from a layer.
+fn resumed(from: &MachineRequest, layer: &Layer, name: &str) -> MachineRequest {
     let mut request = from.clone();
     request.name = name.into();
-    let booted_from = std::mem::replace(
-        &mut request.disk,
-        BaseDisk { path: layer.disk.clone(), ..from.disk.clone() },
-    );
+    let booted_from =
+        std::mem::replace(&mut request.disk, from.disk.frozen_to(layer.disk.clone()).unwrap());
     let state = layer.state.clone().unwrap();
     request.saved = Some(SavedMachine { state, booted_from });
     request
@@ -67,28 +94,26 @@ fn mode(path: &Utf8Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-const SAVED: Saved = Saved { virtual_size: 1 << 20, state: Ok(()) };
-
 #[tokio::test]
-async fn two_machines_go_on_from_one_state_while_the_first_runs() {
+async fn two_machines_resume_from_one_state_while_the_first_runs() {
     let world = World::new();
     let request = world.request(COUNT);
     let mut first = world.builder.boot(&world.job, request.clone()).await.unwrap();
-    counts_on(&world, &*first).await;
+    keeps_counting(&world, &*first).await;
     let layer = folder(&world, "layer");
-    assert_eq!(within(first.save(&layer)).await.unwrap(), SAVED);
+    assert_eq!(save(&mut *first, &layer).await.unwrap(), Ok(()));
     assert_eq!((mode(layer.state.as_ref().unwrap()), mode(&layer.disk)), (0o600, 0o600));
     let frozen = fs::read(&layer.disk).unwrap();
     let counted = count(&layer.disk);
     assert!(counted > 2, "{counted}");
 
-    let boot = |name| world.builder.boot(&world.job, goes_on(&request, &layer, name));
+    let boot = |name| world.builder.boot(&world.job, resumed(&request, &layer, name));
     let (second, third) = within(async { tokio::join!(boot("second"), boot("third")) }).await;
     let mut machines = [first, second.unwrap(), third.unwrap()];
     for machine in &mut machines {
-        counts_on(&world, &**machine).await;
+        keeps_counting(&world, &**machine).await;
         machine.end().await;
-        let now = count(machine.disk());
+        let now = count(&disk(&**machine));
         assert!(now > counted, "{now}");
     }
     let [_, second, third] = &machines;
@@ -108,21 +133,21 @@ async fn a_machine_is_saved_again_and_again() {
     let mut counts = Vec::new();
     let mut layers = Vec::new();
     for name in ["one", "two", "three"] {
-        counts_on(&world, &*machine).await;
+        keeps_counting(&world, &*machine).await;
         let layer = folder(&world, name);
-        assert_eq!(within(machine.save(&layer)).await.unwrap(), SAVED);
+        assert_eq!(save(&mut *machine, &layer).await.unwrap(), Ok(()));
         counts.push(count(&layer.disk));
         layers.push(layer);
     }
     machine.end().await;
     assert!(counts.is_sorted_by(|a, b| a < b), "{counts:?}");
-    // A machine that goes on is saved as well, and so is one from that.
+    // A resumed machine is saved as well, and so is one from that.
     for number in 0..2 {
-        let from = goes_on(&request, &layers[2 + number], &format!("next-{number}"));
+        let from = resumed(&request, &layers[2 + number], &format!("next-{number}"));
         let mut next = world.builder.boot(&world.job, from).await.unwrap();
-        counts_on(&world, &*next).await;
+        keeps_counting(&world, &*next).await;
         let layer = folder(&world, &format!("layer-{number}"));
-        assert_eq!(within(next.save(&layer)).await.unwrap(), SAVED);
+        assert_eq!(save(&mut *next, &layer).await.unwrap(), Ok(()));
         next.end().await;
         assert!(count(&layer.disk) > counts[2 + number]);
         counts.push(count(&layer.disk));
@@ -138,34 +163,34 @@ async fn what_cannot_be_saved_leaves_the_machine_as_it_was() {
     let world = World::new();
     let request = world.request(COUNT);
     let mut machine = world.builder.boot(&world.job, request).await.unwrap();
-    counts_on(&world, &*machine).await;
+    keeps_counting(&world, &*machine).await;
     let good = folder(&world, "layer");
     let nowhere = world.job.work().join("nowhere");
 
-    let no_disk = SaveRequest { disk: nowhere.join("disk"), ..good.clone() };
-    let error = within(machine.save(&no_disk)).await.unwrap_err();
+    let no_disk = Layer { disk: nowhere.join("disk"), ..good.clone() };
+    let error = save(&mut *machine, &no_disk).await.unwrap_err();
     assert!(error.to_string().contains("move the disk to"), "{error}");
     assert!(!good.state.as_ref().unwrap().exists());
-    counts_on(&world, &*machine).await;
+    keeps_counting(&world, &*machine).await;
 
-    let no_state = SaveRequest { state: Some(nowhere.join("state")), ..good };
-    let saved = within(machine.save(&no_state)).await.unwrap();
-    let reason = saved.state.unwrap_err();
+    let no_state = Layer { state: Some(nowhere.join("state")), ..good };
+    let saved = save(&mut *machine, &no_state).await.unwrap();
+    let reason = saved.unwrap_err();
     assert!(reason.contains("nowhere/state"), "{reason}");
     let counted = count(&no_state.disk);
-    counts_on(&world, &*machine).await;
+    keeps_counting(&world, &*machine).await;
     machine.end().await;
-    assert!(counted > 2 && count(machine.disk()) > counted);
+    assert!(counted > 2 && count(&disk(&*machine)) > counted);
 }
 
 #[tokio::test]
-async fn a_state_that_cannot_be_loaded_is_told_and_the_disk_boots() {
+async fn a_state_that_cannot_be_loaded_is_reported_and_the_disk_boots() {
     let world = World::new();
     let request = world.request(COUNT);
     let mut machine = world.builder.boot(&world.job, request.clone()).await.unwrap();
-    counts_on(&world, &*machine).await;
+    keeps_counting(&world, &*machine).await;
     let layer = folder(&world, "layer");
-    within(machine.save(&layer)).await.unwrap();
+    save(&mut *machine, &layer).await.unwrap().unwrap();
     machine.end().await;
     let state = layer.state.clone().unwrap();
     let whole = fs::metadata(&state).unwrap().len();
@@ -177,22 +202,22 @@ async fn a_state_that_cannot_be_loaded_is_told_and_the_disk_boots() {
         let cut = state.with_file_name(format!("without-its-{what}"));
         fs::copy(&state, &cut).unwrap();
         fs::File::options().write(true).open(&cut).unwrap().set_len(bytes).unwrap();
-        let bad = SaveRequest { state: Some(cut), ..layer.clone() };
-        refuses(&world, goes_on(&request, &bad, "build")).await;
+        let bad = Layer { state: Some(cut), ..layer.clone() };
+        refuses(&world, resumed(&request, &bad, "build")).await;
     }
     let garbage = state.with_file_name("garbage");
     fs::write(&garbage, vec![0x5a; 1 << 20]).unwrap();
     for state in [garbage, state.with_file_name("no-such-file")] {
-        let bad = SaveRequest { state: Some(state), ..layer.clone() };
-        refuses(&world, goes_on(&request, &bad, "build")).await;
+        let bad = Layer { state: Some(state), ..layer.clone() };
+        refuses(&world, resumed(&request, &bad, "build")).await;
     }
-    let mut other = goes_on(&request, &layer, "build");
-    other.spec.memory = Some(Size::mib(96));
+    let mut other = resumed(&request, &layer, "build");
+    other.machine.memory = Some(Size::mib(96));
     refuses(&world, other).await;
 
-    let boots = MachineRequest { saved: None, ..goes_on(&request, &layer, "build") };
+    let boots = MachineRequest { saved: None, ..resumed(&request, &layer, "build") };
     let mut machine = world.builder.boot(&world.job, boots).await.unwrap();
-    counts_on(&world, &*machine).await;
+    keeps_counting(&world, &*machine).await;
     machine.end().await;
 }
 
@@ -201,29 +226,30 @@ async fn refuses(world: &World, request: MachineRequest) {
     let refused = within(world.builder.boot(&world.job, request)).await.err();
     let error = refused.unwrap_or_else(|| panic!("{state} was loaded"));
     assert_eq!(error.kind(), BuildErrorKind::Machine, "{error}");
-    let words = error.to_string();
-    assert!(words.contains(state.as_str()) && words.contains("cannot go on: "), "{words}");
-    assert!(qemus(world.job.work()).is_empty(), "{words}");
+    let message = error.to_string();
+    let expected = format!("the saved machine {state} cannot be resumed: ");
+    assert!(message.starts_with(&expected), "{message}");
+    assert!(qemus(world.job.work()).is_empty(), "{message}");
 }
 
 #[tokio::test]
 async fn storage_beside_the_root_disk_keeps_a_machine_from_being_saved() {
     let world = World::new();
     let mut request = world.request(COUNT);
-    request.spec.extra_disks = vec![Size::mib(1)];
-    let reason = world.builder.saves(&request.spec).unwrap_err();
+    request.machine.extra_disks = vec![Size::mib(1)];
+    let reason = world.builder.saves(&request.machine).unwrap_err();
     let mut machine = world.builder.boot(&world.job, request).await.unwrap();
-    let error = within(machine.save(&folder(&world, "layer"))).await.unwrap_err();
+    let error = save(&mut *machine, &folder(&world, "layer")).await.unwrap_err();
     assert!(error.to_string().contains(&reason), "{error}");
-    counts_on(&world, &*machine).await;
+    keeps_counting(&world, &*machine).await;
     machine.end().await;
 }
 
 #[tokio::test]
-async fn a_machine_stands_on_fifty_layers() {
+async fn a_machine_is_backed_by_fifty_layers() {
     let world = World::new();
     let mut request = world.request(COUNT);
-    let (mut below, mut format) = (request.disk.path.clone(), DiskFormat::Raw);
+    let (mut below, mut format) = (request.disk.local().unwrap().path.clone(), DiskFormat::Raw);
     for number in 0..50 {
         let dir = world.job.work().join(format!("layer-{number}"));
         fs::create_dir(&dir).unwrap();
@@ -236,20 +262,21 @@ async fn a_machine_stands_on_fifty_layers() {
         create_overlay(&disk, &name, format, 1 << 20, 12).unwrap();
         (below, format) = (disk, DiskFormat::Qcow2);
     }
-    request.disk.path = below;
+    let base = request.disk.local().unwrap().clone();
+    request.disk.location = LocalDisk { path: below, format, ..base }.into();
     let mut machine = world.builder.boot(&world.job, request).await.unwrap();
-    counts_on(&world, &*machine).await;
+    keeps_counting(&world, &*machine).await;
     let layer = folder(&world, "top");
-    assert_eq!(within(machine.save(&layer)).await.unwrap(), SAVED);
+    assert_eq!(save(&mut *machine, &layer).await.unwrap(), Ok(()));
     machine.end().await;
     assert!(count(&layer.disk) > 2);
 }
 
 #[tokio::test]
-async fn the_signature_tells_what_a_state_depends_on() {
+async fn the_signature_names_what_a_state_depends_on() {
     let world = World::new();
-    let spec = QemuSpec { accel: Accel::Tcg, ..QemuSpec::default() };
-    let more = QemuSpec { memory: Some(Size::mib(2048)), ..spec.clone() };
+    let spec = small().machine();
+    let more = MachineSpec { memory: Some(Size::mib(2048)), ..spec.clone() };
     let world = &world;
     let sign = async |spec, firmware| {
         world.builder.signature(&world.job, Arch::X86_64, spec, firmware).await.unwrap()
@@ -258,7 +285,11 @@ async fn the_signature_tells_what_a_state_depends_on() {
     assert_eq!(bios, again);
     let version = world.builder.version(&world.job, Arch::X86_64).await.unwrap();
     assert!(bios.starts_with(&format!("qemu {version}")), "{bios}");
-    assert!(bios.contains(", pc-q35-") && bios.contains(", tcg, max,la57=off, bios, "), "{bios}");
+    assert!(
+        bios.contains(", pc-q35-")
+            && bios.contains(", tcg, max,la57=off,erms=off,fsrm=off, bios, "),
+        "{bios}"
+    );
     assert!(!bios.contains('\n'));
     assert_ne!(bios, sign(&more, Firmware::Bios).await);
     let uefi = sign(&spec, Firmware::Uefi).await;
@@ -266,22 +297,22 @@ async fn the_signature_tells_what_a_state_depends_on() {
 }
 
 #[tokio::test]
-async fn a_uefi_machine_goes_on_with_its_firmware() {
+async fn a_uefi_machine_resumes_with_its_firmware() {
     for arch in [Arch::X86_64, Arch::Aarch64] {
         let world = World::new();
         let mut request = world.request(b"");
         (request.arch, request.firmware) = (arch, Firmware::Uefi);
         let mut machine = world.builder.boot(&world.job, request.clone()).await.unwrap();
         let console = || async { machine.console().contains("BdsDxe").then_some(()) };
-        retry::poll(world.job.cancel(), LIMIT * 2, "UEFI's words", console).await.unwrap();
+        retry::poll(world.job.cancel(), LIMIT * 2, "UEFI's message", console).await.unwrap();
         let layer = folder(&world, "layer");
-        assert_eq!(within(machine.save(&layer)).await.unwrap(), SAVED);
+        assert_eq!(save(&mut *machine, &layer).await.unwrap(), Ok(()));
         machine.end().await;
-        let request = goes_on(&request, &layer, "next");
+        let request = resumed(&request, &layer, "next");
         let mut next = within(world.builder.boot(&world.job, request)).await.unwrap();
         // It answers, and is saved as any other.
-        let saved = SaveRequest { disk: layer.disk.with_file_name("next"), state: None };
-        assert_eq!(within(next.save(&saved)).await.unwrap(), SAVED);
+        let saved = Layer { disk: layer.disk.with_file_name("next"), state: None };
+        assert_eq!(save(&mut *next, &saved).await.unwrap(), Ok(()));
         next.end().await;
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use imgbake_types::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::{Depth, Wanted, Watch};
+use super::watch::{Depth, Wanted, Watch};
 use crate::Result;
 use crate::files::{damaged, io_at};
 use crate::oci::Descriptor;
@@ -81,7 +81,7 @@ fn check(
     }
 }
 
-/// A file's size and digest, from where it stands on; `seen` is given each count of bytes.
+/// A file's size and digest, from where it is based on; `seen` is given each count of bytes.
 pub(super) fn digest_of(
     file: &mut File,
     seen: impl Fn(u64) -> Result<()>,

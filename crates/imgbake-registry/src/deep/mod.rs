@@ -3,119 +3,46 @@
 //! pack is also put together again from chunks that are elsewhere.
 
 mod check;
-mod mend;
 mod pack;
-mod spare;
+mod rebuild;
+mod repair;
+mod report;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8PathBuf;
 use imgbake_types::{Digest, Reference};
-use serde::Serialize;
 
-use crate::files::damaged;
 use crate::index::Tagged;
-use crate::oci::Descriptor;
+use crate::reachable::{self, Child};
+use crate::read_blobs::ReadBlobs;
 use crate::seed::SeedDisk;
 use crate::store::Store;
-use crate::{Result, lease, reach, tags, versions};
+use crate::{Result, lease, tags, versions};
 
-pub use spare::Spare;
-
-/// What reading everything again showed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct DeepReport {
-    /// Names whose blobs were read.
-    pub names: usize,
-    /// Blobs that were read.
-    pub blobs: usize,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Blobs that were not what their names say.
-    pub damaged: Vec<Damage>,
-}
-
-impl DeepReport {
-    /// Whether nothing is damaged any more.
-    pub fn is_sound(&self) -> bool {
-        self.damaged.iter().all(|damage| damage.repaired_from.is_some())
-    }
-}
-
-/// A damaged blob.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Damage {
-    /// The blob.
-    pub digest: Digest,
-    /// What is wrong with it.
-    pub why: String,
-    /// What needs it: versions and channels, `NAME:TAG`.
-    pub breaks: Vec<String>,
-    /// Where it was taken from again.
-    pub repaired_from: Option<String>,
-}
-
-impl Damage {
-    /// Adds what keeps it from being mended to why it is damaged.
-    fn also(&mut self, words: &str) {
-        self.why.push_str("; ");
-        self.why.push_str(words);
-    }
-}
+pub use report::{Damage, DeepReport};
+pub use watch::Depth;
+use watch::Wanted;
+pub(crate) use watch::Watch;
 
 /// Where damaged blobs may be had from again.
 #[derive(Default)]
 pub struct Repair {
-    /// Other places that have whole blobs, in the order in which they are asked.
-    pub spares: Vec<Box<dyn Spare>>,
+    /// Other stores that have whole blobs, in the order in which they are asked.
+    pub sources: Vec<Box<dyn ReadBlobs>>,
     /// Disks at hand, raw or qcow2, whose bytes may be those of damaged packs.
     pub seeds: Vec<Utf8PathBuf>,
-}
-
-/// How much is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// Documents are read; of all else the size is compared.
-    Presence,
-    /// Every byte is read.
-    Bytes,
-}
-
-/// How a reading is told and ended.
-pub(crate) struct Watch<'a> {
-    /// How much is read.
-    pub(crate) depth: Depth,
-    /// Is given bytes that were read, and bytes in all.
-    pub(crate) progress: &'a (dyn Fn(u64, u64) + Sync),
-    /// Ends it early.
-    pub(crate) stop: &'a AtomicBool,
-}
-
-impl Watch<'_> {
-    /// An error once it shall end.
-    fn go_on(&self) -> Result<()> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(damaged("reading the registry again was stopped"));
-        }
-        Ok(())
-    }
-}
-
-/// A blob that shall be read.
-struct Wanted {
-    descriptor: Descriptor,
-    breaks: BTreeSet<String>,
 }
 
 /// Reads all blobs of a reference's version, or of every name.
 pub(crate) fn read(
     store: &Store,
     reference: Option<&Reference>,
-    repair: &Repair,
+    Repair { sources, seeds }: &Repair,
     watch: &Watch<'_>,
 ) -> Result<DeepReport> {
-    for seed in &repair.seeds {
+    for seed in seeds {
         SeedDisk::open(seed)
             .map_err(|error| error.help("a seed is a raw or qcow2 disk without a backing file"))?;
     }
@@ -144,10 +71,10 @@ pub(crate) fn read(
     };
     let mut damaged: Vec<_> = found.into_iter().map(damage).collect();
     for (descriptor, damage) in &mut damaged {
-        spare::repair(store, descriptor, &repair.spares, damage)?;
+        repair::repair(store, descriptor, sources, damage)?;
     }
     // Documents are back by now, so far as they can be: they say what is in the packs.
-    mend::packs(store, &mut damaged, &repair.seeds, watch)?;
+    rebuild::packs(store, &mut damaged, seeds, watch)?;
     Ok(DeepReport {
         names: names.len(),
         blobs: wanted.len(),
@@ -165,12 +92,13 @@ fn gather(store: &Store, entry: &Tagged<'_>, wanted: &mut BTreeMap<Digest, Wante
         None => entry.label(),
     };
     let mut seen = BTreeSet::new();
-    let mut open = vec![entry.descriptor.bare()];
-    while let Some(descriptor) = open.pop() {
-        if !seen.insert(descriptor.digest.clone()) {
+    let mut open = vec![Child::document(entry.descriptor)];
+    while let Some(child) = open.pop() {
+        if !seen.insert(child.descriptor.digest.clone()) {
             continue;
         }
-        open.extend(reach::children(store, &descriptor).unwrap_or_default());
+        open.extend(reachable::children(store, &child).unwrap_or_default());
+        let descriptor = child.descriptor;
         let wanted = wanted
             .entry(descriptor.digest.clone())
             .or_insert_with(|| Wanted { descriptor, breaks: BTreeSet::new() });

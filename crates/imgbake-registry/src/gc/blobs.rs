@@ -1,4 +1,5 @@
-//! The second phase: blobs that nothing leads to are condemned, and deleted when their time is over.
+//! The second phase: blobs that nothing leads to are marked for deletion, and deleted when their time
+//! is over.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +7,17 @@ use imgbake_types::{Algorithm, Digest};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::GcRequest;
+use super::report::GcRequest;
 use crate::Result;
 use crate::files::{self, MAX_LIST, io_at, parse, read_bounded, remove, sync_dir};
-use crate::reach::Reached;
+use crate::reachable::Reachable;
 use crate::store::{Store, list_json};
 
-const FILE: &str = "condemned.json";
+const FILE: &str = "condemned.json"; // as the first imgbake called it
 
 /// Blobs that nothing leads to, each with the time at which that was first seen.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Condemned {
+struct Marked {
     blobs: BTreeMap<Digest, Timestamp>,
 }
 
@@ -29,16 +30,18 @@ pub(super) struct Sweep {
     due: Vec<Digest>,
     /// Their time is over, though names that go now led to them: nobody wants a grace period.
     due_at_once: Vec<Digest>,
-    condemned: Condemned,
+    marked: Marked,
 }
 
 impl Sweep {
-    /// Finds what nothing leads to after names are gone; `before` is what they led to.
+    /// Finds what nothing leads to after names are gone; `before` is what they led to. With `keep_all`
+    /// nothing is deleted, however long it waited.
     pub(super) fn plan(
         store: &Store,
-        before: &Reached,
-        after: &Reached,
+        before: &Reachable,
+        after: &Reachable,
         request: &GcRequest,
+        keep_all: bool,
     ) -> Result<Self> {
         let known = known(store);
         let mut sweep = Self::default();
@@ -52,13 +55,13 @@ impl Sweep {
             let since = since.copied().unwrap_or(request.now);
             // What was written a moment ago may be about to get its name.
             let age = |time: Timestamp| request.now.duration_since(time);
-            if age(since) >= request.grace && age(written) >= request.grace {
+            if !keep_all && age(since) >= request.grace && age(written) >= request.grace {
                 add(&mut sweep.deleted, size);
                 let due = if named { &mut sweep.due_at_once } else { &mut sweep.due };
                 due.push(digest);
             } else {
                 add(&mut sweep.waiting, size);
-                sweep.condemned.blobs.insert(digest, since);
+                sweep.marked.blobs.insert(digest, since);
             }
         }
         Ok(sweep)
@@ -71,16 +74,16 @@ impl Sweep {
 
     /// Writes down what waits, and deletes the rest, once the names are gone: but not what is `in_use`.
     /// The lock must be held.
-    pub(super) fn finish(mut self, store: &Store, in_use: &Reached) -> Result<()> {
-        files::write(&store.scratch(), &store.root().join(FILE), &list_json(&self.condemned)?)?;
+    pub(super) fn finish(mut self, store: &Store, in_use: &Reachable) -> Result<()> {
+        files::write(&store.scratch(), &store.root().join(FILE), &list_json(&self.marked)?)?;
         sync_dir(store.root())?;
         self.due_at_once.retain(|digest| !in_use.contains_key(digest));
         delete(store, self.due_at_once)
     }
 }
 
-/// What was condemned before. Where that cannot be read it is begun again: then blobs wait once more.
-fn known(store: &Store) -> Condemned {
+/// What was marked before. Where that cannot be read it is begun again: then blobs wait once more.
+fn known(store: &Store) -> Marked {
     let path = store.root().join(FILE);
     let bytes = read_bounded(&path, MAX_LIST).ok().flatten();
     bytes.and_then(|bytes| parse(&bytes, path.as_str()).ok()).unwrap_or_default()

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use imgbake_types::record::VersionView;
+use imgbake_types::record::{UnreadableVersion, VersionView};
 use imgbake_types::{Digest, VersionName};
 use serde::Serialize;
 
-use crate::Result;
 use crate::index::{Index, Names};
-use crate::reach::{Documents, Reached};
+use crate::reachable::{Documents, Reachable};
 
 /// What a version costs, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -32,38 +31,55 @@ pub struct VersionCost {
     pub reason: String,
 }
 
-/// What each version needs, and what only it needs.
+/// What each version needs, and what only it needs. Those that cannot be read come last, and stay.
 pub(super) fn of(
     documents: &mut Documents<'_>,
     index: &Index,
     versions: &[VersionView],
+    unreadable: &[UnreadableVersion],
     kept: &BTreeMap<Digest, String>,
-) -> Result<Vec<VersionCost>> {
+) -> Vec<VersionCost> {
     let names = Names::of(index);
-    let mut needs: Vec<Reached> = Vec::with_capacity(versions.len());
+    let mut needs = |name: &str, version: &VersionName| {
+        let mut reached = Reachable::new();
+        let tag = names.find(name, version.as_str());
+        documents.reach(tag.map(|entry| entry.descriptor), &mut reached);
+        reached
+    };
+    let mut all: Vec<(VersionCost, Reachable)> = Vec::with_capacity(versions.len());
     for version in versions {
-        let mut reached = Reached::new();
-        let tag = names.find(&version.name, version.version.as_str());
-        documents.reach(tag.map(|entry| entry.descriptor), &mut reached)?;
-        needs.push(reached);
+        let needs = needs(&version.name, &version.version);
+        let reason = kept.get(&version.digest).cloned();
+        all.push((cost(&version.name, &version.version, &version.digest, reason), needs));
+    }
+    for version in unreadable {
+        let needs = needs(&version.name, &version.version);
+        let reason = Some(version.problem.to_string());
+        all.push((cost(&version.name, &version.version, &version.digest, reason), needs));
     }
     let mut users: HashMap<&Digest, usize> = HashMap::new();
-    for digest in needs.iter().flat_map(Reached::keys) {
+    for digest in all.iter().flat_map(|(_, needs)| needs.keys()) {
         *users.entry(digest).or_default() += 1;
     }
-    let cost = |(version, reached): (&VersionView, &Reached)| {
-        let own = reached.iter().filter(|(digest, _)| users.get(*digest) == Some(&1));
-        let reason = kept.get(&version.digest);
-        VersionCost {
-            name: version.name.clone(),
-            version: version.version.clone(),
-            digest: version.digest.clone(),
-            bytes: reached.values().sum(),
-            own_bytes: own.map(|(_, size)| size).sum(),
-            dead_bytes: None,
-            kept: reason.is_some(),
-            reason: reason.cloned().unwrap_or_else(|| "no rule of [retention] keeps it".to_owned()),
-        }
-    };
-    Ok(versions.iter().zip(&needs).map(cost).collect())
+    let bytes = all.iter().map(|(_, needs)| {
+        let own = needs.iter().filter(|(digest, _)| users.get(*digest) == Some(&1));
+        (needs.values().sum(), own.map(|(_, size)| size).sum())
+    });
+    let bytes: Vec<(u64, u64)> = bytes.collect();
+    let costs = all.into_iter().zip(bytes);
+    costs.map(|((cost, _), (bytes, own_bytes))| VersionCost { bytes, own_bytes, ..cost }).collect()
+}
+
+/// A version before its bytes are counted.
+fn cost(name: &str, version: &VersionName, digest: &Digest, reason: Option<String>) -> VersionCost {
+    VersionCost {
+        name: name.to_owned(),
+        version: version.clone(),
+        digest: digest.clone(),
+        bytes: 0,
+        own_bytes: 0,
+        dead_bytes: None,
+        kept: reason.is_some(),
+        reason: reason.unwrap_or_else(|| "no rule of [retention] keeps it".to_owned()),
+    }
 }

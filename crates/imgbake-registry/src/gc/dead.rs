@@ -8,18 +8,18 @@ use imgbake_disk::chunk::{ChunkTable, MAX_TABLE};
 use imgbake_types::Digest;
 use imgbake_types::record::VersionView;
 
-use super::VersionCost;
+use super::costs::VersionCost;
 use crate::Result;
 use crate::files::damaged;
 use crate::oci::{Descriptor, TABLE};
-use crate::reach::Reached;
+use crate::reachable::Reachable;
 use crate::store::Store;
 
 /// Says of each version that stays how many bytes of its packs are dead; gives those of all packs.
 /// `None`, and nothing said, where a chunk table cannot be read.
-pub(super) fn tell(
+pub(super) fn measure(
     store: &Store,
-    reached: &Reached,
+    reached: &Reachable,
     versions: &[VersionView],
     costs: &mut [VersionCost],
 ) -> Option<u64> {
@@ -55,7 +55,7 @@ struct Packs {
 
 impl Packs {
     /// Adds what a version uses. Many versions may have one table: it is read once.
-    fn add(&mut self, store: &Store, reached: &Reached, version: &VersionView) -> Result<()> {
+    fn add(&mut self, store: &Store, reached: &Reachable, version: &VersionView) -> Result<()> {
         let digest = &version.disk.table;
         if self.of_table.contains_key(digest) {
             return Ok(());

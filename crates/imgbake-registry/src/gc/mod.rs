@@ -10,65 +10,28 @@ mod costs;
 mod dead;
 pub(crate) mod hold;
 mod names;
+mod report;
 mod retention;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use imgbake_types::Digest;
-use imgbake_types::record::VersionView;
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use imgbake_types::record::{ListedVersion, UnreadableVersion, VersionView};
 
 pub use costs::VersionCost;
+pub use report::{GcReport, GcRequest};
 pub use retention::Retention;
 
-use crate::given::Given;
+use crate::files::{MAX_JSON, read_small};
 use crate::index::Index;
 use crate::oci::Descriptor;
-use crate::reach::{self, Documents, Reached};
+use crate::problem::{problem_of, with_causes};
+use crate::reachable::{self, Documents, Reachable};
+use crate::retired_names::RetiredNames;
 use crate::store::Store;
 use crate::{Result, channels, intent, lease, tags, versions};
 use blobs::Sweep;
 use retention::{ChannelFacts, Facts};
-
-/// What is asked of a collection.
-#[derive(Debug, Clone)]
-pub struct GcRequest {
-    /// Which versions may go.
-    pub retention: Retention,
-    /// How long what nothing leads to is kept.
-    pub grace: SignedDuration,
-    /// Nothing is changed: what would be done is told.
-    pub dry_run: bool,
-    /// The present.
-    pub now: Timestamp,
-}
-
-impl GcRequest {
-    /// The grace period where nobody says: longer than any build or pull.
-    pub const GRACE: SignedDuration = SignedDuration::from_hours(24);
-}
-
-/// What a collection did, or would do.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GcReport {
-    /// Whether nothing was changed.
-    pub dry_run: bool,
-    /// Every version that there was, oldest first.
-    pub versions: Vec<VersionCost>,
-    /// Blobs that were deleted.
-    pub deleted_blobs: usize,
-    /// Their bytes.
-    pub deleted_bytes: u64,
-    /// Blobs that nothing leads to and that wait for the grace period's end.
-    pub waiting_blobs: usize,
-    /// Their bytes.
-    pub waiting_bytes: u64,
-    /// Bytes of all that stays.
-    pub kept_bytes: u64,
-    /// Of these, bytes of packs that no version's disk uses any more: known after a dry run.
-    pub dead_bytes: Option<u64>,
-}
 
 /// Collects.
 pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
@@ -78,17 +41,20 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
         intent::sweep(store, &lock)?;
     }
     let mut index = store.index()?;
-    let versions = versions::list(store, &index, None)?;
+    let (versions, unreadable) = split(versions::list(store, &index, None));
     let pulled = lease::held(store)?;
-    let kept = decide(store, &index, request, &versions, &pulled)?;
     let mut documents = Documents::new(store);
-    let mut costs = costs::of(&mut documents, &index, &versions, &kept)?;
-    let before = reached(&mut documents, &index, &pulled)?;
+    let named = named_by(&mut documents, &index, &unreadable);
+    let kept = decide(store, &index, request, &versions, &pulled, &named);
+    let mut costs = costs::of(&mut documents, &index, &versions, &unreadable, &kept);
+    let before = reached(&mut documents, &index, &pulled);
     let gone: Vec<&VersionView> =
         versions.iter().filter(|version| !kept.contains_key(&version.digest)).collect();
-    names::untag(&mut documents, &mut index, &gone)?;
-    let after = reached(&mut documents, &index, &pulled)?;
-    let sweep = Sweep::plan(store, &before, &after, request)?;
+    names::untag(&mut documents, &mut index, &gone);
+    let after = reached(&mut documents, &index, &pulled);
+    let blocked_by: Vec<String> =
+        documents.unreadable().values().map(|error| with_causes(error)).collect();
+    let sweep = Sweep::plan(store, &before, &after, request, !blocked_by.is_empty())?;
     let mut report = GcReport {
         dry_run: request.dry_run,
         versions: Vec::new(),
@@ -98,11 +64,14 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
         waiting_bytes: sweep.waiting.1,
         kept_bytes: after.values().sum(),
         dead_bytes: None,
+        blocked_by,
     };
     if request.dry_run {
         // Tables are many bytes, and nobody needs to wait for their reading.
         drop(lock);
-        report.dead_bytes = dead::tell(store, &after, &versions, &mut costs);
+        if unreadable.is_empty() {
+            report.dead_bytes = dead::measure(store, &after, &versions, &mut costs);
+        }
     } else {
         apply(store, &index, &gone, sweep)?;
     }
@@ -110,17 +79,49 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
     Ok(report)
 }
 
-/// What names and running pulls lead to.
-fn reached(
+/// Versions that can be read, and the others.
+fn split(listed: Vec<ListedVersion>) -> (Vec<VersionView>, Vec<UnreadableVersion>) {
+    let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
+    for version in listed {
+        match version {
+            ListedVersion::Readable(version) => readable.push(*version),
+            ListedVersion::Unreadable(version) => unreadable.push(version),
+        }
+    }
+    (readable, unreadable)
+}
+
+/// The digests that the documents of unreadable versions hold, each with the version: one may be the
+/// parent that a newer imgbake's version was built on.
+fn named_by(
     documents: &mut Documents<'_>,
     index: &Index,
-    pulled: &BTreeSet<Digest>,
-) -> Result<Reached> {
-    let mut reached = Reached::new();
+    unreadable: &[UnreadableVersion],
+) -> BTreeMap<Digest, String> {
+    let mut named = BTreeMap::new();
+    for version in unreadable {
+        let entry = index.find(&version.name, version.version.as_str());
+        let mut reached = Reachable::new();
+        documents.reach(entry.map(|entry| entry.descriptor), &mut reached);
+        let small = reached.iter().filter(|(_, size)| **size <= MAX_JSON).map(|(digest, _)| digest);
+        for digest in small {
+            let bytes = read_small(&documents.store().blobs.path(digest)).ok().flatten();
+            for mentioned in bytes.iter().flat_map(|bytes| reachable::mentions(bytes)) {
+                let label = format!("{}:{}", version.name, version.version);
+                named.entry(mentioned).or_insert(label);
+            }
+        }
+    }
+    named
+}
+
+/// What names and running pulls lead to.
+fn reached(documents: &mut Documents<'_>, index: &Index, pulled: &BTreeSet<Digest>) -> Reachable {
+    let mut reached = Reachable::new();
     let pulled: Vec<Descriptor> =
-        pulled.iter().filter_map(|it| reach::root(documents.store(), it)).collect();
-    documents.reach(index.manifests.iter().chain(&pulled), &mut reached)?;
-    Ok(reached)
+        pulled.iter().filter_map(|it| reachable::root(documents.store(), it)).collect();
+    documents.reach(index.manifests.iter().chain(&pulled), &mut reached);
+    reached
 }
 
 /// Does what is decided. A kill at any moment leaves names whose blobs are all there. The lock must be
@@ -129,16 +130,16 @@ fn apply(store: &Store, index: &Index, gone: &[&VersionView], mut sweep: Sweep) 
     // What is due goes first: on a full file system there is room for the rest then.
     sweep.delete_due(store)?;
     if !gone.is_empty() {
-        let mut given = Given::read(store)?;
+        let mut retired = RetiredNames::read(store)?;
         for version in gone {
-            given.add(&version.name, version.version.as_str(), &version.digest);
+            retired.add(&version.name, version.version.as_str(), &version.digest);
         }
-        given.write(store)?;
+        retired.write(store)?;
         store.write_index(index)?;
     }
     // Whoever took a lease meanwhile may have read the old names.
     let pulled = lease::held(store)?;
-    sweep.finish(store, &reached(&mut Documents::new(store), &Index::default(), &pulled)?)
+    sweep.finish(store, &reached(&mut Documents::new(store), &Index::default(), &pulled))
 }
 
 /// Why each version that stays does.
@@ -148,21 +149,34 @@ fn decide(
     request: &GcRequest,
     versions: &[VersionView],
     pulled: &BTreeSet<Digest>,
-) -> Result<BTreeMap<Digest, String>> {
+    named: &BTreeMap<Digest, String>,
+) -> BTreeMap<Digest, String> {
     let mut channels = Vec::new();
+    let mut unreadable = BTreeMap::new();
     for entry in index.tagged() {
         let Some(channel) = tags::channel_of_history(entry.tag) else { continue };
-        let moves = channels::moves(store, &format!("{}:{channel}", entry.name), entry.descriptor)?;
-        let (image, channel) = (entry.name.to_owned(), channel.to_owned());
-        channels.push(ChannelFacts { image, channel, moves });
+        let label = format!("{}:{channel}", entry.name);
+        match channels::moves(store, &label, entry.descriptor) {
+            Ok(moves) => {
+                let moves = moves.into_iter().map(|recorded| recorded.entry).collect();
+                let (image, channel) = (entry.name.to_owned(), channel.to_owned());
+                channels.push(ChannelFacts { image, channel, moves });
+            }
+            Err(error) => {
+                let why = format!("the history of {label} {}", problem_of(&error));
+                unreadable.insert(entry.name.to_owned(), why);
+            }
+        }
     }
     let facts = Facts {
         versions,
         channels: &channels,
         held: &hold::held(index),
         pulled,
+        unreadable: &unreadable,
+        named,
         grace: request.grace,
         now: request.now,
     };
-    Ok(retention::kept(&request.retention, &facts))
+    retention::kept(&request.retention, &facts)
 }

@@ -6,16 +6,12 @@ use imgbake_types::Digest;
 use imgbake_types::record::VersionView;
 
 use crate::index::{Index, Tagged};
-use crate::reach::{Documents, Reached};
-use crate::{Result, tags};
+use crate::reachable::{Documents, Reachable};
+use crate::tags;
 
 /// Takes the names away from versions, with all that is attached to them, to their manifests or to what is
 /// attached to these. What something that stays needs as well keeps its attachments.
-pub(super) fn untag(
-    documents: &mut Documents<'_>,
-    index: &mut Index,
-    gone: &[&VersionView],
-) -> Result<()> {
+pub(super) fn untag(documents: &mut Documents<'_>, index: &mut Index, gone: &[&VersionView]) {
     let mut going: HashMap<String, HashSet<String>> = HashMap::new();
     for version in gone {
         let tag = version.version.to_string();
@@ -28,11 +24,10 @@ pub(super) fn untag(
         }
     }
     for (name, image) in images {
-        let attached = image.attached_to_gone(documents)?;
+        let attached = image.attached_to_gone(documents);
         going.entry(name.to_owned()).or_default().extend(attached);
     }
     index.remove(|name, tag| going.get(name).is_some_and(|tags| tags.contains(tag)));
-    Ok(())
 }
 
 /// An image's tags.
@@ -54,27 +49,27 @@ impl<'a> Image<'a> {
     }
 
     /// The tags that are about what goes and about nothing that stays.
-    fn attached_to_gone(&self, documents: &mut Documents<'_>) -> Result<Vec<String>> {
-        let goes = self.reached(documents, &self.go)?;
-        let stays = self.reached(documents, &self.stay)?;
+    fn attached_to_gone(&self, documents: &mut Documents<'_>) -> Vec<String> {
+        let goes = self.reached(documents, &self.go);
+        let stays = self.reached(documents, &self.stay);
         let alone = |subject: &Digest| goes.contains_key(subject) && !stays.contains_key(subject);
         let alone = self.attached.iter().filter(|(subject, _)| alone(subject));
-        Ok(alone.flat_map(|(_, entries)| entries).map(|entry| entry.tag.to_owned()).collect())
+        alone.flat_map(|(_, entries)| entries).map(|entry| entry.tag.to_owned()).collect()
     }
 
     /// All that some tags lead to, with what is attached to any of it.
-    fn reached(&self, documents: &mut Documents<'_>, from: &[Tagged<'_>]) -> Result<Reached> {
-        let mut reached = Reached::new();
-        documents.reach(from.iter().map(|entry| entry.descriptor), &mut reached)?;
+    fn reached(&self, documents: &mut Documents<'_>, from: &[Tagged<'_>]) -> Reachable {
+        let mut reached = Reachable::new();
+        documents.reach(from.iter().map(|entry| entry.descriptor), &mut reached);
         let mut open: Vec<_> = self.attached.iter().collect();
         loop {
             let (found, rest): (Vec<_>, Vec<_>) =
                 open.into_iter().partition(|(subject, _)| reached.contains_key(*subject));
             if found.is_empty() {
-                return Ok(reached);
+                return reached;
             }
             let entries = found.into_iter().flat_map(|(_, entries)| entries);
-            documents.reach(entries.map(|entry| entry.descriptor), &mut reached)?;
+            documents.reach(entries.map(|entry| entry.descriptor), &mut reached);
             open = rest;
         }
     }

@@ -46,6 +46,10 @@ pub(crate) struct Facts<'a> {
     pub(crate) held: &'a BTreeMap<Digest, String>,
     /// Versions that somebody is pulling.
     pub(crate) pulled: &'a BTreeSet<Digest>,
+    /// Images with a channel whose history cannot be read, and why.
+    pub(crate) unreadable: &'a BTreeMap<String, String>,
+    /// What a version that cannot be read may need, and which version that is.
+    pub(crate) named: &'a BTreeMap<Digest, String>,
     /// What is younger than this stays.
     pub(crate) grace: SignedDuration,
     pub(crate) now: Timestamp,
@@ -100,6 +104,9 @@ fn reason(
     if let Some(why) = facts.held.get(&version.digest) {
         return Some(format!("held: {why}"));
     }
+    if let Some(other) = facts.named.get(&version.digest) {
+        return Some(format!("may be needed by {other}, which cannot be read"));
+    }
     if facts.pulled.contains(&version.digest) {
         return Some("is being pulled".to_owned());
     }
@@ -110,7 +117,9 @@ fn reason(
     if newer < rules.keep.unwrap_or(1).max(1) {
         return Some("among the newest".to_owned());
     }
-    pasts.iter().find_map(|past| past.keeps(version, facts.now))
+    let kept = pasts.iter().find_map(|past| past.keeps(version, facts.now));
+    // What an unreadable history says of the version is not known.
+    kept.or_else(|| facts.unreadable.get(&version.name).cloned())
 }
 
 /// What the rules make of a channel's history.

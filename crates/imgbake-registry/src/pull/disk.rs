@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use imgbake_oci::Repository;
 use imgbake_runtime::{Job, StageGuard};
 use tokio::runtime::Handle;
 
@@ -13,9 +14,9 @@ use super::queue;
 use super::sink::Sink;
 use super::version::table;
 use super::watch::Watch;
+use crate::Result;
 use crate::restore::{Output, Packed};
 use crate::transfer::meter::Meter;
-use crate::{Repository, Result};
 
 /// Takes disks one after the other, on a thread that may wait.
 #[derive(Debug)]

@@ -6,16 +6,19 @@ use imgbake_build::capture::disk_error;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_disk::DiskError;
 use imgbake_disk::chunk::FrameReader;
+use imgbake_oci::Repository;
 use imgbake_types::Digest;
 use tokio::runtime::Handle;
 
-use super::REQUESTS;
 use super::queue::{Piece, Queue};
 use super::sink::Sink;
 use super::watch::Watch;
+use crate::Result;
 use crate::files::damaged;
 use crate::transfer::meter::Meter;
-use crate::{Repository, Result};
+
+/// Threads that take chunks from the registry, each with a request of its own.
+const REQUESTS: usize = 6;
 
 /// Takes chunks from a repository.
 pub(super) struct Fetch<'a> {

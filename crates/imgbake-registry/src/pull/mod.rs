@@ -10,7 +10,7 @@
 
 mod disk;
 mod fetch;
-mod here;
+mod local_chunks;
 mod part;
 mod queue;
 mod seed;
@@ -21,7 +21,6 @@ mod watch;
 use std::sync::{Arc, mpsc};
 use std::thread;
 
-use camino::Utf8PathBuf;
 use imgbake_build::{BuildErrorKind, Whole};
 use imgbake_disk::chunk::ChunkTable;
 use imgbake_runtime::{Job, StageGuard};
@@ -30,8 +29,9 @@ use tokio::runtime::Handle;
 
 pub(crate) use disk::Taking;
 pub use part::Part;
-pub(crate) use version::json;
-pub use version::{RemoteVersion, versions};
+pub use seed::Seed;
+pub use version::RemoteVersion;
+pub(crate) use version::{index_of, json};
 
 use self::fetch::Fetch;
 use self::sink::{Numbered, Sink};
@@ -40,20 +40,6 @@ use crate::files::damaged;
 use crate::restore::{Follower, Output};
 use crate::transfer::meter::Meter;
 use crate::{Layout, Result};
-
-/// Threads that take chunks from the registry, each with a request of its own; and those that take
-/// them from files.
-const REQUESTS: usize = 6;
-const THREADS: usize = 4;
-
-/// A disk at hand that may have some of the bytes.
-#[derive(Debug, Clone)]
-pub struct Seed {
-    /// A raw or qcow2 file.
-    pub path: Utf8PathBuf,
-    /// Whether it is an error that it cannot be read.
-    pub must: bool,
-}
 
 /// Where chunks may come from beside the registry, and what shall be learnt of the disk.
 #[derive(Debug, Clone)]
@@ -202,11 +188,12 @@ impl Work {
         let mut came = Came::default();
         if !self.part.is_new() {
             self.stage.status("looking at what an earlier pull left");
-            came.kept = here::kept(sink, watch)?;
+            came.kept = local_chunks::kept(sink, watch)?;
         }
         if let Some(layout) = &self.sources.layout {
             self.stage.status("taking what the local registry has");
-            came.local = here::local(layout.store(), self.version.image_name(), sink, watch)?;
+            came.local =
+                local_chunks::local(layout.store(), self.version.image_name(), sink, watch)?;
         }
         for seed in &self.sources.seeds {
             if sink.wanted().is_empty() {

@@ -1,10 +1,20 @@
 //! What is wanted of the chunks of disks at hand.
 
-use super::Seed;
+use camino::Utf8PathBuf;
+
 use super::sink::Sink;
 use super::watch::Watch;
 use crate::Result;
 use crate::seed::{SeedDisk, Uncut};
+
+/// A disk at hand that may have some of the bytes.
+#[derive(Debug, Clone)]
+pub struct Seed {
+    /// A raw or qcow2 file.
+    pub path: Utf8PathBuf,
+    /// Whether it is an error that it cannot be read.
+    pub must: bool,
+}
 
 /// Takes what a seed has. Gives bytes of the disk.
 pub(super) fn take(seed: &Seed, sink: &Sink<'_>, watch: &Watch) -> Result<u64> {

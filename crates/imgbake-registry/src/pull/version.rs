@@ -1,24 +1,19 @@
 //! A version in a registry: found, and read as foreign.
 
-use std::collections::BTreeMap;
-
-use futures::{StreamExt, TryStreamExt};
-use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_build::{BuildError, BuildErrorKind, EvidenceKind};
 use imgbake_disk::chunk::ChunkTable;
-use imgbake_types::record::{ImageConfig, VerifyRecord, VersionView};
+use imgbake_oci::{RawManifest, Repository};
+use imgbake_types::record::{ImageConfig, VersionView};
 use imgbake_types::{Digest, Target};
 use tokio::sync::OnceCell;
 
+use crate::Result;
+use crate::evidence::remote;
 use crate::files::{MAX_JSON, damaged, parse};
 use crate::index::Index;
-use crate::oci::{CREATED, Config, Descriptor, IMAGE, INDEX, MANIFEST, Manifest, VERIFY, VERSION};
+use crate::oci::{Descriptor, INDEX, Manifest, VERSION};
 use crate::restore::Packed;
-use crate::tags::is_hidden;
-use crate::versions::{check_chunked, chunked_entry};
-use crate::{RawManifest, Repository, Result};
-
-/// Versions that are read at once.
-const PARALLEL: usize = 6;
+use crate::version::{check_chunked, check_index, chunked_entry, read_config};
 
 /// A version in a registry.
 #[derive(Debug)]
@@ -55,7 +50,8 @@ impl RemoteVersion {
         Self::read(repository, label, &found, &version).await
     }
 
-    async fn read(
+    /// Reads the version whose index was found.
+    pub(crate) async fn read(
         repository: &Repository,
         label: String,
         found: &RawManifest,
@@ -68,18 +64,18 @@ impl RemoteVersion {
         })?;
         let manifest: Manifest =
             parse(&raw.bytes, &format!("the manifest {} of {label}", raw.digest))?;
-        let manifest = check_chunked(manifest, &label)?;
-        let config: Config = json(repository, &manifest.config, &label).await?;
+        let manifest = check_chunked(manifest, version, &label)?;
+        let config = read_config(&document(repository, &manifest.config, &label).await?, &label)?;
         let documents = found.bytes.len() + raw.bytes.len();
         let document_bytes = documents as u64 + manifest.config.size;
-        let disk = config.image.disk.clone();
+        let disk = config.disk.clone();
         let packed = Packed { label, disk, layers: manifest.layers };
         let table_bytes = packed.table_blob()?.size;
         Ok(Self {
             repository: repository.clone(),
             digest: found.digest.clone(),
             tag: version.annotations.get(VERSION).cloned(),
-            image: config.image,
+            image: config,
             packed,
             document_bytes: document_bytes + table_bytes,
         })
@@ -112,8 +108,12 @@ impl RemoteVersion {
     pub async fn view(&self, channels: Vec<String>) -> Result<VersionView> {
         let mut image = self.image.clone();
         image.name = self.repository.label();
-        let record = verified(&self.repository, &self.digest).await?;
-        Ok(VersionView::new(image, self.digest.clone(), channels, record))
+        let (tags, kind) = (OnceCell::new(), EvidenceKind::VERIFY);
+        let found = remote::list(&self.repository, &tags, &self.digest, Some(&kind)).await?;
+        let verify = found.newest_verify(&self.digest);
+        let mut view = VersionView::new(image, self.digest.clone(), channels, verify.record);
+        view.verify.unreadable = verify.unreadable;
+        Ok(view)
     }
 
     /// Whether a tag is another name than the version's own.
@@ -122,50 +122,13 @@ impl RemoteVersion {
     }
 }
 
-/// The versions of a repository in the order of their names, each with its channels.
-///
-/// # Errors
-/// Those of [`RemoteVersion::find`].
-pub async fn versions(repository: &Repository) -> Result<Vec<VersionView>> {
-    let tags = repository.tags().await?.into_iter().filter(|tag| !is_hidden(tag));
-    let found: Vec<(String, Option<RawManifest>)> = futures::stream::iter(tags)
-        .map(async |tag| {
-            let manifest = repository.manifest(&Target::Tag(tag.clone())).await?;
-            Ok::<_, BuildError>((tag, manifest))
-        })
-        .buffered(PARALLEL)
-        .try_collect()
-        .await?;
-    let mut named: BTreeMap<Digest, Vec<String>> = BTreeMap::new();
-    let mut own = Vec::new();
-    for (tag, manifest) in found {
-        let Some(manifest) = manifest else { continue }; // taken away meanwhile
-        let label = format!("{}:{tag}", repository.label());
-        let Some(version) = index_of(&manifest, &label)? else { continue };
-        if version.annotations.get(VERSION) == Some(&tag) {
-            own.push((label, manifest, version));
-        } else {
-            named.entry(manifest.digest.clone()).or_default().push(tag);
-        }
-    }
-    futures::stream::iter(own)
-        .map(async |(label, manifest, version)| {
-            let channels = named.get(&manifest.digest).cloned().unwrap_or_default();
-            RemoteVersion::read(repository, label, &manifest, &version).await?.view(channels).await
-        })
-        .buffered(PARALLEL)
-        .try_collect()
-        .await
-}
-
 /// A version's index; `None` where the manifest is of something else.
-fn index_of(manifest: &RawManifest, label: &str) -> Result<Option<Index>> {
+pub(crate) fn index_of(manifest: &RawManifest, label: &str) -> Result<Option<Index>> {
     if manifest.media_type != INDEX {
         return Ok(None);
     }
-    let index: Index =
-        parse(&manifest.bytes, &format!("the index {} of {label}", manifest.digest))?;
-    Ok((index.artifact_type.as_deref() == Some(IMAGE)).then_some(index))
+    let index = parse(&manifest.bytes, &format!("the index {} of {label}", manifest.digest))?;
+    check_index(index, label)
 }
 
 /// Reads a disk's chunk table. It comes in two pieces, where the registry gives pieces at all: so that
@@ -191,45 +154,23 @@ pub(super) async fn table(repository: &Repository, packed: &Packed) -> Result<Ch
     packed.check(&bytes)
 }
 
-/// A small blob as JSON.
-pub(crate) async fn json<T: serde::de::DeserializeOwned>(
-    repository: &Repository,
-    blob: &Descriptor,
-    label: &str,
-) -> Result<T> {
+/// A small blob.
+async fn document(repository: &Repository, blob: &Descriptor, label: &str) -> Result<Vec<u8>> {
     if blob.size > MAX_JSON {
         let (media_type, most) = (blob.media_type.escape_debug(), MAX_JSON >> 20);
         let what =
             format!("the {media_type} of {label} has {} bytes: {most} MiB are read", blob.size);
         return Err(damaged(what));
     }
-    let bytes = repository.piece(&blob.digest, blob.size, 0..blob.size).await?;
-    parse(&bytes, &format!("the blob {} of {label}", blob.digest))
+    Ok(repository.piece(&blob.digest, blob.size, 0..blob.size).await?)
 }
 
-/// The newest verify record of a version.
-async fn verified(repository: &Repository, version: &Digest) -> Result<Option<VerifyRecord>> {
-    let mut entries = repository.referrers(version, &OnceCell::new()).await?;
-    entries.retain(|entry| {
-        entry.media_type == MANIFEST
-            && entry.artifact_type.as_deref().is_none_or(|kind| kind == VERIFY)
-    });
-    entries.sort_by_key(|entry| {
-        let created = entry.annotations.get(CREATED);
-        created.and_then(|created| created.parse::<jiff::Timestamp>().ok())
-    });
-    let owner = format!("the verify record of {}@{version}", repository.label());
-    for entry in entries.iter().rev() {
-        let target = Target::Digest(entry.digest.clone());
-        let Some(raw) = repository.manifest(&target).await? else { continue };
-        let manifest: Manifest = parse(&raw.bytes, &owner)?;
-        let about = manifest.subject.as_ref().is_some_and(|subject| subject.digest == *version);
-        if let ([layer], true) = (&manifest.layers[..], about && manifest.is(VERIFY)) {
-            let record: VerifyRecord = json(repository, layer, &owner).await?;
-            if record.subject == *version {
-                return Ok(Some(record));
-            }
-        }
-    }
-    Ok(None)
+/// A small blob as JSON.
+pub(crate) async fn json<T: serde::de::DeserializeOwned>(
+    repository: &Repository,
+    blob: &Descriptor,
+    label: &str,
+) -> Result<T> {
+    let bytes = document(repository, blob, label).await?;
+    parse(&bytes, &format!("the blob {} of {label}", blob.digest))
 }

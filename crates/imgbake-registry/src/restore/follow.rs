@@ -11,7 +11,7 @@ use imgbake_types::Digest;
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::write::{Done, Output};
+use super::output::{Done, Output};
 use crate::Result;
 use crate::files::{damaged, io_at};
 

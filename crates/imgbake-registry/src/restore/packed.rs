@@ -8,9 +8,9 @@ use imgbake_types::record::DiskRecord;
 use crate::Result;
 use crate::files::damaged;
 use crate::index::Index;
-use crate::oci::{Config, Descriptor, PACK, TABLE};
+use crate::oci::{Descriptor, PACK, TABLE};
 use crate::store::Store;
-use crate::versions::chunked;
+use crate::version::{chunked, read_config};
 
 /// A disk as it is stored.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ impl Packed {
     /// A version's disk.
     pub(crate) fn of_version(store: &Store, label: String, version: &Index) -> Result<Self> {
         let manifest = chunked(store, version, &label)?;
-        let config: Config = store.blobs.json(&manifest.config, &label)?;
-        Ok(Self { label, disk: config.image.disk, layers: manifest.layers })
+        let config = read_config(&store.blobs.read(&manifest.config, &label)?, &label)?;
+        Ok(Self { label, disk: config.disk, layers: manifest.layers })
     }
 
     /// Reads the chunk table.

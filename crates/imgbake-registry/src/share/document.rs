@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use imgbake_types::Digest;
-use imgbake_types::record::DiskRecord;
+use imgbake_types::record::{DiskRecord, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Result;
 use crate::files::damaged;
 use crate::oci::{Descriptor, KEY, LAYER, Manifest, RootFs};
+use crate::problem::unreadable;
 use crate::restore::Packed;
 
 /// The most files of a layer: a disk, a kernel and an initrd are three.
@@ -27,6 +28,16 @@ pub(super) struct LayerConfig {
     pub(super) record: Value,
     #[serde(rename = "io.imgbake.files")]
     files: Vec<FileEntry>,
+    /// The format of the two keys above; layers of before carry none.
+    #[serde(rename = "io.imgbake.format", default = "first")]
+    format: u32,
+}
+
+/// The format that is written, and the newest that is read.
+const FORMAT: u32 = 1;
+
+const fn first() -> u32 {
+    FORMAT
 }
 
 /// One file of a layer.
@@ -61,14 +72,19 @@ impl LayerConfig {
             rootfs: RootFs { kind: "layers".to_owned(), diff_ids },
             record,
             files,
+            format: FORMAT,
         }
     }
 
     /// The files, each with its own of the manifest's layers. `owner` is the layer, for errors.
     ///
     /// # Errors
-    /// Names, sizes or numbers cannot be.
+    /// It is of a newer format; names, sizes or numbers cannot be.
     pub(super) fn files(&self, manifest: &Manifest, owner: &str) -> Result<Vec<LayerFile>> {
+        if self.format > FORMAT {
+            let newer = Problem::Newer { format: Some(self.format), needs: None };
+            return Err(unreadable(owner, newer));
+        }
         let files = self.files.iter().zip(self.split(manifest).ok_or_else(|| {
             damaged(format!("{owner} has a file whose name, size or parts cannot be"))
         })?);

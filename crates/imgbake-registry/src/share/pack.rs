@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::capture::{CaptureRequest, Known, NoTap, capture, disk_error};
+use imgbake_build::capture::{CaptureRequest, KnownChunks, NoTap, capture, disk_error};
 use imgbake_build::{BuildError, BuildErrorKind, Capture, SharedLayer};
 use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_runtime::Job;
@@ -105,7 +105,7 @@ fn pack(job: &Job, path: &Utf8Path, folder: &Utf8Path) -> Result<(u64, Capture)>
     let request = CaptureRequest {
         disk: &disk,
         folder,
-        known: Known::default(),
+        known: KnownChunks::default(),
         changed: None,
         tap: Box::new(NoTap),
         cancel: job.cancel(),

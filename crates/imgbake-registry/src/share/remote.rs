@@ -1,5 +1,6 @@
 //! Layers in a repository of a registry.
 
+mod find;
 mod pull;
 mod push;
 
@@ -7,20 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use camino::Utf8Path;
-use futures::StreamExt;
-use imgbake_build::{BuildErrorKind, LayerShare, SharedLayer};
+use imgbake_build::{LayerShare, SharedLayer};
+use imgbake_oci::{Remote, RemoteOptions, Repository};
 use imgbake_runtime::Job;
-use imgbake_types::{Digest, Target};
+use imgbake_types::Digest;
 
-use super::document::of_key;
-use super::{Damaged, label};
-use crate::files::parse;
-use crate::oci::{MANIFEST, Manifest};
-use crate::remote::check;
-use crate::{RawManifest, Remote, RemoteOptions, Repository, Result};
-
-/// Requests at once.
-const PARALLEL: usize = 6;
+use super::Damaged;
+use crate::Result;
 
 /// Layers in a repository of any OCI registry, each under a tag. Clones are the same; any number of
 /// processes may use one repository.
@@ -41,7 +35,7 @@ impl RemoteShare {
     /// # Errors
     /// Host or name cannot be one; the file of certificates cannot be read.
     pub fn new(host: &str, name: &str, options: RemoteOptions) -> Result<Self> {
-        check(host, name, &options)?;
+        Remote::check(host, name, &options)?;
         Ok(Self {
             host: host.to_owned(),
             name: name.to_owned(),
@@ -83,7 +77,7 @@ impl LayerShare for RemoteShare {
             return Ok(keys);
         }
         let repository = self.repository(job).await?;
-        self.ended(has(job, &repository, keys).await)
+        self.ended(find::has(job, &repository, keys).await)
     }
 
     async fn push(&self, job: &Job, layer: SharedLayer) -> Result<u64> {
@@ -100,54 +94,4 @@ impl LayerShare for RemoteShare {
         self.damaged.learn(key, &done);
         done
     }
-}
-
-async fn has(job: &Job, repository: &Repository, keys: Vec<Digest>) -> Result<Vec<Digest>> {
-    let asked = futures::stream::iter(keys).map(|key| async {
-        let found = manifest(repository, &key).await;
-        (key, found)
-    });
-    let mut asked = asked.buffered(PARALLEL);
-    let mut there = Vec::new();
-    while let Some((key, found)) = asked.next().await {
-        let damage = match found.map(|found| found.map(|raw| read(repository, &key, &raw))) {
-            Ok(None | Some(Ok(None))) => continue,
-            Ok(Some(Ok(Some(_)))) => {
-                there.push(key);
-                continue;
-            }
-            // A layer that cannot be read is none: its step runs.
-            Ok(Some(Err(damage))) => damage,
-            Err(error) if there.is_empty() || error.kind() == BuildErrorKind::Cancelled => {
-                return Err(error);
-            }
-            // What stands on one that does not come is of no use.
-            Err(error) => {
-                job.events().warn(format!("the shared cache ends early: {error}"));
-                break;
-            }
-        };
-        job.events().warn(format!("a shared layer is damaged: {damage}"));
-    }
-    Ok(there)
-}
-
-/// What is under a key's tag.
-async fn manifest(repository: &Repository, key: &Digest) -> Result<Option<RawManifest>> {
-    repository.manifest(&Target::Tag(label(key))).await
-}
-
-/// A layer's manifest; `None` where it is not this key's.
-fn read(repository: &Repository, key: &Digest, raw: &RawManifest) -> Result<Option<Manifest>> {
-    if raw.media_type != MANIFEST {
-        return Ok(None);
-    }
-    let manifest: Manifest =
-        parse(&raw.bytes, &format!("the manifest {} of {}", raw.digest, owner(repository, key)))?;
-    Ok(of_key(manifest, key))
-}
-
-/// A layer, for errors.
-fn owner(repository: &Repository, key: &Digest) -> String {
-    format!("the shared layer {}:{}", repository.label(), label(key))
 }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_oci::Pushed;
 use imgbake_runtime::Job;
 use imgbake_types::version::is_tag;
 use imgbake_types::{Digest, Size, Stage, Target};
 
-use super::Place;
+use super::end::End;
 use super::meter::{Feed, Meter};
-use super::plan::{self, Plan};
+use super::plan::Plan;
+use super::walk;
 use crate::Result;
-use crate::remote::upload::Pushed;
 use crate::tags::{HIDDEN, is_hidden};
 
 /// Blobs that move at once.
@@ -21,9 +22,9 @@ const PARALLEL: usize = 6;
 /// What a copy did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
-    /// The version's digest: the same in both places.
+    /// The version's digest: the same at both ends.
     pub digest: Digest,
-    /// Its tag in the new place.
+    /// Its tag at its destination.
     pub tag: String,
     /// Bytes that were moved.
     pub moved_bytes: u64,
@@ -45,26 +46,25 @@ pub struct Copied {
 /// names something else already ([`BuildErrorKind::Refused`]).
 pub async fn copy(
     job: &Job,
-    from: &Place,
+    from: &End,
     target: &Target,
-    to: &Place,
+    to: &End,
     tag: Option<&str>,
 ) -> Result<Copied> {
-    let (source, sink) = (&*from.0, &*to.0);
+    let (source, sink) = (from.source(), to.destination());
     let stage = Arc::new(job.events().stage(Stage::Copy, &sink.label()));
     stage.status("reading manifests");
-    let plan = job.cancel().run(plan::plan(job, source, target)).await??;
+    let plan = job.cancel().run(walk::plan(job, source, target)).await??;
     let tag = tag_of(&plan, target, tag)?;
-    sink.check_tag(&tag, &plan).await?;
+    let incoming = sink.receive(job).await?;
+    let incoming = &*incoming;
+    incoming.check_tag(&tag, &plan).await?;
     let meter = Meter::new(&stage, plan.bytes());
-    let shared = source.repository().zip(sink.repository());
-    let mountable = shared.filter(|(one, other)| one.remote().host() == other.remote().host());
-    let mountable = mountable.map(|(one, _)| one);
     let moving = futures::stream::iter(plan.blobs.values().cloned()).map(|blob| {
         let meter = meter.clone();
         async move {
             let feed = Feed { from: source, blob: &blob, meter: meter.clone() };
-            let pushed = sink.bring(&blob, &feed, mountable).await?;
+            let pushed = incoming.bring(&blob, &feed, source.repository()).await?;
             meter.settle(&blob);
             Ok::<_, BuildError>(pushed)
         }
@@ -72,7 +72,7 @@ pub async fn copy(
     let pushed: Vec<Pushed> =
         job.cancel().run(moving.buffer_unordered(PARALLEL).try_collect()).await??;
     stage.status("writing manifests");
-    for stayed in job.cancel().run(sink.finish(&plan, &tag)).await?? {
+    for stayed in job.cancel().run(incoming.finish(&plan, &tag)).await?? {
         job.events().warn(stayed.words(&source.label(), &sink.label()));
     }
     let count = |wanted| pushed.iter().filter(|how| **how == wanted).count();
@@ -106,7 +106,7 @@ impl Copied {
     }
 }
 
-/// The tag in the new place: the one that is wished, the version's own name, the one it was asked by.
+/// The tag at the destination: the one that is wished, the version's own name, the one it was asked by.
 fn tag_of(plan: &Plan, target: &Target, wished: Option<&str>) -> Result<String> {
     let asked = match target {
         Target::Tag(tag) => Some(tag.as_str()),

@@ -1,13 +1,14 @@
 //! What a manifest leads to, whatever it is the manifest of.
 
 use imgbake_build::BuildError;
+use imgbake_oci::RawManifest;
+use imgbake_oci::{DOCKER_LIST, MANIFEST_TYPES};
 use imgbake_types::Digest;
 use serde::Deserialize;
 
-use super::blob::check;
+use super::check::check;
+use crate::Result;
 use crate::oci::{Annotations, Descriptor, INDEX, VERSION};
-use crate::remote::manifests::{DOCKER_LIST, MANIFEST_TYPES};
-use crate::{RawManifest, Result};
 
 /// What of a manifest matters to whoever moves it.
 #[derive(Debug, Default, PartialEq)]

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
+use imgbake_oci::{BodySource, BoxError, SourceStream};
 use imgbake_runtime::StageGuard;
 use imgbake_types::{Digest, Size};
 
-use super::blob::Blob;
-use super::place::Place;
-use crate::Result;
-use crate::remote::body::{BlobSource, ByteStream};
+use super::end::Source;
+use crate::blob::Blob;
 
 /// How often rate and time left are told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -79,7 +78,7 @@ impl Meter {
         let mut state = self.state();
         state.moved += bytes;
         *state.moving.entry(digest.clone()).or_default() += bytes;
-        self.tell(&mut state);
+        self.emit(&mut state);
     }
 
     /// A blob is where it shall be, however it came there.
@@ -87,10 +86,10 @@ impl Meter {
         let mut state = self.state();
         state.moving.remove(&blob.digest);
         state.settled += blob.size;
-        self.tell(&mut state);
+        self.emit(&mut state);
     }
 
-    fn tell(&self, state: &mut State) {
+    fn emit(&self, state: &mut State) {
         let moving: u64 = state.moving.values().sum();
         let done = (state.settled + moving).min(self.0.total);
         self.0.stage.progress(done, Some(self.0.total));
@@ -130,26 +129,27 @@ fn words(rate: f64, left: u64) -> String {
     }
 }
 
-/// A blob of a place, counted as it is read.
+/// A blob of an image, counted as it is read.
 #[derive(Debug)]
 pub(crate) struct Feed<'a> {
-    pub(crate) from: &'a dyn Place,
+    pub(crate) from: &'a dyn Source,
     pub(crate) blob: &'a Blob,
     pub(crate) meter: Meter,
 }
 
 #[async_trait]
-impl BlobSource for Feed<'_> {
-    async fn open(&self, from: u64) -> Result<ByteStream> {
+impl BodySource for Feed<'_> {
+    async fn open(&self, from: u64) -> Result<SourceStream, BoxError> {
         let (meter, digest) = (self.meter.clone(), self.blob.digest.clone());
         meter.begin(&digest, from);
-        let stream = self.from.read(self.blob, from..self.blob.size);
+        let (owner, range) = (self.from.label(), from..self.blob.size);
+        let stream = self.from.blobs().read_blob(&owner, self.blob, range);
         let counted = stream.inspect(move |bytes| {
             if let Ok(bytes) = bytes {
                 meter.more(&digest, bytes.len() as u64);
             }
         });
-        Ok(counted.boxed())
+        Ok(counted.map_err(BoxError::from).boxed())
     }
 }
 

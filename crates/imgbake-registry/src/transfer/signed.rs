@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
+use imgbake_oci::RawManifest;
 use imgbake_types::Digest;
 use serde::Deserialize;
 
-use crate::RawManifest;
 use crate::oci::Annotations;
 
 /// A tag of cosign's that a copy brings.

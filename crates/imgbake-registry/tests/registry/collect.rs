@@ -80,7 +80,7 @@ async fn a_collection_that_is_killed_at_any_call_is_done_by_the_next() {
 }
 
 async fn fixed(fixture: &Fixture, version: &str) -> Result<VersionView, imgbake_build::BuildError> {
-    let capture = capture_knowing(&fixture.dir, &disk(9), imgbake_build::Known::default());
+    let capture = capture_knowing(&fixture.dir, &disk(9), imgbake_build::KnownChunks::default());
     fixture.layout.publish(&capture, config("web"), &Naming::Fixed(version.parse().unwrap())).await
 }
 

@@ -5,14 +5,15 @@ use std::os::unix::fs::FileExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::capture::{CaptureRequest, NoTap};
-use imgbake_build::{BuildError, Capture, Known, Naming, Registry, Whole};
+use imgbake_build::{BuildError, Capture, KnownChunks, Naming, Registry, Whole};
 use imgbake_disk::{DiskFormat, DiskImage};
 use imgbake_registry::Layout;
 use imgbake_runtime::job::new_id;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
-use imgbake_testkit::image_config;
+use imgbake_testkit::{channel_move, image_config};
 use imgbake_types::record::{
-    ChannelMove, ImageConfig, TestOutcome, VerifyRecord, VerifyStatus, VersionRef, VersionView,
+    ChannelMove, ComposedMove, ImageConfig, RecordedMove, Swap, TestOutcome, VerifyRecord,
+    VerifyStatus, VersionRef, VersionView,
 };
 use imgbake_types::{Digest, Reference};
 use serde_json::Value;
@@ -53,12 +54,41 @@ impl Fixture {
         publish(&self.layout, &self.dir, name, seed).await.unwrap()
     }
 
+    /// Every version, all of which can be read.
+    pub(crate) async fn listed(&self, name: Option<&str>) -> Vec<VersionView> {
+        let listed = self.layout.versions(name).await.unwrap();
+        listed.iter().map(|version| version.readable().unwrap().clone()).collect()
+    }
+
     pub(crate) async fn resolve(&self, text: &str) -> Result<VersionView, BuildError> {
         self.layout.resolve(&text.parse::<Reference>().unwrap()).await
     }
 
+    /// Composes a channel's next move.
+    pub(crate) async fn compose(&self, name: &str, channel: &str, to: &VersionView) -> ChannelMove {
+        let state = self.layout.image(name).state(&channel.parse().unwrap()).await.unwrap();
+        channel_move(&state, channel, version_ref(to))
+    }
+
+    /// Makes a move that nobody else contends for.
+    pub(crate) async fn swap(&self, name: &str, entry: ChannelMove) -> Result<Swap, BuildError> {
+        self.layout.image(name).swap(&ComposedMove::new(entry).unwrap()).await
+    }
+
     pub(crate) async fn move_to(&self, name: &str, channel: &str, to: &VersionView) -> ChannelMove {
-        self.layout.move_channel(name, entry(channel, to)).await.unwrap()
+        let entry = self.compose(name, channel, to).await;
+        match self.swap(name, entry).await.unwrap() {
+            Swap::Moved(moved) => moved.entry,
+            Swap::Lost(state) => panic!("nobody else moves it: {state:?}"),
+        }
+    }
+
+    pub(crate) async fn history(
+        &self,
+        name: &str,
+        channel: &str,
+    ) -> Result<Vec<RecordedMove>, BuildError> {
+        self.layout.image(name).history(&channel.parse().unwrap()).await
     }
 
     /// Restores a version and gives the disk's bytes.
@@ -110,11 +140,11 @@ pub(crate) fn disk(seed: u64) -> Vec<u8> {
 
 /// Captures a disk into a pack, in a new folder below `dir`.
 pub(crate) fn capture(dir: &Utf8Path, disk: &[u8]) -> Capture {
-    capture_knowing(dir, disk, Known::default())
+    capture_knowing(dir, disk, KnownChunks::default())
 }
 
 /// Captures a disk of which something may be stored already.
-pub(crate) fn capture_knowing(dir: &Utf8Path, disk: &[u8], known: Known) -> Capture {
+pub(crate) fn capture_knowing(dir: &Utf8Path, disk: &[u8], known: KnownChunks) -> Capture {
     let work = tempfile::Builder::new().prefix("capture-").tempdir_in(dir).unwrap().keep();
     let folder = Utf8PathBuf::from_path_buf(work).unwrap();
     let path = folder.join("disk");
@@ -163,17 +193,8 @@ pub(crate) fn config(name: &str) -> ImageConfig {
     }
 }
 
-pub(crate) fn entry(channel: &str, to: &VersionView) -> ChannelMove {
-    ChannelMove {
-        channel: channel.to_owned(),
-        time: "2026-11-23T11:00:00Z".parse().unwrap(),
-        who: "ada@host".to_owned(),
-        action: "promote".to_owned(),
-        from: None,
-        to: VersionRef { version: to.version.clone(), digest: to.digest.clone() },
-        source: None,
-        reason: None,
-    }
+pub(crate) fn version_ref(version: &VersionView) -> VersionRef {
+    VersionRef { version: version.version.clone(), digest: version.digest.clone() }
 }
 
 pub(crate) fn verified(subject: &VersionView, status: VerifyStatus) -> VerifyRecord {

@@ -4,6 +4,7 @@ use std::fs;
 
 use imgbake_build::{BuildErrorKind, Registry};
 use imgbake_registry::Layout;
+use imgbake_types::record::ListedVersion;
 use serde_json::{Value, json};
 
 use crate::common::{Fixture, capture, disk, json_of, manifest_of, pack_of, scribble};
@@ -102,9 +103,10 @@ async fn each_damaged_document_is_told() {
         let good = fs::read(&path).unwrap();
         for bad in [&b""[..], b"{}", &good[..good.len() - 1]] {
             fs::write(&path, bad).unwrap();
+            let listed = fixture.layout.versions(None).await.unwrap();
+            assert!(matches!(&listed[..], [ListedVersion::Unreadable(_)]), "{listed:?}");
             for error in [
                 fixture.resolve("web:2026.11.23-1").await.unwrap_err(),
-                fixture.layout.versions(None).await.unwrap_err(),
                 fixture.restore(&version.digest).await.unwrap_err(),
             ] {
                 assert!(error.to_string().contains("web:2026.11.23-1"), "{error}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use imgbake_registry::{DeepReport, Depth, Layout, Repair, Spare};
+use imgbake_registry::{DeepReport, Depth, Layout, ReadBlobs, Repair};
 use imgbake_types::Digest;
 
 use crate::common::{Fixture, scribble};
@@ -10,10 +10,10 @@ use crate::common::{Fixture, scribble};
 async fn read(
     fixture: &Fixture,
     reference: Option<&str>,
-    spares: Vec<Box<dyn Spare>>,
+    sources: Vec<Box<dyn ReadBlobs>>,
 ) -> DeepReport {
     let reference = reference.map(|text| text.parse().unwrap());
-    let repair = Repair { spares, ..Repair::default() };
+    let repair = Repair { sources, ..Repair::default() };
     fixture.layout.read_again(reference.as_ref(), Depth::Bytes, repair, |_, _| {}).await.unwrap()
 }
 
@@ -68,13 +68,13 @@ async fn a_damaged_blob_is_named_with_what_it_breaks_and_put_back() {
     assert_eq!(damage.breaks, ["web:2026.11.23-1", "web:prod"]);
     assert!(damage.why.starts_with("its bytes are"), "{}", damage.why);
 
-    // A spare whose own copy is damaged is no help; the next one is.
+    // A source whose own copy is damaged is no help; the next one is.
     let bad = Fixture::new();
     bad.publish("web", 1).await;
     scribble(&bad.blob(&piece), 7, b"rot");
-    let spare = Layout::open(copy.clone()).unwrap();
-    let spares: Vec<Box<dyn Spare>> = vec![Box::new(bad.layout.clone()), Box::new(spare)];
-    let report = read(&fixture, Some("web"), spares).await;
+    let sound = Layout::open(copy.clone()).unwrap();
+    let sources: Vec<Box<dyn ReadBlobs>> = vec![Box::new(bad.layout.clone()), Box::new(sound)];
+    let report = read(&fixture, Some("web"), sources).await;
     assert!(report.is_sound());
     assert_eq!(report.damaged[0].repaired_from.as_deref(), Some(copy.as_str()));
     assert!(read(&fixture, None, Vec::new()).await.damaged.is_empty());

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
+use imgbake_build::evidence::record_verify;
 use imgbake_build::{Naming, Registry, Whole};
 use imgbake_registry::{GcReport, GcRequest, Retention};
 use imgbake_types::record::VerifyStatus;
@@ -28,7 +29,7 @@ async fn gc(fixture: &Fixture, request: GcRequest) -> GcReport {
 }
 
 async fn versions(fixture: &Fixture) -> Vec<String> {
-    let versions = fixture.layout.versions(None).await.unwrap();
+    let versions = fixture.listed(None).await;
     versions.iter().map(|version| version.version.to_string()).collect()
 }
 
@@ -52,7 +53,7 @@ async fn versions_go_by_rule_and_their_blobs_after_the_grace_period() {
         published.push(fixture.publish("web", seed).await);
     }
     let record = verified(&published[0], VerifyStatus::Passed);
-    fixture.layout.record_verify("web", &record).await.unwrap();
+    record_verify(&*fixture.layout.image("web"), &record).await.unwrap();
     fixture.move_to("web", "prod", &published[1]).await;
     let before = fixture.blobs();
 
@@ -78,7 +79,7 @@ async fn versions_go_by_rule_and_their_blobs_after_the_grace_period() {
     for (version, seed) in [(&published[1], 2), (&published[3], 4)] {
         assert!(fixture.restore(&version.digest).await.unwrap() == disk(seed));
     }
-    assert_eq!(fixture.layout.history("web", "prod").await.unwrap().len(), 1);
+    assert_eq!(fixture.history("web", "prod").await.unwrap().len(), 1);
     let third = gc(&fixture, request(keep(1), later(100))).await;
     assert_eq!((third.deleted_blobs, third.waiting_blobs), (0, 0));
     // A number is never given twice, even where the versions before are gone.

@@ -1,13 +1,14 @@
 //! Names of versions and channels: never used twice, never for both.
 
 use imgbake_build::{BuildError, BuildErrorKind, Naming, Registry};
-use imgbake_registry::transfer::{Copied, Place, copy};
+use imgbake_registry::transfer::{Copied, End, copy};
 use imgbake_registry::{GcRequest, Retention};
+use imgbake_testkit::channel_move;
 use imgbake_types::Target;
-use imgbake_types::record::VersionView;
+use imgbake_types::record::{ChannelMove, ChannelState, VersionView};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::common::{Fixture, capture, config, disk, entry};
+use crate::common::{Fixture, capture, config, disk, version_ref};
 use crate::skopeo::skopeo;
 
 async fn fixed(fixture: &Fixture, version: &str) -> Result<VersionView, BuildError> {
@@ -33,15 +34,23 @@ async fn a_name_is_a_version_or_a_channel_for_ever() {
         let error = fixed(&fixture, taken).await.unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Usage, "{taken}: {error}");
     }
-    for channel in ["1.0", "2026.11.23-1", "x.history", "sha256-00", "-x"] {
-        let error = fixture.layout.move_channel("web", entry(channel, &version)).await.unwrap_err();
+    // A stored name may be one that nobody can write.
+    for channel in ["1.0", "2026.11.23-1", "x.history", "sha256-00"] {
+        let entry = move_to(channel, &version);
+        let error = fixture.swap("web", entry).await.unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Usage, "{channel}: {error}");
     }
     assert_eq!(fixture.layout.versions(None).await.unwrap().len(), 1);
     assert_eq!(fixture.resolve("web:1.0").await.unwrap().digest, version.digest);
 }
 
-/// Lets all versions but the newest go.
+/// The first move of a channel that may have a name which nobody can write.
+fn move_to(channel: &str, to: &VersionView) -> ChannelMove {
+    let entry = channel_move(&ChannelState::default(), "dev", version_ref(to));
+    ChannelMove { channel: serde_json::from_value(channel.into()).unwrap(), ..entry }
+}
+
+/// Accepts all versions but the newest go.
 async fn collect(fixture: &Fixture) {
     let request = GcRequest {
         retention: Retention { keep: Some(1), ..Retention::default() },
@@ -55,7 +64,7 @@ async fn collect(fixture: &Fixture) {
 /// Copies a version of `web` from one layout to the other.
 async fn bring(from: &Fixture, to: &Fixture, version: &str) -> Result<Copied, BuildError> {
     let job = to.job();
-    let place = |of: &Fixture| Place::local(&job, &of.layout, "web").unwrap();
+    let place = |of: &Fixture| End::local(&of.layout, "web").unwrap();
     let copied = copy(&job, &place(from), &Target::Tag(version.to_owned()), &place(to), None).await;
     job.end().unwrap();
     copied
@@ -74,7 +83,7 @@ async fn a_name_that_gc_took_away_stays_given() {
         let error = fixed(&fixture, "1.0").await.unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Usage, "as for one that is there");
         assert!(error.to_string().contains("web:1.0 was a version that gc took away"), "{error}");
-        let moved = fixture.layout.move_channel("web", entry("1.0", there)).await.unwrap_err();
+        let moved = fixture.swap("web", move_to("1.0", there)).await.unwrap_err();
         assert_eq!(moved.kind(), BuildErrorKind::Usage, "{moved}");
     };
     refused(&second).await;

@@ -23,7 +23,7 @@ async fn ten_processes_publish_ten_versions() {
     for ended in futures::future::join_all((0..10).map(|_| command.run(&job))).await {
         ended.unwrap();
     }
-    let versions = fixture.layout.versions(Some("web")).await.unwrap();
+    let versions = fixture.listed(Some("web")).await;
     let names: Vec<_> = versions.iter().map(|version| version.version.to_string()).collect();
     assert_eq!(names, (1..=10).map(|n| format!("2026.11.23-{n}")).collect::<Vec<_>>());
     assert!(fixture.restore(&versions[9].digest).await.unwrap() == disk(1));
@@ -68,7 +68,7 @@ async fn check_after(fixture: &Fixture, seed: u64, survived: bool) {
     let read =
         fixture.layout.read_again(None, Depth::Bytes, Repair::default(), |_, _| {}).await.unwrap();
     assert!(read.damaged.is_empty(), "{read:?}");
-    let versions = fixture.layout.versions(None).await.unwrap();
+    let versions = fixture.listed(None).await;
     let mut needed = BTreeSet::new();
     for version in &versions {
         needed.insert(version.digest.hex().to_owned());

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use imgbake_build::evidence::record_verify;
 use imgbake_build::{Capture, Naming, Registry};
 use imgbake_types::Digest;
 use imgbake_types::record::{VerifyStatus, VersionView};
@@ -89,14 +90,15 @@ async fn packs_that_went_are_stored_anew() {
 #[tokio::test]
 async fn what_nobody_hashed_is_learnt_by_a_verify() {
     let fixture = Fixture::new();
-    let mut capture = capture_knowing(&fixture.dir, &disk(1), imgbake_build::Known::default());
+    let mut capture =
+        capture_knowing(&fixture.dir, &disk(1), imgbake_build::KnownChunks::default());
     capture.sha256 = None;
     let version = put(&fixture, "web", &capture).await;
     assert_eq!(version.disk.sha256, None);
     assert_eq!(fixture.resolve("web").await.unwrap().disk.sha256, None);
     let mut record = verified(&version, VerifyStatus::Passed);
     record.disk_sha256 = Some(Digest::sha256(disk(1)));
-    fixture.layout.record_verify("web", &record).await.unwrap();
+    record_verify(&*fixture.layout.image("web"), &record).await.unwrap();
     assert_eq!(fixture.resolve("web").await.unwrap().disk.sha256, record.disk_sha256);
     let table = fixture.layout.table(&version.digest).await.unwrap();
     assert_eq!(table, *capture.table);

@@ -126,7 +126,7 @@ async fn layers_are_found_by_key_beside_versions() {
     assert_eq!(share.has(&job, &keys).await.unwrap(), [key("a"), key("b")]);
     let reader = LayoutShare::open_existing(fixture.layout.root()).unwrap();
     assert_eq!(reader.has(&job, &keys).await.unwrap().len(), 2);
-    let versions = fixture.layout.versions(None).await.unwrap();
+    let versions = fixture.listed(None).await;
     assert_eq!(versions, [fixture.resolve("web").await.unwrap()]);
     fixture.layout.sweep().await.unwrap();
     assert!(fixture.restore(&version.digest).await.unwrap() == disk(1));

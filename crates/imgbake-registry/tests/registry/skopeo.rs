@@ -1,5 +1,6 @@
 //! The layout read by skopeo, without imgbake.
 
+use imgbake_build::evidence::record_verify;
 use imgbake_build::{BlobFile, Naming, PlainFile, Registry, Whole};
 use imgbake_registry::Layout;
 use imgbake_runtime::{Job, Tool};
@@ -21,11 +22,8 @@ async fn skopeo_inspects_and_copies() {
     let fixture = Fixture::new();
     let job = fixture.job();
     let version = fixture.publish("team/web", 1).await;
-    fixture
-        .layout
-        .record_verify("team/web", &verified(&version, VerifyStatus::Passed))
-        .await
-        .unwrap();
+    let record = verified(&version, VerifyStatus::Passed);
+    record_verify(&*fixture.layout.image("team/web"), &record).await.unwrap();
     fixture.move_to("team/web", "dev", &version).await;
     let root = fixture.layout.root();
     for tag in ["2026.11.23-1", "dev"] {
@@ -48,7 +46,7 @@ async fn skopeo_inspects_and_copies() {
     assert_eq!(view.digest, version.digest);
     assert_eq!(view.channels, ["dev"]);
     assert_eq!(view.verify.status, VerifyStatus::Passed);
-    assert_eq!(copied.history("team/web", "dev").await.unwrap().len(), 1);
+    assert_eq!(copied.image("team/web").history(&"dev".parse().unwrap()).await.unwrap().len(), 1);
     let path = fixture.dir.join("copied.raw");
     let file =
         std::fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();

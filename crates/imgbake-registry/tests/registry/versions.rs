@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex};
 
+use imgbake_build::evidence::record_verify;
 use imgbake_build::{BuildErrorKind, Naming, Registry, Whole};
 use imgbake_registry::Layout;
 use imgbake_types::Digest;
@@ -85,11 +86,11 @@ async fn versions_are_in_the_order_of_their_publishing() {
         views.iter().map(|view| format!("{}:{}", view.name, view.version)).collect::<Vec<_>>()
     };
     assert_eq!(
-        labels(fixture.layout.versions(None).await.unwrap()),
+        labels(fixture.listed(None).await),
         ["web:2026.11.23-1", "db:2026.11.23-1", "web:2026.11.23-2"]
     );
-    assert_eq!(labels(fixture.layout.versions(Some("db")).await.unwrap()), ["db:2026.11.23-1"]);
-    assert!(fixture.layout.versions(Some("none")).await.unwrap().is_empty());
+    assert_eq!(labels(fixture.listed(Some("db")).await), ["db:2026.11.23-1"]);
+    assert!(fixture.listed(Some("none")).await.is_empty());
 }
 
 #[tokio::test]
@@ -143,10 +144,16 @@ async fn the_newest_verify_record_counts() {
     let fixture = Fixture::new();
     let version = fixture.publish("web", 1).await;
     let bytes = fs::read(fixture.blob(&version.digest)).unwrap();
-    for status in
-        [VerifyStatus::Failed, VerifyStatus::Passed, VerifyStatus::Failed, VerifyStatus::Passed]
-    {
-        fixture.layout.record_verify("web", &verified(&version, status)).await.unwrap();
+    let statuses =
+        [VerifyStatus::Failed, VerifyStatus::Passed, VerifyStatus::Failed, VerifyStatus::Passed];
+    for (minute, status) in (1..).zip(statuses) {
+        let mut record = verified(&version, status);
+        record.time += jiff::SignedDuration::from_mins(minute);
+        record_verify(&*fixture.layout.image("web"), &record).await.unwrap();
+        // One of before, that comes later, is not the newest.
+        record.time -= jiff::SignedDuration::from_hours(1);
+        record.status = VerifyStatus::Failed;
+        record_verify(&*fixture.layout.image("web"), &record).await.unwrap();
         let view = fixture.resolve("web").await.unwrap();
         assert_eq!(view.verify.status, status);
         assert_eq!(view.verify.tests.len(), 1);
@@ -160,7 +167,7 @@ async fn the_newest_verify_record_counts() {
     );
     let mut lost = verified(&version, VerifyStatus::Passed);
     lost.subject = imgbake_types::Digest::sha256("nothing");
-    let error = fixture.layout.record_verify("web", &lost).await.unwrap_err();
+    let error = record_verify(&*fixture.layout.image("web"), &lost).await.unwrap_err();
     assert_eq!(error.kind(), BuildErrorKind::NotFound);
 }
 
@@ -182,5 +189,5 @@ async fn ten_tasks_publish_ten_versions() {
     names.sort();
     names.dedup();
     assert_eq!(names.len(), 10);
-    assert_eq!(fixture.layout.versions(Some("web")).await.unwrap().len(), 10);
+    assert_eq!(fixture.listed(Some("web")).await.len(), 10);
 }

@@ -3,7 +3,8 @@
 use std::fs;
 
 use imgbake_build::BuildErrorKind;
-use imgbake_registry::transfer::{Place, copy};
+use imgbake_oci::OciErrorKind;
+use imgbake_registry::transfer::{End, copy};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets, job::new_id};
 use imgbake_testkit::{Habits, TestRegistry};
 use imgbake_types::{EventKind, Stage, Target};
@@ -103,7 +104,7 @@ async fn a_tag_moves_only_from_where_it_was_believed() {
     let prod = repository.manifest(&prod).await.unwrap().unwrap();
     repository.move_tag("prod", Some(&prod.digest), &two).await.unwrap();
     let lost = repository.move_tag("prod", Some(&prod.digest), &one).await.unwrap_err();
-    assert_eq!(lost.kind(), BuildErrorKind::Refused);
+    assert_eq!(lost.kind(), OciErrorKind::Refused);
     assert!(lost.to_string().contains("somebody else moved"), "{lost}");
     repository.move_tag("new", None, &one).await.unwrap();
     assert_eq!(repository.tagged("new").await.unwrap(), Some(one.digest));
@@ -145,7 +146,7 @@ async fn progress_has_bytes_rate_and_time() {
     let job = Job::begin(&home, &id, Cancel::new(), events, Secrets::default()).unwrap();
     let from = fixture.remote(&registry.host(), "web").await;
     let target = Target::Tag(VERSION.to_owned());
-    let to = Place::local(&job, &fixture.layout, "web").unwrap();
+    let to = End::local(&fixture.layout, "web").unwrap();
     copy(&job, &from, &target, &to, None).await.unwrap();
     let (mut progress, mut rates, mut last) = (0, 0, 0);
     while let Ok(event) = told.try_recv() {

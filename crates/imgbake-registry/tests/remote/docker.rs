@@ -1,7 +1,7 @@
 //! The real registry of Debian's package, and skopeo beside it.
 
-use imgbake_registry::transfer::{Place, copy};
-use imgbake_registry::{CredentialSettings, FixedLogin, RemoteOptions};
+use imgbake_oci::{CredentialSettings, FixedLogin, RemoteOptions};
+use imgbake_registry::transfer::{End, copy};
 use imgbake_runtime::Tool;
 use imgbake_testkit::{DockerRegistry, DockerSettings, Habits, PASSWORD, TestRegistry, USER};
 use imgbake_types::{Digest, Target};
@@ -98,7 +98,7 @@ async fn docker_registry_with_tls_and_logins() {
     };
     let known = RemoteOptions { ca: Some(docker.ca()), insecure_http: false, credentials };
     let to = fixture.repository_with(&docker.host(), "web", &known).await.unwrap();
-    assert_eq!(fixture.copy(&from, &Place::remote(to)).await.unwrap().digest, digest);
+    assert_eq!(fixture.copy(&from, &End::remote(&fixture.job, to)).await.unwrap().digest, digest);
     // Without the certificate of its authority nobody is spoken to.
     let unknown = RemoteOptions { ca: None, ..known.clone() };
     let error = fixture.repository_with(&docker.host(), "web", &unknown).await.unwrap_err();

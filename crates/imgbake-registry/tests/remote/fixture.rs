@@ -4,8 +4,9 @@ use std::fs;
 
 use camino::Utf8PathBuf;
 use imgbake_build::BuildError;
-use imgbake_registry::transfer::{Copied, Place, copy};
-use imgbake_registry::{Layout, Remote, RemoteOptions, Repository};
+use imgbake_oci::{Remote, RemoteOptions, Repository};
+use imgbake_registry::Layout;
+use imgbake_registry::transfer::{Copied, End, copy};
 use imgbake_runtime::job::new_id;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_testkit::TestRegistry;
@@ -45,18 +46,18 @@ impl Fixture {
         name: &str,
         options: &RemoteOptions,
     ) -> Result<Repository, BuildError> {
-        Remote::connect(&self.job, host, options).await?.repository(name)
+        Ok(Remote::connect(&self.job, host, options).await?.repository(name)?)
     }
 
-    pub(crate) async fn remote(&self, host: &str, name: &str) -> Place {
-        Place::remote(self.repository(host, name).await)
+    pub(crate) async fn remote(&self, host: &str, name: &str) -> End {
+        End::remote(&self.job, self.repository(host, name).await)
     }
 
-    pub(crate) fn local(&self, name: &str) -> Place {
-        Place::local(&self.job, &self.layout, name).unwrap()
+    pub(crate) fn local(&self, name: &str) -> End {
+        End::local(&self.layout, name).unwrap()
     }
 
-    pub(crate) async fn copy(&self, from: &Place, to: &Place) -> Result<Copied, BuildError> {
+    pub(crate) async fn copy(&self, from: &End, to: &End) -> Result<Copied, BuildError> {
         copy(&self.job, from, &Target::Tag(VERSION.to_owned()), to, None).await
     }
 

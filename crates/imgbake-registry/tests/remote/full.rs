@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind};
-use imgbake_registry::transfer::{Place, copy};
-use imgbake_registry::{Layout, Remote, RemoteOptions, Repository};
+use imgbake_oci::{Remote, RemoteOptions, Repository};
+use imgbake_registry::Layout;
+use imgbake_registry::transfer::{End, copy};
 use imgbake_runtime::{Command, Job, Tool, space::free_bytes};
 use imgbake_testkit::{Habits, TestRegistry};
 use imgbake_types::{Digest, Target};
@@ -103,8 +104,8 @@ async fn child_copies() {
     let blobs = layout.root().join("blobs/sha256");
     let transfers = child.job.home().cache().join("transfers");
     let copying = async || {
-        let from = Place::remote(child.repository.clone());
-        let to = Place::local(&child.job, &layout, "web").unwrap();
+        let from = End::remote(&child.job, child.repository.clone());
+        let to = End::local(&layout, "web").unwrap();
         copy(&child.job, &from, &Target::Tag(child.version.clone()), &to, None).await
     };
     let index = || fs::read_to_string(layout.root().join("index.json")).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Registries that cut, stall, refuse and redirect.
 
-use imgbake_registry::RemoteOptions;
+use imgbake_oci::RemoteOptions;
 use imgbake_testkit::{Habits, TestRegistry};
 use imgbake_types::Digest;
 

@@ -5,10 +5,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_registry::transfer::Place;
-use imgbake_registry::{CredentialSettings, Remote, RemoteOptions};
+use imgbake_oci::{CredentialSettings, Remote, RemoteOptions};
+use imgbake_registry::transfer::End;
 use imgbake_runtime::Command;
-use imgbake_testkit::{Habits, Lets, PASSWORD, TestRegistry, USER};
+use imgbake_testkit::{Accepts, Habits, PASSWORD, TestRegistry, USER};
 
 use crate::fixture::{Fixture, VERSION, job, seed};
 use crate::logins::{fixed, with_file};
@@ -32,13 +32,13 @@ fn exchanges(registry: &TestRegistry) -> usize {
 async fn an_identity_token_is_exchanged() {
     for rotates in [false, true] {
         let fixture = Fixture::new();
-        let lets = Lets::Identity(IDENTITY, Duration::from_secs(300));
-        let habits = Habits { lets, rotates, redirects: true, ..Habits::default() };
+        let accepts = Accepts::Identity(IDENTITY, Duration::from_secs(300));
+        let habits = Habits { accepts, rotates, redirects: true, ..Habits::default() };
         let registry = TestRegistry::start(habits).await;
         let digest = seed(&registry, "web", VERSION, 7);
         let options = config(&fixture.dir, &registry.host(), IDENTITY);
         let remote = Remote::connect(&fixture.job, &registry.host(), &options).await.unwrap();
-        let place = |name: &str| Place::remote(remote.repository(name).unwrap());
+        let place = |name: &str| End::remote(&fixture.job, remote.repository(name).unwrap());
         let local = fixture.local("web");
         assert_eq!(fixture.copy(&place("web"), &local).await.unwrap().digest, digest);
         // Each scope is an exchange; what an exchange gave in the identity token's place is used then.
@@ -54,20 +54,20 @@ async fn an_identity_token_is_exchanged() {
 async fn tokens_that_end_in_a_copy_are_asked_for_again() {
     let (long, short) = (Duration::from_secs(300), Duration::from_secs(1));
     let slow = Duration::from_millis(25);
-    for (lets, token_uses, slow) in [
-        (Lets::Token(USER, PASSWORD, short), 0, slow),
-        (Lets::Identity(IDENTITY, short), 0, slow),
-        (Lets::Token(USER, PASSWORD, long), 3, Duration::ZERO),
-        (Lets::Identity(IDENTITY, long), 3, Duration::ZERO),
-        (Lets::Token(USER, PASSWORD, long), 1, Duration::ZERO),
-        (Lets::Identity(IDENTITY, long), 1, Duration::ZERO),
+    for (accepts, token_uses, slow) in [
+        (Accepts::Token(USER, PASSWORD, short), 0, slow),
+        (Accepts::Identity(IDENTITY, short), 0, slow),
+        (Accepts::Token(USER, PASSWORD, long), 3, Duration::ZERO),
+        (Accepts::Identity(IDENTITY, long), 3, Duration::ZERO),
+        (Accepts::Token(USER, PASSWORD, long), 1, Duration::ZERO),
+        (Accepts::Identity(IDENTITY, long), 1, Duration::ZERO),
     ] {
         let fixture = Fixture::new();
         let rotates = true;
-        let what = format!("{lets:?}, {token_uses} uses");
+        let what = format!("{accepts:?}, {token_uses} uses");
         let never_mounts = true;
         let habits = Habits {
-            lets: lets.clone(),
+            accepts: accepts.clone(),
             token_uses,
             rotates,
             slow,
@@ -76,12 +76,12 @@ async fn tokens_that_end_in_a_copy_are_asked_for_again() {
         };
         let registry = TestRegistry::start(habits).await;
         let digest = seed(&registry, "web", VERSION, 7);
-        let options = match lets {
-            Lets::Identity(..) => config(&fixture.dir, &registry.host(), IDENTITY),
+        let options = match accepts {
+            Accepts::Identity(..) => config(&fixture.dir, &registry.host(), IDENTITY),
             _ => fixed(PASSWORD),
         };
         let remote = Remote::connect(&fixture.job, &registry.host(), &options).await.unwrap();
-        let place = |name: &str| Place::remote(remote.repository(name).unwrap());
+        let place = |name: &str| End::remote(&fixture.job, remote.repository(name).unwrap());
         let copied = fixture.copy(&place("web"), &place("mirror")).await.unwrap();
         assert_eq!((&copied.digest, copied.moved), (&digest, 7), "{what}");
         // Reading the one, reading and writing the other, mounting: four scopes.
@@ -93,8 +93,8 @@ async fn tokens_that_end_in_a_copy_are_asked_for_again() {
 #[tokio::test]
 async fn a_refused_identity_token_is_told_and_not_shown() {
     let fixture = Fixture::new();
-    let lets = Lets::Identity(IDENTITY, Duration::from_secs(300));
-    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    let accepts = Accepts::Identity(IDENTITY, Duration::from_secs(300));
+    let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
     let options = config(&fixture.dir, &registry.host(), "stolen-identity");
     let repository = fixture.repository_with(&registry.host(), "web", &options).await.unwrap();
     let error = repository.tags().await.unwrap_err();
@@ -125,8 +125,8 @@ async fn with_helper(registry: &TestRegistry, script: &str) -> String {
 
 #[tokio::test]
 async fn a_helper_gives_an_identity_token() {
-    let lets = Lets::Identity(IDENTITY, Duration::from_secs(300));
-    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    let accepts = Accepts::Identity(IDENTITY, Duration::from_secs(300));
+    let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
     seed(&registry, "web", VERSION, 7);
     let answer = format!(r#"echo '{{"Username":"<token>","Secret":"{IDENTITY}"}}'"#);
     let told = with_helper(&registry, &answer).await;
@@ -136,8 +136,8 @@ async fn a_helper_gives_an_identity_token() {
 
 #[tokio::test]
 async fn a_refusal_names_the_helper() {
-    let lets = Lets::Login(USER, PASSWORD);
-    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    let accepts = Accepts::Login(USER, PASSWORD);
+    let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
     let host = registry.host();
     let wrong = r#"echo '{"Username":"bob","Secret":"wrong-password"}'"#;
     let told = with_helper(&registry, wrong).await;

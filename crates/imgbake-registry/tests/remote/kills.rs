@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use imgbake_build::BuildErrorKind;
-use imgbake_registry::transfer::{Place, copy};
-use imgbake_registry::{Layout, Remote, RemoteOptions};
+use imgbake_oci::{Remote, RemoteOptions};
+use imgbake_registry::Layout;
+use imgbake_registry::transfer::{End, copy};
 use imgbake_runtime::{Cancel, Command, retry};
 use imgbake_testkit::{Habits, TestRegistry};
 use imgbake_types::Target;
@@ -82,7 +83,7 @@ async fn child_fetches() {
     let job = job(&dir);
     let remote = Remote::connect(&job, &host, &RemoteOptions::default()).await.unwrap();
     let layout = Layout::open(dir.join("registry")).unwrap();
-    let to = Place::local(&job, &layout, "web").unwrap();
-    let from = Place::remote(remote.repository("web").unwrap());
+    let to = End::local(&layout, "web").unwrap();
+    let from = End::remote(&job, remote.repository("web").unwrap());
     copy(&job, &from, &Target::Tag(VERSION.to_owned()), &to, None).await.unwrap();
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use camino::Utf8PathBuf;
-use imgbake_registry::transfer::Place;
-use imgbake_registry::{CredentialSettings, FixedLogin, RemoteOptions};
-use imgbake_testkit::{Habits, Lets, PASSWORD, TestRegistry, USER};
+use imgbake_oci::{CredentialSettings, FixedLogin, RemoteOptions};
+use imgbake_registry::transfer::End;
+use imgbake_testkit::{Accepts, Habits, PASSWORD, TestRegistry, USER};
 
 use crate::fixture::{Fixture, VERSION, seed};
 
@@ -33,15 +33,16 @@ pub(crate) fn with_file(path: Utf8PathBuf) -> RemoteOptions {
 
 #[tokio::test]
 async fn logins_and_tokens_are_shown() {
-    for lets in [
-        Lets::Login(USER, PASSWORD),
-        Lets::Token(USER, PASSWORD, Duration::from_secs(300)),
+    for accepts in [
+        Accepts::Login(USER, PASSWORD),
+        Accepts::Token(USER, PASSWORD, Duration::from_secs(300)),
         // Each is over before the copy is.
-        Lets::Token(USER, PASSWORD, Duration::from_millis(100)),
+        Accepts::Token(USER, PASSWORD, Duration::from_millis(100)),
     ] {
         let fixture = Fixture::new();
         let slow = Duration::from_millis(5);
-        let habits = Habits { lets: lets.clone(), redirects: true, slow, ..Habits::default() };
+        let habits =
+            Habits { accepts: accepts.clone(), redirects: true, slow, ..Habits::default() };
         let registry = TestRegistry::start(habits).await;
         let digest = seed(&registry, "team/web", VERSION, 7);
         let auth = STANDARD.encode(format!("{USER}:{PASSWORD}"));
@@ -49,31 +50,35 @@ async fn logins_and_tokens_are_shown() {
         let text = format!(r#"{{"auths": {{"{}/team": {{"auth": "{auth}"}}}}}}"#, registry.host());
         fs::write(&file, text).unwrap();
         let place = async |name: &str, options: &RemoteOptions| {
-            Place::remote(fixture.repository_with(&registry.host(), name, options).await.unwrap())
+            End::remote(
+                &fixture.job,
+                fixture.repository_with(&registry.host(), name, options).await.unwrap(),
+            )
         };
         let from = place("team/web", &with_file(file)).await;
         let local = fixture.local("web");
-        assert_eq!(fixture.copy(&from, &local).await.unwrap().digest, digest, "{lets:?}");
+        assert_eq!(fixture.copy(&from, &local).await.unwrap().digest, digest, "{accepts:?}");
         let to = place("mirror/web", &fixed(PASSWORD)).await;
-        assert_eq!(fixture.copy(&local, &to).await.unwrap().digest, digest, "{lets:?}");
+        assert_eq!(fixture.copy(&local, &to).await.unwrap().digest, digest, "{accepts:?}");
         // Mounting needs the right to read the one and to write the other.
         let from = place("mirror/web", &fixed(PASSWORD)).await;
         let to = place("third", &fixed(PASSWORD)).await;
-        assert_eq!(fixture.copy(&from, &to).await.unwrap().mounted, 7, "{lets:?}");
-        assert!(!registry.leaked(), "{lets:?}");
+        assert_eq!(fixture.copy(&from, &to).await.unwrap().mounted, 7, "{accepts:?}");
+        assert!(!registry.leaked(), "{accepts:?}");
     }
 }
 
 /// The login goes wherever the registry itself is asked, and nowhere else.
 #[tokio::test]
 async fn logins_stay_with_the_registry() {
-    for lets in [Lets::Login(USER, PASSWORD), Lets::Token(USER, PASSWORD, Duration::from_secs(60))]
+    for accepts in
+        [Accepts::Login(USER, PASSWORD), Accepts::Token(USER, PASSWORD, Duration::from_secs(60))]
     {
         for (redirects, uploads_elsewhere) in [(false, false), (true, true)] {
             let fixture = Fixture::new();
             let redirects_here = !redirects;
             let habits = Habits {
-                lets: lets.clone(),
+                accepts: accepts.clone(),
                 redirects,
                 redirects_here,
                 uploads_elsewhere,
@@ -86,13 +91,13 @@ async fn logins_stay_with_the_registry() {
             let place = async |name: &str| {
                 let options = fixed(PASSWORD);
                 let found = fixture.repository_with(&registry.host(), name, &options).await;
-                Place::remote(found.unwrap())
+                End::remote(&fixture.job, found.unwrap())
             };
             let local = fixture.local("web");
             assert_eq!(fixture.copy(&place("web").await, &local).await.unwrap().digest, digest);
             assert_eq!(fixture.copy(&local, &place("out").await).await.unwrap().digest, digest);
             assert_eq!(registry.blobs("out"), registry.blobs("web"));
-            assert!(!registry.leaked(), "{lets:?} {redirects}");
+            assert!(!registry.leaked(), "{accepts:?} {redirects}");
             // Uploads end where they were sent.
             let ended =
                 registry.requests().iter().any(|line| line.starts_with("PUT /v2/out/blobs"));
@@ -103,10 +108,11 @@ async fn logins_stay_with_the_registry() {
 
 #[tokio::test]
 async fn a_refusal_says_who_and_from_where() {
-    for lets in [Lets::Login(USER, PASSWORD), Lets::Token(USER, PASSWORD, Duration::from_secs(60))]
+    for accepts in
+        [Accepts::Login(USER, PASSWORD), Accepts::Token(USER, PASSWORD, Duration::from_secs(60))]
     {
         let fixture = Fixture::new();
-        let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+        let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
         let host = registry.host();
         let ask = async |options: &RemoteOptions| {
             let repository = fixture.repository_with(&host, "team/web", options).await.unwrap();
@@ -153,8 +159,8 @@ async fn a_refusal_says_who_and_from_where() {
 #[tokio::test]
 async fn a_helper_is_asked() {
     let fixture = Fixture::new();
-    let lets = Lets::Login(USER, PASSWORD);
-    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    let accepts = Accepts::Login(USER, PASSWORD);
+    let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
     seed(&registry, "web", VERSION, 7);
     let answer = format!(r#"{{"ServerURL":"x","Username":"{USER}","Secret":"{PASSWORD}"}}"#);
     // A helper is found by its name in PATH, which a test shall not change: one with a name of its own

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on shall panic")]
 
+mod channels;
+mod conformance;
 mod copies;
 mod docker;
 mod fixture;
@@ -16,3 +18,4 @@ mod many;
 mod pulls;
 mod shared;
 mod signed;
+mod stored;

@@ -3,8 +3,9 @@
 use std::fs;
 
 use camino::Utf8PathBuf;
-use imgbake_registry::transfer::{Place, copy};
-use imgbake_registry::{Layout, Remote, RemoteOptions};
+use imgbake_oci::{Remote, RemoteOptions};
+use imgbake_registry::Layout;
+use imgbake_registry::transfer::{End, copy};
 use imgbake_runtime::Command;
 use imgbake_testkit::{DockerRegistry, DockerSettings, Habits, TestRegistry};
 use imgbake_types::Target;
@@ -90,10 +91,10 @@ async fn child_pushes() {
     let job = job(&dir);
     let place = async |host: &str| {
         let remote = Remote::connect(&job, host, &RemoteOptions::default()).await.unwrap();
-        Place::remote(remote.repository("web").unwrap())
+        End::remote(&job, remote.repository("web").unwrap())
     };
     let layout = Layout::open(dir.join("registry")).unwrap();
-    let local = Place::local(&job, &layout, "web").unwrap();
+    let local = End::local(&layout, "web").unwrap();
     let target = Target::Tag(tag.to_owned());
     copy(&job, &place(from).await, &target, &local, None).await.unwrap();
     copy(&job, &local, &target, &place(to).await, None).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use imgbake_registry::transfer::{Copied, Place, copy};
+use imgbake_registry::transfer::{Copied, End, copy};
 use imgbake_registry::{GcRequest, Retention};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets, job::new_id};
 use imgbake_testkit::{DockerRegistry, DockerSettings, Habits, TestRegistry};
@@ -127,12 +127,12 @@ async fn signatures_go_along_in_every_direction() {
 }
 
 /// Copies the version; gives what was warned of.
-async fn warned(fixture: &Fixture, from: &Place, to: &Destination) -> (Copied, Vec<String>) {
+async fn warned(fixture: &Fixture, from: &End, to: &Destination) -> (Copied, Vec<String>) {
     let (home, id) = (Home::new(fixture.dir.join("home")), new_id("copy"));
     let (events, mut told) = Events::channel(&id, Secrets::default());
     let job = Job::begin(&home, &id, Cancel::new(), events, Secrets::default()).unwrap();
     let to = match to {
-        Destination::Layout => Place::local(&job, &fixture.layout, "web").unwrap(),
+        Destination::Layout => End::local(&fixture.layout, "web").unwrap(),
         Destination::Registry(host) => fixture.remote(host, "web").await,
     };
     let target = Target::Tag(VERSION.to_owned());

@@ -1,5 +1,6 @@
 # What every script of a seal stands on. POSIX sh with the tools of busybox or coreutils; $R is the
-# root of the tree, empty in a machine.
+# root of the tree, empty in a machine. In an emulated machine a process takes 10 ms and more: none is
+# started where there is nothing to do.
 #
 # A script tells what it did in lines:
 #   op<TAB>NAME               an operation begins
@@ -11,6 +12,11 @@
 
 NL='
 '
+
+fail() {
+    printf 'fail\t%s\n' "$1"
+    exit 1
+}
 
 run() {
     printf 'op\t%s\n' "$1"
@@ -24,15 +30,26 @@ drop() {
         if [ -e "$_path" ] || [ -L "$_path" ]; then set -- "$@" "$_path"; fi
     done
     [ $# -gt 0 ] || return 0
-    find "$@" -xdev -exec ls -ldn {} +
+    _folder=
+    for _path in "$@"; do if [ -d "$_path" ] && [ ! -L "$_path" ]; then _folder=1; fi; done
+    if [ -n "$_folder" ]; then find "$@" -xdev -exec ls -ldn {} +; else ls -ldn "$@"; fi
     rm -rf -- "$@"
+}
+
+# Whether a folder holds anything.
+holds() {
+    [ -d "$1" ] || return 1
+    for _name in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        if [ -e "$_name" ] || [ -L "$_name" ]; then return 0; fi
+    done
+    return 1
 }
 
 # Removes what folders hold, but nothing on another file system.
 hollow() {
     for _path in "$@"; do
         shift
-        if [ -d "$_path" ]; then set -- "$@" "$_path/"; fi
+        if holds "$_path"; then set -- "$@" "$_path/"; fi
     done
     [ $# -gt 0 ] || return 0
     find "$@" -xdev -mindepth 1 -exec ls -ldn {} +

@@ -10,12 +10,31 @@ op_home_credentials() {
     _ifs=$IFS
     IFS=$NL
     set --
-    for _home in $HOMES; do set -- "$@" "$_home/.npmrc"; done
+    for _home in $HOMES; do [ ! -f "$_home/.npmrc" ] || set -- "$@" "$_home/.npmrc"; done
     IFS=$_ifs
+    [ $# -gt 0 ] || return 0
     # A registry's address is a setting, its token is not.
     grep -lsE '_auth|_password|_authToken' "$@" | while IFS= read -r _file; do
         edit_or_drop "$_file" '/_auth/d; /_password/d'
     done
+}
+
+# An address stays, the user and password in it do not.
+op_package_credentials() {
+    drop "$R/etc/apt/auth.conf" "$R"/etc/apt/auth.conf.d/*.conf
+    _ifs=$IFS
+    IFS=$NL
+    set --
+    for _home in $HOMES; do
+        set -- "$@" "$_home/.pip/pip.conf" "$_home/.config/pip/pip.conf" "$_home/.config/uv/uv.toml"
+    done
+    IFS=$_ifs
+    # Of git+ssh://git@HOST the user is part of the address, and no secret.
+    grep -lsE 'https?://[^/@[:space:]]+@' "$@" "$R/etc/pip.conf" "$R/etc/xdg/pip/pip.conf" "$R/etc/uv/uv.toml" \
+        "$R/etc/apt/sources.list" "$R"/etc/apt/sources.list.d/* "$R"/etc/yum.repos.d/* |
+        while IFS= read -r _file; do
+            edit "$_file" 's#\(https\{0,1\}://\)[^/@[:space:]]*@#\1#g'
+        done
 }
 
 op_proxies() {
@@ -30,6 +49,7 @@ op_proxies() {
             rewrite "$_file" "$_old" "$(grep -viE "$_line" "$_file")"
             case $_file in "$R"/etc/profile.d/*) grep -q '[^[:space:]]' "$_file" || drop "$_file" ;; esac
         done
+    if [ ! -e "$R/etc/dnf" ] && [ ! -e "$R/etc/yum.conf" ] && [ ! -e "$R/etc/yum.repos.d" ]; then return 0; fi
     grep -lsE '^[[:space:]]*proxy(_username|_password)?[[:space:]]*=' "$R/etc/dnf/dnf.conf" "$R/etc/yum.conf" \
         "$R"/etc/yum.repos.d/*.repo | while IFS= read -r _file; do
         edit "$_file" '/^[[:space:]]*proxy\(_username\|_password\)\{0,1\}[[:space:]]*=/d'

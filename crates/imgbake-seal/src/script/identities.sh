@@ -9,7 +9,11 @@ tell_identities() {
     for _file in "$R/var/lib/systemd/random-seed" "$R/var/lib/urandom/random-seed" \
         "$R/var/lib/misc/random-seed" "$R/var/lib/random-seed" "$R"/var/lib/seedrng/seed.* \
         "$R/boot/efi/loader/random-seed" "$R/efi/loader/random-seed" "$R/boot/loader/random-seed"; do
-        [ ! -s "$_file" ] || printf 'seed\t%s\t%s\n' "$_file" "$(od -An -v -tx1 "$_file" | sed 2q | tr -d ' \n')"
+        [ -s "$_file" ] || continue
+        # 32 bytes in words of their own.
+        printf 'seed\t%s\t' "$_file"
+        printf '%s' $(od -An -v -tx1 -N 32 "$_file")
+        echo
     done
     for _file in "$R"/etc/ssh/ssh_host_*_key.pub; do
         [ -f "$_file" ] || continue

@@ -32,3 +32,67 @@ op_credential_secret() {
 op_timesync_clock() {
     drop "$R/var/lib/systemd/timesync/clock" "$R/var/lib/private/systemd/timesync/clock"
 }
+
+# Debian's start of iscsid makes a name where the file asks for one; others make one where there is no file.
+op_iscsi_initiator() {
+    _file="$R/etc/iscsi/initiatorname.iscsi"
+    [ -f "$_file" ] || return 0
+    if [ -f "$R/lib/open-iscsi/startup-checks.sh" ] || [ -f "$R/usr/lib/open-iscsi/startup-checks.sh" ]; then
+        rewrite "$_file" "$(cat "$_file")" GenerateName=yes
+    else
+        drop "$_file"
+    fi
+}
+
+# Without them nvme-cli derives both from the machine's own UUID.
+op_nvme_host() {
+    drop "$R/etc/nvme/hostnqn" "$R/etc/nvme/hostid"
+}
+
+# The package ssl-cert makes it when it is installed. Services that have it in their settings must find one
+# before they start.
+op_default_certificate() {
+    _key="$R/etc/ssl/private/ssl-cert-snakeoil.key"
+    [ -f "$_key" ] || return 0
+    drop "$_key" "$R/etc/ssl/certs/ssl-cert-snakeoil.pem"
+    find "$R/etc/ssl/certs/" -xdev -type l ! -exec test -e {} \; -exec ls -ldn {} \; -exec rm -f {} \;
+    [ -x "$R/usr/sbin/make-ssl-cert" ] && [ -d "$R/etc/systemd/system" ] || return 0
+    _unit=ssl-cert-default.service
+    cat >"$R/etc/systemd/system/$_unit" <<'UNIT'
+[Unit]
+Description=A self-signed certificate, where there is none
+DefaultDependencies=no
+Conflicts=shutdown.target
+After=local-fs.target systemd-random-seed.service
+Before=sysinit.target shutdown.target
+ConditionPathExists=!/etc/ssl/private/ssl-cert-snakeoil.key
+
+[Service]
+Type=oneshot
+ExecStart=/usr/sbin/make-ssl-cert generate-default-snakeoil
+
+[Install]
+WantedBy=sysinit.target
+UNIT
+    mkdir -p -m 755 "$R/etc/systemd/system/sysinit.target.wants"
+    ln -sf "../$_unit" "$R/etc/systemd/system/sysinit.target.wants/$_unit"
+    chmod 644 "$R/etc/systemd/system/$_unit"
+}
+
+# An agent's, not a server's: its certificate authority stays.
+op_agent_keys() {
+    hollow "$R/etc/puppetlabs/puppet/ssl" "$R/var/lib/puppet/ssl"
+    drop "$R/etc/salt/pki/minion/minion.pem" "$R/etc/salt/pki/minion/minion.pub" "$R/etc/salt/minion_id"
+}
+
+op_wireguard_keys() {
+    for _file in "$R"/etc/wireguard/* "$R"/etc/systemd/network/*.netdev; do [ ! -f "$_file" ] || break; done
+    [ -f "$_file" ] || return 0
+    grep -lsiE '^[[:space:]]*PrivateKey[[:space:]]*=' "$R"/etc/wireguard/*.conf "$R"/etc/systemd/network/*.netdev |
+        while IFS= read -r _file; do
+            edit "$_file" '/^[[:space:]]*[Pp][Rr][Ii][Vv][Aa][Tt][Ee][Kk][Ee][Yy][[:space:]]*=/d'
+        done
+    grep -lsE '^[A-Za-z0-9+/]{43}=$' "$R"/etc/wireguard/*key* | while IFS= read -r _file; do
+        case $_file in *pub*) ;; *) drop "$_file" ;; esac
+    done
+}

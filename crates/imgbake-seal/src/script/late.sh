@@ -103,10 +103,9 @@ main() {
     late >"$REPORT" 2>"$REPORT.err" </dev/null
     {
         echo
-        grep -v '^end$' "$REPORT" | sed 200q
-        grep -v 'No such file' "$REPORT.err" | sed -n '1,20s/^/note	/p'
-        grep '^end$' "$REPORT"
-        grep '^end$' "$REPORT"
+        sed '/^end$/d; 200q' "$REPORT"
+        [ ! -s "$REPORT.err" ] || grep -v 'No such file' "$REPORT.err" | sed -n '1,20s/^/note	/p'
+        sed -n '/^end$/{p;p;}' "$REPORT"
     } >"$REPORT.out"
     TOLD=
     tell "$REPORT.out"

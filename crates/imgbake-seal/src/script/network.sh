@@ -11,7 +11,8 @@ op_cloud_init() {
         "$R"/etc/systemd/network/10-cloud-init-* \
         "$R"/etc/NetworkManager/system-connections/cloud-init-* \
         "$R"/etc/NetworkManager/conf.d/*cloud-init*.conf
-    grep -lsi 'created by cloud-init' "$R"/etc/sysconfig/network-scripts/ifcfg-* |
+    [ ! -d "$R/etc/sysconfig/network-scripts" ] ||
+        grep -lsi 'created by cloud-init' "$R"/etc/sysconfig/network-scripts/ifcfg-* |
         while IFS= read -r _file; do drop "$_file"; done
 }
 

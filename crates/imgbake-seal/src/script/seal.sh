@@ -57,9 +57,7 @@ main() {
     cd /
     find_homes
     operations
-    if install_late; then
-        printf 'end\n'
-    else
-        printf 'fail\tcannot write the hook %s for the end of the machine\n' "$HOOK"
-    fi
+    # What follows on standard input is for a machine that is sealed.
+    install_late || fail "cannot write the hook $HOOK for the end of the machine"
+    printf 'end\n'
 }

@@ -58,7 +58,9 @@ op_backup_files() {
 # Swap holds pages of memory. A file that fstab names is made anew, any other goes.
 op_swap_files() {
     _swaps=
-    if [ -r "$R/proc/swaps" ]; then _swaps=$(cat "$R/proc/swaps"); fi
+    if [ -r "$R/proc/swaps" ]; then
+        { read -r _ && read -r _ && _swaps=$(cat "$R/proc/swaps"); } <"$R/proc/swaps"
+    fi
     while read -r _swap _type _kib _; do
         case $_type in
             file) swapoff "$R$_swap" && renew_swap "$_swap" $((_kib / 4 + 1)) ;;
@@ -73,7 +75,7 @@ op_swap_files() {
 $_swaps
 EOF
     for _swap in /swapfile /swap.img /var/swap; do
-        grep -qs "^$_swap[[:space:]]" "$R/etc/fstab" || drop "$R$_swap"
+        [ ! -e "$R$_swap" ] || grep -qs "^$_swap[[:space:]]" "$R/etc/fstab" || drop "$R$_swap"
     done
 }
 

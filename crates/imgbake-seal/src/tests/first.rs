@@ -19,6 +19,49 @@ const RESIDUES: &[(&str, &str, &str, After)] = &[
     ("machine-id", "etc/machine-id", "0123456789abcdef0123456789abcdef\n", Is("")),
     ("dbus-id", "var/lib/dbus/machine-id", "0123456789abcdef0123456789abcdef\n", Gone),
     ("ssh-host-keys", "etc/ssh/ssh_host_rsa_key", "private", Gone),
+    (
+        "iscsi-initiator",
+        "etc/iscsi/initiatorname.iscsi",
+        "## DO NOT EDIT\nInitiatorName=iqn.1993-08.org.debian:01:abcdef\n",
+        Is("GenerateName=yes\n"),
+    ),
+    ("nvme-host", "etc/nvme/hostnqn", "nqn.2014-08.org.nvmexpress:uuid:1\n", Gone),
+    ("nvme-host", "etc/nvme/hostid", "1\n", Gone),
+    ("default-certificate", "etc/ssl/private/ssl-cert-snakeoil.key", "private", Gone),
+    ("default-certificate", "etc/ssl/certs/ssl-cert-snakeoil.pem", "public", Gone),
+    ("agent-keys", "etc/puppetlabs/puppet/ssl/private_keys/a.pem", "private", Gone),
+    ("agent-keys", "etc/salt/pki/minion/minion.pem", "private", Gone),
+    ("agent-keys", "etc/salt/minion_id", "build\n", Gone),
+    (
+        "wireguard-keys",
+        "etc/wireguard/wg0.conf",
+        "[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\nListenPort = 1\n",
+        Is("[Interface]\nListenPort = 1\n"),
+    ),
+    (
+        "wireguard-keys",
+        "etc/wireguard/private.key",
+        "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n",
+        Gone,
+    ),
+    (
+        "package-credentials",
+        "etc/apt/auth.conf.d/team.conf",
+        "machine h login u password p\n",
+        Gone,
+    ),
+    (
+        "package-credentials",
+        "etc/apt/sources.list.d/team.list",
+        "deb https://u:p@h/debian x main\ndeb http://h/a@b x main\n",
+        Is("deb https://h/debian x main\ndeb http://h/a@b x main\n"),
+    ),
+    (
+        "package-credentials",
+        "home/web/.config/pip/pip.conf",
+        "[global]\nindex-url = https://token@h/simple\nfind-links = git+ssh://git@h/x http://u:p@i\n",
+        Is("[global]\nindex-url = https://h/simple\nfind-links = git+ssh://git@h/x http://i\n"),
+    ),
     ("ssh-host-keys", "etc/ssh/ssh_host_rsa_key.pub", "public", Gone),
     (
         "build-user",
@@ -165,6 +208,11 @@ const KEPT: &[(&str, &str)] = &[
     ("var/cache/apt/archives/lock", ""),
     ("home/web/index.html", "x"),
     ("opt/app/machine-id", "x"),
+    ("lib/open-iscsi/startup-checks.sh", "x"),
+    ("etc/ssl/private/own.key", "x"),
+    ("etc/puppetlabs/puppetserver/ca/ca_key.pem", "x"),
+    ("etc/wireguard/public.key", "yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n"),
+    ("etc/apt/sources.list.d/own.list", "deb http://h/debian x main\n"),
 ];
 
 fn machine(shell: Shell) -> Machine {

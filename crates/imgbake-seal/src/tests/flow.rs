@@ -6,14 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use camino::Utf8Path;
 use imgbake_build::{
-    BuildError, BuildErrorKind, Machine, Planted, SaveRequest, Saved, SealContext, SealReport,
-    Sealer, Seed,
+    Access, BuildError, BuildErrorKind, Machine, Planted, SealContext, SealReport, Sealer, Seed,
 };
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, Communicator, Exec, Exit};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::EventKind;
 use imgbake_types::event::Stream;
+use imgbake_types::record::{SealRecord, SealedItems};
 use tokio::io::AsyncReadExt;
 
 use super::tree::spec;
@@ -57,7 +57,7 @@ impl Communicator for Login {
             Stream::Stderr,
             b"find: /tmp/x: No such file or directory\nrm: /tmp/y: Read-only file system\n",
         );
-        if self.output.ends_with("end\n") {
+        if self.output.ends_with("end\n") || self.output.contains("fail\thangs") {
             stdin.read_to_end(&mut text).await.expect("reads");
         }
         *self.read.lock().expect("locks") = String::from_utf8(text).expect("text");
@@ -111,16 +111,10 @@ impl Machine for Guest {
             .to_owned();
         self.console.replace('@', &format!("imgbake-seal:{nonce}:"))
     }
-    fn access(&self) -> String {
-        String::new()
+    fn access(&self) -> Access {
+        unreachable!("a seal needs no person")
     }
     fn keep(&mut self) {}
-    fn disk(&self) -> &Utf8Path {
-        Utf8Path::new("/nowhere")
-    }
-    async fn save(&mut self, _: &SaveRequest) -> Result<Saved, BuildError> {
-        Err(BuildError::failed("this machine is none"))
-    }
     async fn end(&mut self) {}
 }
 
@@ -163,8 +157,11 @@ async fn both_phases_are_reported() {
     // The connection may well be cut when the machine powers off.
     let (report, events) = seal(Login::new(FIRST, Exit::Lost), CONSOLE, false).await;
     let report = report.expect("seals");
-    let owned = |name: &str, removed, bytes| (name.to_owned(), removed, bytes);
-    assert_eq!(report.operations, [owned("logs", 2, 12), owned("mail", 0, 0), owned("trim", 1, 0)]);
+    let items =
+        |name: &str, removed, bytes| SealedItems { operation: name.to_owned(), removed, bytes };
+    let SealRecord { operations, warnings, .. } = report.record;
+    assert_eq!(operations, [items("logs", 2, 12), items("mail", 0, 0), items("trim", 1, 0)]);
+    assert_eq!(warnings, ["rm: /tmp/y: Read-only file system", "mind this"]);
     assert_eq!(report.residues.len(), 1);
     let told: Vec<_> = events
         .iter()
@@ -190,6 +187,8 @@ async fn a_seal_that_did_not_end_is_an_error() {
     for (first, exit, console, panics, expected) in [
         ("op\tlogs\n", Exit::Lost, "", false, "sealing the machine ended early: rm: /tmp/y"),
         ("op\tlogs\nfail\tcannot write the hook\n", ok(), "", false, "cannot write the hook"),
+        // It reads on, and the sender has nothing more for it.
+        ("op\tlogs\nfail\thangs\n", ok(), "", false, "hangs"),
         (FIRST, ok(), "@op\tlogs\r\n", false, "did not report on the console"),
         (
             FIRST,

@@ -1,4 +1,4 @@
-//! Downloads that are cut, lied about, refused, interrupted, and go on.
+//! Downloads that are cut, lied about, refused, interrupted, and resumed.
 
 use imgbake_build::BuildErrorKind;
 use imgbake_types::Digest;
@@ -19,22 +19,26 @@ async fn a_body_cut_at_many_places_is_whole_at_the_end() {
     .await;
     let bench = Bench::new();
     let disk = bench.fetch(&server.url("/d.raw"), proved(&body)).await.unwrap();
-    assert_eq!(std::fs::read(&disk.path).unwrap(), body);
+    assert_eq!(std::fs::read(&disk.local().unwrap().path).unwrap(), body);
     assert_eq!(
-        (disk.virtual_size, disk.bytes, disk.cached),
+        (disk.local().unwrap().virtual_size, disk.bytes, disk.cached),
         (body.len() as u64, body.len() as u64, false)
     );
     assert_eq!(disk.parent.digest, Digest::sha256(&body));
     let seen = server.seen();
     let firsts: Vec<_> = seen.iter().map(|request| request.first().unwrap_or(0)).collect();
-    assert!(firsts.is_sorted(), "each attempt goes on where the last stopped: {firsts:?}");
+    assert!(firsts.is_sorted(), "each attempt resumes where the last stopped: {firsts:?}");
     assert!(firsts.last() > Some(&200_000), "{firsts:?}");
     assert!(
         seen[1..].iter().all(|r| r.headers.get("if-range").is_some_and(|tag| tag == "\"one\""))
     );
     // The second time there is no request.
     let again = bench.fetch(&server.url("/d.raw"), proved(&body)).await.unwrap();
-    assert!(again.cached && again.path == disk.path && again.bytes == 0);
+    assert!(
+        again.cached
+            && again.local().unwrap().path == disk.local().unwrap().path
+            && again.bytes == 0
+    );
     assert_eq!(server.seen().len(), seen.len());
 }
 
@@ -51,19 +55,19 @@ async fn servers_that_misbehave_once_are_forgiven() {
         ("it is down", Reply::new(503, b"down"), None),
         ("it says nothing", full.clone().header("content-length", "5").cut(0), None),
         (
-            "it goes on elsewhere",
+            "it resumes elsewhere",
             full.clone().cut(9000),
             Some(Reply::new(206, &body[9..109]).header("content-range", "bytes 9-108/153600")),
         ),
         (
-            "it goes on with another file",
+            "it resumes with another file",
             full.clone().cut(9000),
             Some(
                 Reply::new(206, &other[9000..]).header("content-range", "bytes 9000-154111/154112"),
             ),
         ),
         (
-            "it goes on without saying where",
+            "it resumes without saying where",
             full.clone().cut(9000),
             Some(Reply::new(206, &body[9000..])),
         ),
@@ -84,7 +88,7 @@ async fn servers_that_misbehave_once_are_forgiven() {
         let bench = Bench::new();
         let disk = bench.fetch(&server.url("/d.raw"), proved(&body)).await;
         let disk = disk.unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert_eq!(std::fs::read(&disk.path).unwrap(), body, "{what}");
+        assert_eq!(std::fs::read(&disk.local().unwrap().path).unwrap(), body, "{what}");
         assert_eq!(bench.kept().len(), 2, "{what}: {:?}", bench.kept());
     }
 }
@@ -164,20 +168,20 @@ async fn cut_run(
     })
     .await;
     let error = bench.fetch(&server.url("/d.raw"), checksum).await.unwrap_err();
-    assert!(error.help_text().is_some_and(|help| help.contains("goes on from there")), "{error}");
+    assert!(error.help_text().is_some_and(|help| help.contains("resumes from there")), "{error}");
     assert_eq!(server.seen().len(), 4);
     server
 }
 
 #[tokio::test]
-async fn the_next_run_goes_on() {
+async fn the_next_run_resumes() {
     let body = noise(300);
     let bench = Bench::new();
     let file = body.clone();
     let server =
         cut_run(&bench, &body, 50_000, proved(&body), move |r| Reply::ranged(r, &file)).await;
     let disk = bench.fetch(&server.url("/d.raw"), proved(&body)).await.unwrap();
-    assert_eq!(std::fs::read(&disk.path).unwrap(), body);
+    assert_eq!(std::fs::read(&disk.local().unwrap().path).unwrap(), body);
     let seen = server.seen();
     assert_eq!(seen.len(), 5);
     assert_eq!((seen[4].first(), seen[4].headers["if-range"].as_str()), (Some(50_000), "\"one\""));
@@ -194,7 +198,7 @@ async fn a_file_that_changed_between_runs_is_taken_from_its_start() {
         })
         .await;
         let disk = bench.fetch(&server.url("/d.raw"), checksum).await.unwrap();
-        assert_eq!(std::fs::read(&disk.path).unwrap(), new);
+        assert_eq!(std::fs::read(&disk.local().unwrap().path).unwrap(), new);
     }
 }
 
@@ -208,7 +212,7 @@ async fn bytes_that_rotted_between_runs_are_fetched_again() {
     let partial = bench.kept().into_iter().find(|name| !name.contains('.')).unwrap();
     std::fs::write(bench.downloads().join(partial), vec![0; 50_000]).unwrap();
     let disk = bench.fetch(&server.url("/d.raw"), proved(&body)).await.unwrap();
-    assert_eq!(std::fs::read(&disk.path).unwrap(), body);
+    assert_eq!(std::fs::read(&disk.local().unwrap().path).unwrap(), body);
     assert_eq!(server.seen()[5].first(), None);
 }
 
@@ -221,7 +225,7 @@ async fn two_fetches_at_once_download_once() {
     let (one, two) =
         tokio::join!(bench.fetch(&location, proved(&body)), bench.fetch(&location, proved(&body)));
     let (one, two) = (one.unwrap(), two.unwrap());
-    assert_eq!(one.path, two.path);
+    assert_eq!(one.local().unwrap().path, two.local().unwrap().path);
     assert_ne!(one.cached, two.cached);
     assert_eq!(server.seen().len(), 1);
 }
@@ -258,6 +262,6 @@ async fn an_interrupted_download_is_kept() {
     assert_eq!(got.unwrap_err().kind(), BuildErrorKind::Cancelled);
     bench.cancel = imgbake_runtime::Cancel::new();
     let disk = bench.run(&provider, &source).await.0.unwrap();
-    assert_eq!(std::fs::read(&disk.path).unwrap(), body);
+    assert_eq!(std::fs::read(&disk.local().unwrap().path).unwrap(), body);
     assert_eq!(server.seen()[1].first(), Some(50_000));
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use imgbake_build::{BuildError, BuildErrorKind, Capture, Known, Naming, Pin, Registry, Whole};
+use imgbake_build::{
+    BuildError, BuildErrorKind, Capture, Image, KnownChunks, Naming, Pin, Registry, Whole,
+};
 use imgbake_disk::chunk::ChunkTable;
 use imgbake_types::plan::Source;
-use imgbake_types::record::{ChannelMove, ImageConfig, VerifyRecord, VerifyStatus, VersionView};
-use imgbake_types::spec::{QemuSpec, VerifySpec};
-use imgbake_types::{Digest, Reference};
+use imgbake_types::record::{ImageConfig, ListedVersion, VerifyRecord, VerifyStatus, VersionView};
+use imgbake_types::spec::VerifySpec;
+use imgbake_types::{Digest, MachineSpec, Reference};
 use serde_json::json;
 
 use super::{Bench, noise};
@@ -43,7 +45,7 @@ impl Registry for OneVersion {
         let config: ImageConfig = serde_json::from_value(json!({
             "name": "web", "version": "2026.11.23-1", "created": "2026-11-23T10:00:00Z",
             "arch": "x86_64", "firmware": "bios", "imgbake": "0.1.0", "stages": [],
-            "proof": { "machine": QemuSpec::default(), "verify": VerifySpec::default() },
+            "proof": { "machine": MachineSpec::default(), "verify": VerifySpec::default() },
             "plan": { "digest": Digest::sha256("plan") },
             "disk": { "sha256": Digest::sha256(&disk), "table": Digest::sha256("table"),
                 "chunker": { "name": "fastcdc-2020", "min": 1, "average": 2, "max": 3 },
@@ -75,7 +77,7 @@ impl Registry for OneVersion {
         if self.broken { Err(BuildError::failed("a blob is damaged")) } else { Ok(None) }
     }
 
-    async fn known(&self, _: &str, _: Option<&Digest>) -> Result<Known, BuildError> {
+    async fn known(&self, _: &str, _: Option<&Digest>) -> Result<KnownChunks, BuildError> {
         unused()
     }
     async fn table(&self, _: &Digest) -> Result<ChunkTable, BuildError> {
@@ -89,17 +91,11 @@ impl Registry for OneVersion {
     ) -> Result<VersionView, BuildError> {
         unused()
     }
-    async fn versions(&self, _: Option<&str>) -> Result<Vec<VersionView>, BuildError> {
+    async fn versions(&self, _: Option<&str>) -> Result<Vec<ListedVersion>, BuildError> {
         unused()
     }
-    async fn record_verify(&self, _: &str, _: &VerifyRecord) -> Result<(), BuildError> {
-        unused()
-    }
-    async fn move_channel(&self, _: &str, _: ChannelMove) -> Result<ChannelMove, BuildError> {
-        unused()
-    }
-    async fn history(&self, _: &str, _: &str) -> Result<Vec<ChannelMove>, BuildError> {
-        unused()
+    fn image(&self, _: &str) -> Box<dyn Image> {
+        unreachable!("a source moves no channel")
     }
     async fn sweep(&self) -> Result<(), BuildError> {
         unused()
@@ -119,17 +115,25 @@ async fn a_version_is_restored_once() {
     let ((one, _), (two, _)) =
         tokio::join!(bench.run(&provider, &source), bench.run(&provider, &source));
     let (one, two) = (one.unwrap(), two.unwrap());
-    assert_eq!((one.path.as_path(), one.virtual_size), (two.path.as_path(), 4096));
+    assert_eq!(
+        (one.local().unwrap().path.as_path(), one.local().unwrap().virtual_size),
+        (two.local().unwrap().path.as_path(), 4096)
+    );
     assert_ne!(one.cached, two.cached);
     assert_eq!(registry.restored.load(Ordering::SeqCst), 1);
-    assert_eq!(std::fs::read(&one.path).unwrap(), noise(8));
-    assert_eq!(one.parent.reference.unwrap().to_string(), "web:2026.11.23-1");
+    assert_eq!(std::fs::read(&one.local().unwrap().path).unwrap(), noise(8));
+    assert_eq!(one.parent.reference.clone().unwrap().to_string(), "web:2026.11.23-1");
     assert_eq!(
-        (one.parent.kind.as_str(), one.parent.digest),
+        (one.parent.kind.as_str(), one.parent.digest.clone()),
         ("image", Digest::sha256("manifest"))
     );
     // One that was cut short is no longer taken for the disk.
-    std::fs::File::options().write(true).open(&one.path).unwrap().set_len(5).unwrap();
+    std::fs::File::options()
+        .write(true)
+        .open(&one.local().unwrap().path)
+        .unwrap()
+        .set_len(5)
+        .unwrap();
     assert!(!bench.run(&provider, &source).await.0.unwrap().cached);
 }
 
@@ -147,9 +151,9 @@ async fn a_failed_version_is_refused_and_an_unproved_one_warned_of() {
             continue;
         };
         got.unwrap();
-        let told = std::iter::from_fn(|| events.try_recv().ok()).map(|event| format!("{event:?}"));
-        let told: Vec<String> = told.collect();
-        assert!(told.iter().any(|event| event.contains(words)), "{told:?}");
+        let seen = std::iter::from_fn(|| events.try_recv().ok()).map(|event| format!("{event:?}"));
+        let seen: Vec<String> = seen.collect();
+        assert!(seen.iter().any(|event| event.contains(words)), "{seen:?}");
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_plain_file_is_used_where_it_is_and_hashed_once() {
     {
         let disk = bench.fetch(&location, proved(&body)).await.unwrap();
         assert_eq!(
-            (disk.path.as_path(), disk.virtual_size, disk.cached),
+            (disk.local().unwrap().path.as_path(), disk.local().unwrap().virtual_size, disk.cached),
             (path.as_path(), 20_480, cached)
         );
         assert_eq!(
@@ -46,7 +46,7 @@ async fn a_plain_file_is_used_where_it_is_and_hashed_once() {
 }
 
 #[tokio::test]
-async fn check_tells_what_is_missing_before_the_build() {
+async fn check_reports_what_is_missing_before_the_build() {
     let bench = Bench::new();
     for (location, kind) in [
         (bench.path().join("none.raw").to_string(), BuildErrorKind::NotFound),
@@ -96,7 +96,7 @@ async fn images_that_lie_are_named() {
     let (source, good, cut) = (path("source.raw"), path("good.qcow2"), path("cut.qcow2"));
     qemu_img(&bench, &["convert", "-O", "qcow2", &source, &good]).await;
     let disk = bench.fetch(&good, Checksum::Unverified).await.unwrap();
-    assert_eq!(disk.virtual_size, 4096 * 512);
+    assert_eq!(disk.local().unwrap().virtual_size, 4096 * 512);
     let bytes = std::fs::read(&good).unwrap();
     std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
     let (backed, outside, vmdk) = (path("backed.qcow2"), path("outside.qcow2"), path("d.vmdk"));

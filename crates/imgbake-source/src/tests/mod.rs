@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BaseDisk, BuildError, SourceContext, SourceProvider};
+use imgbake_http::RetryPolicy;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::plan::{Checksum, Source, UrlSource as Spec};
 use imgbake_types::{Arch, Digest, Event, Stage};
@@ -20,7 +21,6 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::UrlSource;
 use crate::pin::Limits;
-use crate::retry::Patience;
 
 /// A home of its own, and jobs in it.
 pub(super) struct Bench {
@@ -79,7 +79,7 @@ impl Bench {
         self.run(&impatient(), &url(location, checksum)).await.0
     }
 
-    /// What the downloads' folder holds beside locks and memos.
+    /// The files of the downloads' folder beside locks and digests.
     pub(super) fn kept(&self) -> Vec<String> {
         let mut kept = Vec::new();
         for dir in [self.downloads(), self.downloads().join("partial")] {
@@ -101,9 +101,9 @@ pub(super) fn url(location: &str, checksum: Checksum) -> Source {
 /// Gives up after three attempts that bring nothing.
 pub(super) fn impatient() -> UrlSource {
     let wait = Duration::from_millis(60);
-    let patience = Patience { idle: 3, most: wait, ..Patience::default() };
-    let asking = Limits { patience, time: Duration::from_secs(2) };
-    UrlSource { patience, asking }
+    let retries = RetryPolicy { idle: 3, most: wait, ..RetryPolicy::default() };
+    let pin_limits = Limits { retries, time: Duration::from_secs(2) };
+    UrlSource { retries, pin_limits }
 }
 
 pub(super) fn proved(bytes: &[u8]) -> Checksum {

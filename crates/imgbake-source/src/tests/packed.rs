@@ -5,13 +5,14 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_build::BuildErrorKind;
 use imgbake_runtime::{Cancel, Events, Secrets};
 use imgbake_types::Stage;
 
 use super::server::Server;
 use super::{Bench, noise, proved};
 use crate::blocking;
+use crate::error::SourceError;
 use crate::unpack::{Limits, Packing, unpack};
 
 fn xz(bytes: &[u8]) -> Vec<u8> {
@@ -47,17 +48,20 @@ async fn packed_disks_are_unpacked_once_with_their_holes() {
     {
         let server = Server::of(packed.clone()).await;
         let bench = Bench::new();
-        // The name tells nothing: the bytes do.
+        // The name says nothing: the bytes do.
         let got = bench.fetch(&server.url("/d.raw"), proved(&packed)).await.unwrap();
-        assert!(std::fs::read(&got.path).unwrap() == disk, "{name}");
-        assert_eq!((got.virtual_size, got.bytes), (disk.len() as u64, packed.len() as u64));
-        let used = got.path.metadata().unwrap().blocks() * 512;
+        assert!(std::fs::read(&got.local().unwrap().path).unwrap() == disk, "{name}");
+        assert_eq!(
+            (got.local().unwrap().virtual_size, got.bytes),
+            (disk.len() as u64, packed.len() as u64)
+        );
+        let used = got.local().unwrap().path.metadata().unwrap().blocks() * 512;
         assert!(used < 1 << 20, "{name}: {used} bytes used");
         assert_eq!(bench.kept().len(), 2, "only the disk and its record stay: {:?}", bench.kept());
         // Also a file here with the same bytes is the same disk.
         let local = bench.file("copy", &packed);
         let again = bench.fetch(local.as_str(), proved(&packed)).await.unwrap();
-        assert!(again.cached && again.path == got.path);
+        assert!(again.cached && again.local().unwrap().path == got.local().unwrap().path);
         assert_eq!(server.seen().len(), 1);
     }
 }
@@ -85,7 +89,7 @@ async fn unpacked(
     bench: &Bench,
     packed: Vec<u8>,
     limits: Limits,
-) -> (Result<u64, BuildError>, Utf8PathBuf) {
+) -> (Result<u64, SourceError>, Utf8PathBuf) {
     let path = bench.file("packed", packed);
     let packing = crate::inspect::packing(&path).unwrap().unwrap();
     let out: Utf8PathBuf = bench.path().join("out");
@@ -133,7 +137,7 @@ async fn a_window_beyond_bounded_memory_is_refused() {
 }
 
 #[test]
-fn packing_is_told_by_the_first_bytes() {
+fn packing_is_known_by_the_first_bytes() {
     assert_eq!(Packing::of(&xz(b"x")), Some(Packing::Xz));
     assert_eq!(Packing::of(&gzip(b"x")), Some(Packing::Gzip));
     assert_eq!(Packing::of(&zstd(b"x")), Some(Packing::Zstd));

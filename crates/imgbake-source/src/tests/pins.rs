@@ -21,14 +21,14 @@ impl Bench {
     ) -> (Result<Pin, BuildError>, Vec<String>) {
         let home = Home::new(self.path().join("home"));
         let id = imgbake_runtime::job::new_id("test");
-        let (events, mut told) = Events::channel(&id, self.secrets.clone());
+        let (events, mut receiver) = Events::channel(&id, self.secrets.clone());
         let job =
             Job::begin(&home, &id, self.cancel.clone(), events, self.secrets.clone()).unwrap();
         let pin = provider.pin(&job, source, Arch::X86_64).await;
         assert_eq!(job.work().read_dir_utf8().unwrap().count(), 0, "nothing is left behind");
         job.end().unwrap();
         let mut warnings = Vec::new();
-        while let Ok(event) = told.try_recv() {
+        while let Ok(event) = receiver.try_recv() {
             let EventKind::Notice { message, .. } = event.kind else { panic!("{event:?}") };
             warnings.push(message);
         }
@@ -62,7 +62,7 @@ async fn what_the_template_proves_is_asked_of_nobody() {
 }
 
 #[tokio::test]
-async fn a_checksum_file_tells_the_digest() {
+async fn a_checksum_file_gives_the_digest() {
     let (one, two) = (Digest::sha256("one"), Digest::sha256("two"));
     let lines =
         [one.clone(), two.clone(), one.clone()].map(|digest| format!("{}  d.raw\n", digest.hex()));
@@ -132,7 +132,7 @@ async fn an_unverified_file_is_known_by_what_its_server_says() {
 async fn a_server_that_fails_is_bridged_by_what_it_said_before() {
     let hung = Limits { time: std::time::Duration::from_millis(300), ..Limits::default() };
     let mut late = impatient();
-    late.asking = Limits { patience: late.patience, ..hung };
+    late.pin_limits = Limits { retries: late.retries, ..hung };
     let big = vec![b'a'; 5 << 20];
     let failures = [
         ("/down", Reply::new(503, b""), "503"),
@@ -167,7 +167,7 @@ async fn a_server_that_fails_is_bridged_by_what_it_said_before() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_gone_is_told() {
+async fn a_file_that_is_gone_is_reported() {
     let asked = AtomicUsize::new(0);
     let server = Server::start(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
         0 => file(Some("\"a\""), None, Some("5")),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::Diagnostic;
-use crate::matrix::Combination;
+use crate::combination::{Combination, words};
 use crate::suggest;
 use crate::tree::{Entry, Node, Value};
-use crate::value::{Given, fit, same};
+use crate::value::{SetValue, fit, same};
 use crate::variable::Variable;
 
 /// The most builds that one template makes.
@@ -60,7 +60,7 @@ fn axes<'t>(
     declared: &BTreeMap<String, Variable>,
     out: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Axis<'t>>> {
-    if !super::is_table(table) {
+    if !table.is_table() {
         return None;
     }
     let before = out.len();
@@ -124,7 +124,7 @@ fn values(
     }
     let mut values: Vec<serde_json::Value> = Vec::new();
     for item in items {
-        match fit(variable, Given::Typed(&item.json())) {
+        match fit(variable, SetValue::Typed(&item.json())) {
             Err(misfit) => out.push(
                 Diagnostic::new(misfit.code, item.span.clone(), misfit.message)
                     .maybe_help(misfit.help)
@@ -166,6 +166,6 @@ fn empty(node: &Node, message: &str) -> Diagnostic {
 }
 
 fn twice(table: &Node, combination: &Combination) -> Diagnostic {
-    let message = format!("an earlier table has {} too", crate::matrix::words(combination));
+    let message = format!("an earlier table has {} too", words(combination));
     Diagnostic::new("matrix", table.span.clone(), message).help("take it out of one of them")
 }

@@ -1,5 +1,6 @@
 //! Rules that no schema can say: keys that need or exclude each other, names, forms.
 
+mod builder;
 mod matrix;
 mod provision;
 mod publish;
@@ -7,9 +8,9 @@ mod sensitive;
 mod source;
 mod variables;
 
-use crate::Diagnostic;
 use crate::suggest;
-use crate::tree::{Node, Value};
+use crate::tree::Node;
+use crate::{Diagnostic, Schema};
 
 pub(crate) use matrix::combinations;
 pub(crate) use sensitive::sensitive_places;
@@ -18,26 +19,19 @@ pub(crate) use variables::declare;
 /// What the rules look at.
 pub(crate) struct Scope<'t> {
     pub(crate) root: &'t Node,
+    pub(crate) schema: &'t Schema,
     pub(crate) seal_operations: &'t [String],
 }
 
 /// Checks all rules but those of `[variables]`. A string that is not rendered yet passes.
 pub(crate) fn check(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
-    if let Some(node) = scope.root.get("source").filter(|node| is_table(node)) {
+    if let Some(node) = scope.root.get("source").filter(|node| node.is_table()) {
         source::check(node, out);
     }
-    provision::check(scope.root, out);
+    builder::check(scope.root, scope.schema, out);
+    provision::check(scope.root, scope.schema, out);
     publish::check(scope.root, out);
     seal(scope, out);
-}
-
-fn is_table(node: &Node) -> bool {
-    matches!(node.value, Value::Table(_))
-}
-
-/// The strings of a list that are known now.
-fn texts(node: Option<&Node>) -> impl Iterator<Item = (&Node, &str)> {
-    node.map(Node::items).unwrap_or_default().iter().filter_map(|item| Some((item, item.text()?)))
 }
 
 fn seal(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
@@ -45,7 +39,8 @@ fn seal(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
         return;
     };
     let known: Vec<&str> = scope.seal_operations.iter().map(String::as_str).collect();
-    for (node, name) in texts(seal.get("skip")).chain(texts(seal.get("also"))) {
+    let lists = ["skip", "also"].into_iter().filter_map(|key| seal.get(key));
+    for (node, name) in lists.flat_map(Node::texts) {
         if !known.contains(&name) {
             let message = format!("there is no seal operation `{name}`");
             let help = suggest::hint(name, &known)

@@ -2,24 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use regex::Regex;
+use imgbake_types::spec::ProvisionerKind;
+use imgbake_types::spec::pointer::parts;
+use imgbake_types::spec::rules::{At, Mistake};
 
-use super::is_table;
-use crate::Diagnostic;
 use crate::names::{Names, RESERVED};
 use crate::tree::{Node, Value};
-use crate::variable::is_identifier;
+use crate::{Diagnostic, Schema};
 
-pub(super) fn check(root: &Node, out: &mut Vec<Diagnostic>) {
+/// The keys that every step has.
+const EVERY_STEP: [&str; 4] = ["type", "name", "cache", "cache_key"];
+
+pub(super) fn check(root: &Node, schema: &Schema, out: &mut Vec<Diagnostic>) {
     let steps = root.get("provision").map(Node::items).unwrap_or_default();
     let tests = root.get("test").map(Node::items).unwrap_or_default();
-    for step in steps.iter().filter(|step| is_table(step)) {
-        match step.get("type").and_then(Node::text) {
-            Some("shell") => shell(step, out),
-            Some("file") => file(step, out),
-            _ => {}
+    for step in steps.iter().filter(|step| step.is_table()) {
+        let name = step.get("type").and_then(Node::text);
+        if let Some(kind) = name.and_then(|name| schema.provisioner(name)) {
+            own(step, kind, out);
         }
         cache(step, out);
     }
@@ -31,7 +32,7 @@ pub(super) fn check(root: &Node, out: &mut Vec<Diagnostic>) {
 fn unique(all: &[Node], what: &str, kind: impl Fn(&Node) -> String, out: &mut Vec<Diagnostic>) {
     let mut names = Names::new();
     let mut seen: BTreeMap<String, Range<usize>> = BTreeMap::new();
-    for one in all.iter().filter(|one| is_table(one)) {
+    for one in all.iter().filter(|one| one.is_table()) {
         let node = one.get("name");
         let given = node.and_then(Node::text);
         let name = names.next(&kind(one), given);
@@ -62,27 +63,33 @@ fn unique(all: &[Node], what: &str, kind: impl Fn(&Node) -> String, out: &mut Ve
     }
 }
 
-/// Exactly one of two keys.
-fn one_of(step: &Node, [one, other]: [&str; 2], out: &mut Vec<Diagnostic>) {
-    match (step.entry(one), step.entry(other)) {
-        (Some(first), Some(second)) => out.push(
-            Diagnostic::new(
-                "exactly-one",
-                second.key_span.clone(),
-                format!("`{one}` and `{other}` exclude each other"),
-            )
-            .help(format!("exactly one of `{one}` and `{other}`"))
-            .related(first.key_span.clone(), "given here"),
-        ),
-        (None, None) => out.push(
-            Diagnostic::new(
-                "exactly-one",
-                step.span.clone(),
-                format!("this step needs `{one}` or `{other}`"),
-            )
-            .help(format!("exactly one of `{one}` and `{other}`")),
-        ),
-        _ => {}
+/// The rules of a kind, for one step.
+fn own(step: &Node, kind: &ProvisionerKind, out: &mut Vec<Diagnostic>) {
+    let serde_json::Value::Object(mut settings) = step.known() else { return };
+    settings.retain(|key, _| !EVERY_STEP.contains(&key.as_str()));
+    let found = kind.check(&settings).into_iter().map(|mistake| diagnostic(step, mistake));
+    out.extend(found);
+}
+
+fn diagnostic(step: &Node, mistake: Mistake) -> Diagnostic {
+    let span = span(step, &mistake.at);
+    let found = Diagnostic::new(mistake.code, span, mistake.message)
+        .label(mistake.label)
+        .maybe_help(mistake.help);
+    mistake.related.into_iter().fold(found, |found, (at, label)| {
+        let span = self::span(step, &at);
+        found.related(span, label)
+    })
+}
+
+fn span(step: &Node, at: &At) -> Range<usize> {
+    match at {
+        At::Step => step.span.clone(),
+        At::Value(pointer) => step.pointed(parts(pointer)).1.span.clone(),
+        At::Key(pointer) => match step.pointed(parts(pointer)) {
+            (Some(entry), _) => entry.key_span.clone(),
+            (None, node) => node.span.clone(),
+        },
     }
 }
 
@@ -97,90 +104,5 @@ fn cache(step: &Node, out: &mut Vec<Diagnostic>) {
                 .help("with `cache = false` the step always runs; take one of them out")
                 .related(never.span.clone(), "always runs"),
         );
-    }
-}
-
-fn shell(step: &Node, out: &mut Vec<Diagnostic>) {
-    one_of(step, ["script", "inline"], out);
-    for key in ["inline", "interpreter", "exit_codes"] {
-        if let Some(node) = step.get(key).filter(|node| is_empty_list(node)) {
-            out.push(
-                Diagnostic::new("bad-value", node.span.clone(), format!("`{key}` is empty"))
-                    .help(format!("take `{key}` out, or fill it")),
-            );
-        }
-    }
-    for node in step.get("exit_codes").map(Node::items).unwrap_or_default() {
-        if matches!(node.value, Value::Integer(code) if !(0..=255).contains(&code)) {
-            let message = "an exit code is from 0 to 255";
-            out.push(Diagnostic::new("bad-value", node.span.clone(), message));
-        }
-    }
-    for entry in step.get("env").map(Node::entries).unwrap_or_default() {
-        if !is_identifier(&entry.key) {
-            let message = format!("`{}` cannot be an environment variable's name", entry.key);
-            out.push(
-                Diagnostic::new("bad-value", entry.key_span.clone(), message)
-                    .help("letters, digits and `_`, and no digit first"),
-            );
-        }
-    }
-    absolute(step, "workdir", out);
-}
-
-fn is_empty_list(node: &Node) -> bool {
-    matches!(&node.value, Value::List(items) if items.is_empty())
-}
-
-fn absolute(step: &Node, key: &str, out: &mut Vec<Diagnostic>) {
-    let Some(node) = step.get(key) else { return };
-    if node.text().is_some_and(|path| !path.starts_with('/')) {
-        let message = format!("`{key}` is a path in the machine and must be absolute");
-        out.push(
-            Diagnostic::new("bad-value", node.span.clone(), message).label("starts without `/`"),
-        );
-    }
-}
-
-fn file(step: &Node, out: &mut Vec<Diagnostic>) {
-    static OWNER: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^([a-z_][a-z0-9_-]*\$?|[0-9]+)(:([a-z_][a-z0-9_-]*\$?|[0-9]+))?$")
-            .expect("a fixed pattern")
-    });
-    let direction = step.get("direction");
-    if direction.is_some_and(|node| matches!(node.value, Value::Template(_))) {
-        return;
-    }
-    if direction.and_then(Node::text) == Some("download") {
-        download(step, out);
-    } else {
-        one_of(step, ["source", "content"], out);
-        absolute(step, "destination", out);
-    }
-    if let Some(node) = step.get("owner")
-        && let Some(owner) = node.text()
-        && !OWNER.is_match(owner)
-    {
-        let message = format!("`{owner}` is not an owner");
-        out.push(
-            Diagnostic::new("bad-value", node.span.clone(), message)
-                .help("`user` or `user:group`, by name or number"),
-        );
-    }
-}
-
-fn download(step: &Node, out: &mut Vec<Diagnostic>) {
-    if step.entry("source").is_none() {
-        out.push(
-            Diagnostic::new("missing-key", step.span.clone(), "a download needs the key `source`")
-                .help("the path in the machine"),
-        );
-    }
-    absolute(step, "source", out);
-    for key in ["content", "owner", "mode"] {
-        if let Some(entry) = step.entry(key) {
-            let message = format!("`{key}` has no meaning for a download");
-            out.push(Diagnostic::new("only-upload", entry.key_span.clone(), message));
-        }
     }
 }

@@ -1,6 +1,5 @@
 //! `[publish]` and `[verify]`
 
-use super::texts;
 use crate::Diagnostic;
 use crate::tree::{Node, Value};
 
@@ -19,7 +18,8 @@ pub(super) fn check(root: &Node, out: &mut Vec<Diagnostic>) {
                 .related(enabled.span.clone(), "verify is off"),
         );
     }
-    for (node, path) in texts(publish.and_then(|publish| publish.get("output"))) {
+    let output = publish.and_then(|publish| publish.get("output"));
+    for (node, path) in output.into_iter().flat_map(Node::texts) {
         let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
         if !FORMATS.contains(&extension) {
             let message = format!("`{path}` does not say its format");

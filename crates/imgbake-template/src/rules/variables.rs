@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use imgbake_types::spec::VariableType;
 use regex::Regex;
 
-use super::is_table;
 use crate::Diagnostic;
 use crate::tree::{Entry, Node, Value};
-use crate::value::{Given, fit};
+use crate::value::{SetValue, fit};
 use crate::variable::{Variable, is_identifier, type_name, type_of};
 
 /// Reads the declared variables, each with its mistakes.
@@ -22,7 +21,7 @@ pub(crate) fn declare(root: &Node, out: &mut Vec<Diagnostic>) -> BTreeMap<String
                     .help("letters, digits and `_`, and no digit first, so that `var.NAME` works"),
             );
         }
-        if is_table(&entry.node) {
+        if entry.node.is_table() {
             let variable = one(entry, out);
             declared.insert(entry.key.clone(), variable);
         }
@@ -59,7 +58,7 @@ fn one(entry: &Entry, out: &mut Vec<Diagnostic>) -> Variable {
     if let Some(node) = node.get("default").filter(|_| !sensitive)
         && let Some(value) = &default
     {
-        match fit(&variable, Given::Typed(value)) {
+        match fit(&variable, SetValue::Typed(value)) {
             Ok(value) => variable.default = Some(value),
             Err(misfit) => out.push(
                 Diagnostic::new(misfit.code, node.span.clone(), misfit.message)
@@ -142,7 +141,7 @@ fn check_allowed(variable: &Variable, item: &Node, out: &mut Vec<Diagnostic>) {
         VariableType::List => serde_json::Value::Array(vec![value]),
         _ => value,
     };
-    if let Err(misfit) = fit(variable, Given::Typed(&whole)) {
+    if let Err(misfit) = fit(variable, SetValue::Typed(&whole)) {
         out.push(
             Diagnostic::new(misfit.code, item.span.clone(), misfit.message)
                 .label("can never be given")

@@ -102,7 +102,9 @@ fn values_keep_their_kind() {
     let machines: Vec<(Option<u32>, usize)> = builds
         .iter()
         .map(|(_, resolved)| {
-            (resolved.spec.builder.qemu.cpus, resolved.spec.builder.qemu.args.len())
+            let args = resolved.machine.settings.get("args");
+            let args = args.and_then(|args| args.as_array()).map(Vec::len);
+            (resolved.machine.cpus, args.unwrap_or_default())
         })
         .collect();
     assert_eq!(machines, [(Some(2), 1), (Some(2), 0), (Some(3), 1), (Some(3), 0)]);

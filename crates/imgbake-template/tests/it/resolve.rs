@@ -2,8 +2,8 @@
 
 use crate::common::{HEAD, flags, read};
 use camino::Utf8Path;
-use imgbake_template::{Template, Variables};
-use imgbake_types::spec::ProvisionSpec;
+use imgbake_template::{Resolved, Template, Variables};
+use serde_json::json;
 
 fn template(text: &str) -> Template {
     read(&format!("{HEAD}{text}")).unwrap_or_else(|found| panic!("{found}"))
@@ -33,10 +33,10 @@ suite = "is {{ var.suite }}\n"
 
 #[test]
 fn values_keep_their_kind() {
-    let spec = template(TYPED).resolve(&Variables::new()).unwrap().spec;
-    assert_eq!(spec.builder.qemu.cpus, Some(2));
-    assert_eq!(spec.builder.qemu.memory, Some(imgbake_types::Size::mib(4096)));
-    assert_eq!(spec.builder.qemu.args, ["a", "b"]);
+    let Resolved { spec, machine, .. } = template(TYPED).resolve(&Variables::new()).unwrap();
+    assert_eq!(machine.cpus, Some(2));
+    assert_eq!(machine.memory, Some(imgbake_types::Size::mib(4096)));
+    assert_eq!(machine.settings["args"], json!(["a", "b"]));
     assert_eq!(spec.verify.enabled, Some(false));
     assert_eq!(spec.image.labels["cpus"], "2");
     assert_eq!(spec.image.labels["suite"], "is bookworm\n");
@@ -45,7 +45,7 @@ fn values_keep_their_kind() {
 #[test]
 fn later_layers_win() {
     let template = template(TYPED);
-    let cpus = |variables: &Variables| template.resolve(variables).unwrap().spec.builder.qemu.cpus;
+    let cpus = |variables: &Variables| template.resolve(variables).unwrap().machine.cpus;
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let mut variables = Variables::new();
     assert_eq!(cpus(&variables), Some(2));
@@ -58,11 +58,11 @@ fn later_layers_win() {
     variables.add_flag("cpus=6").unwrap();
     variables.add_flag("cpus=7").unwrap();
     assert_eq!(cpus(&variables), Some(7));
-    let listed = template.resolve(&flags(&["packages=x, y", "fast=true"])).unwrap().spec;
-    assert_eq!(listed.builder.qemu.args, ["x", "y"]);
-    assert_eq!(listed.verify.enabled, Some(true));
-    let json = template.resolve(&flags(&["packages=[\"p,q\"]"])).unwrap().spec;
-    assert_eq!(json.builder.qemu.args, ["p,q"]);
+    let listed = template.resolve(&flags(&["packages=x, y", "fast=true"])).unwrap();
+    assert_eq!(listed.machine.settings["args"], json!(["x", "y"]));
+    assert_eq!(listed.spec.verify.enabled, Some(true));
+    let text = template.resolve(&flags(&["packages=[\"p,q\"]"])).unwrap();
+    assert_eq!(text.machine.settings["args"], json!(["p,q"]));
 }
 
 const SECRET: &str = r#"
@@ -78,9 +78,9 @@ env = { TOKEN = "{{ var.token }}" }
 #[test]
 fn a_secret_is_a_marker() {
     let resolved = template(SECRET).resolve(&flags(&["token=hunter"])).unwrap();
-    let ProvisionSpec::Shell(shell) = &resolved.spec.provision[0] else { panic!("shell") };
-    assert_eq!(shell.env["TOKEN"], imgbake_types::secret::marker("token"));
-    assert_eq!(shell.inline.as_ref().unwrap()[0], "login ⟦secret:token⟧");
+    let shell = &resolved.provision[0].spec.settings;
+    assert_eq!(shell["env"]["TOKEN"], imgbake_types::secret::marker("token"));
+    assert_eq!(shell["inline"][0], "login ⟦secret:token⟧");
     assert_eq!(resolved.secrets["token"].expose(), "hunter");
     assert!(!format!("{resolved:?}").contains("hunter"));
     assert!(!format!("{:?}", flags(&["token=hunter"])).contains("hunter"));
@@ -143,8 +143,8 @@ fn mistakes_in_values() {
 fn shell_text_is_left_alone() {
     let text = "[[provision]]\ntype = \"shell\"\ninline = ['echo ${#a} ${a%%x} {#x#}', '''a\n{{ 1 }}\n''']\n";
     let resolved = template(text).resolve(&Variables::new()).unwrap();
-    let ProvisionSpec::Shell(shell) = &resolved.spec.provision[0] else { panic!("shell") };
-    assert_eq!(shell.inline.as_deref().unwrap(), ["echo ${#a} ${a%%x} {#x#}", "a\n1\n"]);
+    let shell = &resolved.provision[0].spec.settings;
+    assert_eq!(shell["inline"], json!(["echo ${#a} ${a%%x} {#x#}", "a\n1\n"]));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Whole templates: the example of the design, anything at all, and the generated pages.
 
-use crate::common::read;
+use crate::common::{read, schema};
 use imgbake_template::{Variables, json_schema, reference_markdown};
 use proptest::prelude::*;
 
@@ -49,7 +49,7 @@ fn the_designs_example_is_read() {
 
 #[test]
 fn the_schema_is_one() {
-    let schema = json_schema();
+    let schema = json_schema(&schema());
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     let text = schema.to_string();
     assert!(!text.contains(":null") && !text.contains("\"null\"},"), "TOML has no null");
@@ -59,7 +59,7 @@ fn the_schema_is_one() {
 
 #[test]
 fn the_reference_names_every_key() {
-    let page = reference_markdown();
+    let page = reference_markdown(&schema());
     assert!(!page.contains("| any |") || page.contains("[variables.NAME]"));
     insta::assert_snapshot!(page);
 }

@@ -1,7 +1,6 @@
 //! Whom the test registry lets in: logins, and tokens with scopes that end.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -9,35 +8,11 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Habits, Lets, Shared, held, plain, query, told, unescaped};
-
-/// Tokens that were given.
-#[derive(Debug, Default)]
-pub(super) struct Tokens {
-    given: HashMap<String, Token>,
-    next: u64,
-    /// The identity token that serves now, where it is another than the first.
-    identity: Option<String>,
-}
-
-/// Until when a token serves, how often, and for what.
-#[derive(Debug)]
-struct Token {
-    until: Instant,
-    left: u64,
-    scopes: Vec<String>,
-}
-
-impl Token {
-    /// Whether it serves for what is needed; then it was used once more.
-    fn serves(&mut self, needed: &[String]) -> bool {
-        let serves = Instant::now() < self.until
-            && self.left > 0
-            && needed.iter().all(|one| self.scopes.contains(one));
-        self.left -= u64::from(serves);
-        serves
-    }
-}
+use super::call::{query, unescaped};
+use super::habits::{Accepts, Habits};
+use super::responses::{empty, error};
+use super::shared::Shared;
+use crate::lock::lock;
 
 /// What a request needs: `repository:NAME:ACTION` each.
 pub(super) fn needed(method: &Method, split: Option<(&str, &str)>, uri: &Uri) -> Vec<String> {
@@ -56,16 +31,14 @@ pub(super) fn check(
     needed: &[String],
 ) -> Result<(), Box<Response>> {
     let carried = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let (allowed, challenge) = match &habits.lets {
-        Lets::All => (true, String::new()),
-        Lets::Login(user, password) => {
+    let (allowed, challenge) = match &habits.accepts {
+        Accepts::All => (true, String::new()),
+        Accepts::Login(user, password) => {
             (carried == Some(&basic(user, password)), "Basic realm=\"test\"".to_owned())
         }
-        Lets::Token(..) | Lets::Identity(..) => {
+        Accepts::Token(..) | Accepts::Identity(..) => {
             let token = carried.and_then(|carried| carried.strip_prefix("Bearer "));
-            let mut tokens = held(&shared.tokens);
-            let known = token.and_then(|token| tokens.given.get_mut(token));
-            let allowed = known.is_some_and(|known| known.serves(needed));
+            let allowed = token.is_some_and(|token| lock(&shared.tokens).accepts(token, needed));
             let realm = format!("http://{}/token", shared.addresses[0]);
             (allowed, format!("Bearer realm=\"{realm}\",service=\"test\""))
         }
@@ -73,7 +46,7 @@ pub(super) fn check(
     if allowed {
         return Ok(());
     }
-    let mut refused = told(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required");
+    let mut refused = error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "authentication required");
     refused.headers_mut().insert(header::WWW_AUTHENTICATE, challenge.parse().unwrap());
     Err(Box::new(refused))
 }
@@ -82,27 +55,26 @@ pub(super) fn check(
 pub(super) async fn token(shared: &Shared, uri: &Uri, headers: &HeaderMap, body: Body) -> Response {
     let form = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
     let form = String::from_utf8_lossy(&form).replace('+', " ");
-    let lets = held(&shared.habits).lets.clone();
+    let lets = lock(&shared.habits).accepts.clone();
     match lets {
-        Lets::Token(user, password, life) => {
+        Accepts::Token(user, password, life) => {
             let carried = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             if carried != Some(&basic(user, password)) {
-                return told(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "wrong login");
+                return error(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "wrong login");
             }
             give(shared, &all(uri.query().unwrap_or_default(), "scope"), life)
         }
-        Lets::Identity(first, life) => {
+        Accepts::Identity(first, life) => {
             let one = |key: &str| all(&form, key).pop().unwrap_or_default();
-            let serves = held(&shared.tokens).identity.clone();
-            let serves = serves.unwrap_or_else(|| first.to_owned());
-            let right = one("grant_type") == "refresh_token" && one("refresh_token") == serves;
+            let valid = lock(&shared.tokens).identity(first);
+            let right = one("grant_type") == "refresh_token" && one("refresh_token") == valid;
             if !right || one("service") != "test" || one("client_id").is_empty() {
                 return refuse_grant();
             }
             let scopes = one("scope");
             give(shared, &scopes.split(' ').map(str::to_owned).collect::<Vec<_>>(), life)
         }
-        _ => plain(StatusCode::NOT_FOUND),
+        _ => empty(StatusCode::NOT_FOUND),
     }
 }
 
@@ -122,24 +94,20 @@ fn all(text: &str, key: &str) -> Vec<String> {
 }
 
 fn give(shared: &Shared, asked: &[String], life: Duration) -> Response {
-    let habits = held(&shared.habits).clone();
+    let habits = lock(&shared.habits).clone();
     let mut scopes = Vec::new();
     for scope in asked {
         let (what, actions) = scope.rsplit_once(':').unwrap();
         scopes.extend(actions.split(',').map(|action| format!("{what}:{action}")));
     }
-    let mut tokens = held(&shared.tokens);
-    tokens.next += 1;
-    let text = format!("token-{}", tokens.next);
-    let left = if habits.token_uses == 0 { u64::MAX } else { habits.token_uses };
-    tokens.given.insert(text.clone(), Token { until: Instant::now() + life, left, scopes });
+    let mut tokens = lock(&shared.tokens);
+    let uses = if habits.token_uses == 0 { u64::MAX } else { habits.token_uses };
+    let text = tokens.issue(life, uses, scopes);
     let mut body = serde_json::json!({ "expires_in": life.as_secs_f64() });
-    if matches!(habits.lets, Lets::Identity(..)) {
+    if matches!(habits.accepts, Accepts::Identity(..)) {
         body["access_token"] = text.into();
         if habits.rotates {
-            let next = format!("identity-{}", tokens.next);
-            body["refresh_token"] = next.clone().into();
-            tokens.identity = Some(next);
+            body["refresh_token"] = tokens.rotate_identity().into();
         }
     } else {
         body["token"] = text.into();

@@ -11,7 +11,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use imgbake_types::Digest;
 
-use super::{Call, Habits, Shared, held, plain, told};
+use super::call::Call;
+use super::habits::Habits;
+use super::responses::{empty, error};
+use super::shared::Shared;
+use crate::lock::lock;
 
 /// Bytes that are sent at a time.
 const PIECE: usize = 64 << 10;
@@ -25,17 +29,17 @@ pub(super) async fn answer(shared: &Shared, habits: &Habits, call: Call) -> Resp
         (Some(id), &Method::PATCH | &Method::PUT) => upload(shared, habits, call, id).await,
         (Some(id), &Method::GET) => state(shared, &call.name, id, StatusCode::NO_CONTENT),
         (Some(id), &Method::DELETE) => {
-            held(&shared.store).uploads.remove(id);
-            plain(StatusCode::NO_CONTENT)
+            lock(&shared.store).uploads.remove(id);
+            empty(StatusCode::NO_CONTENT)
         }
         (None, &Method::GET | &Method::HEAD) => get(shared, habits, &call, &rest),
-        _ => plain(StatusCode::METHOD_NOT_ALLOWED),
+        _ => empty(StatusCode::METHOD_NOT_ALLOWED),
     }
 }
 
 fn get(shared: &Shared, habits: &Habits, call: &Call, digest: &str) -> Response {
-    let Some(bytes) = held(&shared.store).repository(&call.name).blobs.get(digest).cloned() else {
-        return told(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob");
+    let Some(bytes) = lock(&shared.store).repository(&call.name).blobs.get(digest).cloned() else {
+        return error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", "no such blob");
     };
     let path = call.uri.path();
     let target = match (habits.redirects, habits.redirects_here, call.query("here")) {
@@ -77,7 +81,7 @@ fn get(shared: &Shared, habits: &Habits, call: &Call, digest: &str) -> Response 
 
 /// Where this answer is cut, if it is.
 fn cut(shared: &Shared, length: usize) -> Option<usize> {
-    let mut habits = held(&shared.habits);
+    let mut habits = lock(&shared.habits);
     if habits.cuts == 0 || length < 2 {
         return None;
     }
@@ -85,7 +89,7 @@ fn cut(shared: &Shared, length: usize) -> Option<usize> {
     // Each cut leaves something for those to come, and gives something: a registry that never gives a
     // byte is a dead one.
     let most = (length as u64 - 1) / (habits.cuts + 1);
-    let place = 1 + held(&shared.dice).below(most.max(1));
+    let place = 1 + lock(&shared.dice).below(most.max(1));
     Some(usize::try_from(place).unwrap().min(length - 1))
 }
 
@@ -115,7 +119,7 @@ fn range_of(header: &str, total: usize) -> Option<Range<usize>> {
 }
 
 fn begin(shared: &Shared, habits: &Habits, call: &Call) -> Response {
-    let mut store = held(&shared.store);
+    let mut store = lock(&shared.store);
     if let (Some(digest), Some(from)) = (call.query("mount"), call.query("from"))
         && !habits.never_mounts
         && let Some(bytes) = store.repository(&from).blobs.get(&digest).cloned()
@@ -132,10 +136,10 @@ fn begin(shared: &Shared, habits: &Habits, call: &Call) -> Response {
 
 /// How far an upload is.
 fn state(shared: &Shared, name: &str, id: &str, status: StatusCode) -> Response {
-    let Some(length) = held(&shared.store).uploads.get(id).map(Vec::len) else {
-        return told(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "no such upload");
+    let Some(length) = lock(&shared.store).uploads.get(id).map(Vec::len) else {
+        return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "no such upload");
     };
-    let elsewhere = held(&shared.habits).uploads_elsewhere;
+    let elsewhere = lock(&shared.habits).uploads_elsewhere;
     let place = if elsewhere { format!("http://{}", shared.addresses[1]) } else { String::new() };
     Response::builder()
         .status(status)
@@ -150,38 +154,38 @@ async fn upload(shared: &Shared, habits: &Habits, call: Call, id: &str) -> Respo
     let digest = call.query("digest");
     let length = call.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     if habits.largest_upload != 0 && length.is_some_and(|length| length > habits.largest_upload) {
-        return told(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", "too much at once");
+        return error(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", "too much at once");
     }
     let first =
         call.header(header::CONTENT_RANGE).and_then(|range| range.split('-').next()?.parse().ok());
-    let there = held(&shared.store).uploads.get(id).map(Vec::len);
+    let there = lock(&shared.store).uploads.get(id).map(Vec::len);
     let Some(there) = there else {
-        return told(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "no such upload");
+        return error(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "no such upload");
     };
     if first.is_some_and(|first: usize| first != there) {
-        return told(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", "out of order");
+        return error(StatusCode::RANGE_NOT_SATISFIABLE, "BLOB_UPLOAD_INVALID", "out of order");
     }
     if !receive(shared, call.body, id, length.unwrap_or(0)).await {
-        return told(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the upload was cut");
+        return error(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", "the upload was cut");
     }
     if method == Method::PATCH {
         return state(shared, &name, id, StatusCode::ACCEPTED);
     }
-    let mut store = held(&shared.store);
+    let mut store = lock(&shared.store);
     let bytes = Bytes::from(store.uploads.remove(id).unwrap_or_default());
     match digest {
         Some(digest) if Digest::sha256(&bytes).to_string() == digest => {
             store.put_blob(&name, bytes);
             created(&name, &digest)
         }
-        _ => told(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "these are other bytes"),
+        _ => error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "these are other bytes"),
     }
 }
 
 /// Takes a body in; `false` where it was cut: what came so far is kept.
 async fn receive(shared: &Shared, body: Body, id: &str, length: u64) -> bool {
     let cut = {
-        let mut habits = held(&shared.habits);
+        let mut habits = lock(&shared.habits);
         let cut = habits.upload_cuts > 0 && length > 1;
         habits.upload_cuts -= u64::from(cut);
         cut
@@ -190,7 +194,7 @@ async fn receive(shared: &Shared, body: Body, id: &str, length: u64) -> bool {
     let mut body = body.into_data_stream();
     while let Some(Ok(bytes)) = body.next().await {
         came += bytes.len() as u64;
-        if let Some(upload) = held(&shared.store).uploads.get_mut(id) {
+        if let Some(upload) = lock(&shared.store).uploads.get_mut(id) {
             upload.extend_from_slice(&bytes);
         }
         if cut && came >= length / 2 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Whom a registry lets in.
 #[derive(Debug, Clone, Default)]
-pub enum Lets {
+pub enum Accepts {
     /// Everybody.
     #[default]
     All,
@@ -21,7 +21,7 @@ pub enum Lets {
 #[derive(Debug, Clone, Default)]
 pub struct Habits {
     /// Whom it lets in.
-    pub lets: Lets,
+    pub accepts: Accepts,
     /// How many requests a token serves; 0: any.
     pub token_uses: u64,
     /// Each exchange of an identity token gives another one, and ends the one before.
@@ -58,6 +58,8 @@ pub struct Habits {
     pub slow: Duration,
     /// It never takes a blob from another repository.
     pub never_mounts: bool,
+    /// It deletes no manifest.
+    pub never_deletes: bool,
     /// It gives all tags at once, whatever was asked for.
     pub ignores_pages: bool,
 }

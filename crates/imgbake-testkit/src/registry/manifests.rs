@@ -7,8 +7,12 @@ use bytes::Bytes;
 use imgbake_types::Digest;
 use serde_json::{Value, json};
 
+use super::call::Call;
+use super::habits::Habits;
+use super::responses::{empty, error};
+use super::shared::Shared;
 use super::store::Store;
-use super::{Call, Habits, Shared, held, plain, told};
+use crate::lock::lock;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -16,22 +20,29 @@ pub(super) async fn answer(shared: &Shared, habits: &Habits, call: Call) -> Resp
     let (kind, reference) = call.rest.split_once('/').unwrap();
     let reference = reference.to_owned();
     match (kind, &call.method) {
-        ("tags", _) if habits.no_tag_list => told(StatusCode::FORBIDDEN, "DENIED", "no list"),
-        ("tags", _) => tags(&mut held(&shared.store), habits, &call, shared),
+        ("tags", _) if habits.no_tag_list => error(StatusCode::FORBIDDEN, "DENIED", "no list"),
+        ("tags", _) => tags(&mut lock(&shared.store), habits, &call, shared),
         ("referrers", _) if habits.no_referrers => {
-            told(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such path")
+            error(StatusCode::NOT_FOUND, "UNSUPPORTED", "no such path")
         }
-        ("referrers", _) => referrers(&mut held(&shared.store), &call.name, &reference),
+        ("referrers", _) => referrers(&mut lock(&shared.store), &call.name, &reference),
         ("manifests", &Method::GET | &Method::HEAD) => get(shared, habits, &call, &reference),
+        ("manifests", &Method::DELETE) if habits.never_deletes => {
+            error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "nothing is deleted here")
+        }
+        ("manifests", &Method::DELETE) => {
+            let deleted = lock(&shared.store).delete_manifest(&call.name, &reference);
+            empty(if deleted { StatusCode::ACCEPTED } else { StatusCode::NOT_FOUND })
+        }
         ("manifests", &Method::PUT) => put(shared, habits, call, &reference).await,
-        _ => plain(StatusCode::METHOD_NOT_ALLOWED),
+        _ => empty(StatusCode::METHOD_NOT_ALLOWED),
     }
 }
 
 fn get(shared: &Shared, habits: &Habits, call: &Call, reference: &str) -> Response {
-    let found = held(&shared.store).manifest(&call.name, reference);
+    let found = lock(&shared.store).manifest(&call.name, reference);
     let Some((digest, (media_type, bytes))) = found else {
-        return told(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "no such manifest");
+        return error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "no such manifest");
     };
     let mut bytes = bytes.to_vec();
     if habits.wrong_manifests && reference == digest {
@@ -49,21 +60,21 @@ fn get(shared: &Shared, habits: &Habits, call: &Call, reference: &str) -> Respon
 async fn put(shared: &Shared, habits: &Habits, call: Call, reference: &str) -> Response {
     let media_type = call.header(header::CONTENT_TYPE).unwrap_or_default().to_owned();
     let Ok(bytes) = axum::body::to_bytes(call.body, 64 << 20).await else {
-        return plain(StatusCode::BAD_REQUEST);
+        return empty(StatusCode::BAD_REQUEST);
     };
     if habits.largest_manifest != 0 && bytes.len() > habits.largest_manifest {
-        return told(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", "the manifest is too long");
+        return error(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", "the manifest is too long");
     }
     let Ok(document) = serde_json::from_slice::<Value>(&bytes) else {
-        return told(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "no JSON");
+        return error(StatusCode::BAD_REQUEST, "MANIFEST_INVALID", "no JSON");
     };
-    let mut store = held(&shared.store);
+    let mut store = lock(&shared.store);
     if let Some(missing) = missing(&mut store, &call.name, &document) {
-        return told(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", &missing);
+        return error(StatusCode::BAD_REQUEST, "MANIFEST_BLOB_UNKNOWN", &missing);
     }
     let tag = Some(reference).filter(|reference| !reference.starts_with("sha256:"));
     if tag.is_none() && Digest::sha256(&bytes).to_string() != reference {
-        return told(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "another digest");
+        return error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", "another digest");
     }
     let digest = store.put_manifest(&call.name, tag, &media_type, bytes);
     let mut response = Response::builder()
@@ -95,7 +106,7 @@ fn missing(store: &mut Store, name: &str, document: &Value) -> Option<String> {
 fn tags(store: &mut Store, habits: &Habits, call: &Call, shared: &Shared) -> Response {
     let all = store.tags(&call.name);
     if all.is_empty() {
-        return told(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such repository");
+        return error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such repository");
     }
     let most = call.query("n").and_then(|n| n.parse().ok()).unwrap_or(usize::MAX);
     // A page of a registry is as long as it likes.
@@ -104,7 +115,10 @@ fn tags(store: &mut Store, habits: &Habits, call: &Call, shared: &Shared) -> Res
     let page: Vec<&String> = all.iter().filter(|tag| **tag > last).take(most).collect();
     let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
     if let Some(end) = page.last().filter(|end| all.last() != Some(**end)) {
-        let next = format!("http://{}/v2/{}/tags/list", shared.addresses[0], call.name);
+        let host = call
+            .header(header::HOST)
+            .map_or_else(|| shared.addresses[0].to_string(), str::to_owned);
+        let next = format!("http://{host}/v2/{}/tags/list", call.name);
         response =
             response.header(header::LINK, format!("<{next}?n={most}&last={end}>; rel=\"next\""));
     }

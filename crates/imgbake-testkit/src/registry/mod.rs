@@ -2,25 +2,34 @@
 
 mod auth;
 mod blobs;
+mod call;
 mod habits;
 mod manifests;
+mod pause;
+mod responses;
+mod saved;
+mod shared;
 mod store;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use tokio::task::JoinHandle;
 
-use self::auth::Tokens;
-pub use self::habits::{Habits, Lets};
-use self::store::Store;
-use crate::Dice;
+use self::call::Call;
+pub use self::habits::{Accepts, Habits};
+use self::pause::Barrier;
+pub use self::pause::Pause;
+use self::responses::{empty, error};
+use self::shared::Shared;
+use crate::Random;
+use crate::lock::lock;
 
 /// A running registry; it ends when it is dropped.
 #[derive(Debug)]
@@ -28,28 +37,6 @@ pub struct TestRegistry {
     shared: Arc<Shared>,
     address: SocketAddr,
     tasks: Vec<JoinHandle<()>>,
-}
-
-/// What all its requests see.
-#[derive(Debug)]
-struct Shared {
-    habits: Mutex<Habits>,
-    store: Mutex<Store>,
-    tokens: Mutex<Tokens>,
-    dice: Mutex<Dice>,
-    /// Method and path of each request.
-    log: Mutex<Vec<String>>,
-    count: AtomicU64,
-    /// Bytes of blobs that were sent.
-    sent: AtomicU64,
-    /// A login came to where none must come.
-    leaked: AtomicBool,
-    /// This registry, and where it redirects to.
-    addresses: [SocketAddr; 2],
-}
-
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl TestRegistry {
@@ -60,9 +47,10 @@ impl TestRegistry {
         let address = main.local_addr().unwrap();
         let shared = Arc::new(Shared {
             habits: Mutex::new(habits),
+            barrier: Barrier::default(),
             store: Mutex::default(),
             tokens: Mutex::default(),
-            dice: Mutex::new(Dice::new()),
+            dice: Mutex::new(Random::new()),
             log: Mutex::default(),
             count: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -82,19 +70,44 @@ impl TestRegistry {
         self.address.to_string()
     }
 
+    /// `localhost:PORT`: the same registry, by another name.
+    pub fn other_host(&self) -> String {
+        format!("localhost:{}", self.address.port())
+    }
+
+    /// Accepts some requests wait from now on. Those that wait already go on waiting.
+    pub fn pause(&self, pause: Pause) {
+        self.shared.barrier.set(Some(pause));
+    }
+
+    /// Accepts no more requests wait; those that wait already go on waiting.
+    pub fn end_pause(&self) {
+        self.shared.barrier.set(None);
+    }
+
+    /// Accepts all requests go on.
+    pub fn resume(&self) {
+        self.shared.barrier.open();
+    }
+
+    /// Returns when so many requests wait.
+    pub async fn paused(&self, count: usize) {
+        self.shared.barrier.filled(count).await;
+    }
+
     /// Changes its habits.
     pub fn change(&self, change: impl FnOnce(&mut Habits)) {
-        change(&mut held(&self.shared.habits));
+        change(&mut lock(&self.shared.habits));
     }
 
     /// Its habits as they are now: cuts are counted down.
     pub fn habits(&self) -> Habits {
-        held(&self.shared.habits).clone()
+        lock(&self.shared.habits).clone()
     }
 
     /// Method and path of each request so far, without the query.
     pub fn requests(&self) -> Vec<String> {
-        held(&self.shared.log).clone()
+        lock(&self.shared.log).clone()
     }
 
     /// Bytes of blobs that it sent so far.
@@ -109,22 +122,22 @@ impl TestRegistry {
 
     /// The tags of a repository, in order.
     pub fn tags(&self, name: &str) -> Vec<String> {
-        held(&self.shared.store).tags(name)
+        lock(&self.shared.store).tags(name)
     }
 
     /// The digests of a repository's blobs, in order.
     pub fn blobs(&self, name: &str) -> Vec<String> {
-        held(&self.shared.store).blobs(name)
+        lock(&self.shared.store).blobs(name)
     }
 
     /// Stores a blob without asking; gives its digest.
     pub fn put_blob(&self, name: &str, bytes: &[u8]) -> String {
-        held(&self.shared.store).put_blob(name, bytes.to_vec().into())
+        lock(&self.shared.store).put_blob(name, bytes.to_vec().into())
     }
 
     /// Stores a manifest without looking at it; gives its digest.
     pub fn put_manifest(&self, name: &str, tag: &str, media_type: &str, bytes: &[u8]) -> String {
-        let mut store = held(&self.shared.store);
+        let mut store = lock(&self.shared.store);
         store.put_manifest(name, Some(tag), media_type, bytes.to_vec().into())
     }
 }
@@ -137,56 +150,18 @@ impl Drop for TestRegistry {
     }
 }
 
-/// One request, taken apart.
-struct Call {
-    method: Method,
-    /// The repository, and what of it: `blobs/…`, `manifests/…`.
-    name: String,
-    rest: String,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-}
-
-impl Call {
-    /// A parameter of the query.
-    fn query(&self, key: &str) -> Option<String> {
-        query(&self.uri, key)
-    }
-
-    fn header(&self, name: header::HeaderName) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-fn query(uri: &Uri, key: &str) -> Option<String> {
-    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| *name == key).map(|(_, value)| unescaped(value)).next()
-}
-
-/// Percent-decoding, for ASCII.
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split('%');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (code, rest) = part.split_at(2);
-        out.push(char::from(u8::from_str_radix(code, 16).unwrap()));
-        out.push_str(rest);
-    }
-    out
-}
-
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    held(&shared.log).push(format!("{} {path}", parts.method));
+    shared.barrier.pass(&parts).await;
+    lock(&shared.log).push(format!("{} {path}", parts.method));
     if path == "/token" {
         return auth::token(&shared, &parts.uri, &parts.headers, body).await;
     }
-    let habits = held(&shared.habits).clone();
+    let habits = lock(&shared.habits).clone();
     let number = shared.count.fetch_add(1, Ordering::SeqCst) + 1;
     if habits.busy_every != 0 && number.is_multiple_of(habits.busy_every) {
-        let mut busy = told(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "not so fast");
+        let mut busy = error(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "not so fast");
         busy.headers_mut().insert(header::RETRY_AFTER, "0".parse().unwrap());
         return busy;
     }
@@ -198,8 +173,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let Some((name, rest)) = split else {
         return match below.as_deref() {
-            Some("") => plain(StatusCode::OK),
-            _ => told(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such thing"),
+            Some("") => empty(StatusCode::OK),
+            _ => error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such thing"),
         };
     };
     let call = Call {
@@ -228,26 +203,12 @@ fn split(path: &str) -> Option<(&str, &str)> {
 async fn elsewhere(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     if request.headers().contains_key(header::AUTHORIZATION) {
         shared.leaked.store(true, Ordering::SeqCst);
-        return plain(StatusCode::BAD_REQUEST);
+        return empty(StatusCode::BAD_REQUEST);
     }
-    let habits = Habits { redirects: false, ..held(&shared.habits).clone() };
+    let habits = Habits { redirects: false, ..lock(&shared.habits).clone() };
     let (parts, body) = request.into_parts();
     let (name, rest) = split(parts.uri.path().strip_prefix("/v2/").unwrap()).unwrap();
     let (name, rest) = (name.to_owned(), rest.to_owned());
     let (method, headers, uri) = (parts.method, parts.headers, parts.uri);
     blobs::answer(&shared, &habits, Call { method, name, rest, uri, headers, body }).await
-}
-
-fn plain(status: StatusCode) -> Response {
-    Response::builder().status(status).body(Body::empty()).unwrap()
-}
-
-/// An error in the words of distribution-spec v1.1, "Error Codes".
-fn told(status: StatusCode, code: &str, message: &str) -> Response {
-    let body = serde_json::json!({ "errors": [{ "code": code, "message": message }] });
-    Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::from(body.to_string()))
-        .unwrap()
 }

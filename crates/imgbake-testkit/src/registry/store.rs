@@ -59,6 +59,13 @@ impl Store {
         digest
     }
 
+    /// Takes a manifest away by its digest, with the tags that name it.
+    pub(super) fn delete_manifest(&mut self, name: &str, digest: &str) -> bool {
+        let repository = self.repository(name);
+        repository.tags.retain(|_, named| named != digest);
+        repository.manifests.remove(digest).is_some()
+    }
+
     /// The manifest of a tag or digest.
     pub(super) fn manifest(&mut self, name: &str, reference: &str) -> Option<(String, Typed)> {
         let repository = self.repository(name);

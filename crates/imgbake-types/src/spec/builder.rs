@@ -1,126 +1,88 @@
 //! `[builder.*]` and `[ssh]`: the machine and the way into it.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Size, Span};
+use crate::machine::{DEFAULT_BUILDER, MachineSpec};
 
-/// `[builder]`: which builder makes the machine. Default: `qemu` with its defaults.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BuilderSpec {
-    /// A local QEMU machine.
-    #[serde(default)]
-    pub qemu: QemuSpec,
+/// `[builder]`: which builder makes the machine, as one table `[builder.KIND]`. Default: `qemu` with its
+/// defaults.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BuilderSpec(pub BTreeMap<String, Value>);
+
+impl BuilderSpec {
+    /// The kind of the builder and its table; `None` for the table that is left out.
+    pub fn table(&self) -> (&str, Option<&Value>) {
+        match self.0.first_key_value() {
+            Some((kind, table)) => (kind, Some(table)),
+            None => (DEFAULT_BUILDER, None),
+        }
+    }
 }
 
-/// `[builder.qemu]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct QemuSpec {
-    /// Processors. Default: 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 288))]
-    pub cpus: Option<u32>,
-    /// Memory. Default: `1GiB`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<Size>,
-    /// The root disk's size; never smaller than the source's. Default: the source's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk: Option<Size>,
-    /// Empty disks beside the root disk while building; they are not captured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub extra_disks: Vec<Size>,
-    /// How the processor is emulated. Default: `auto`.
-    #[serde(default)]
-    pub accel: Accel,
-    /// The processor model. Default: `host` under KVM, `max` under TCG.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<String>,
-    /// The firmware. Default: `bios` on x86_64, `uefi` on aarch64.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub firmware: Option<Firmware>,
-    /// How the building machine starts; a verified clone always starts from its firmware. Default:
-    /// `auto`.
-    #[serde(default)]
-    pub boot: Boot,
-    /// How long a machine may take until ssh answers. Default: `10m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot_timeout: Option<Span>,
-    /// How long a machine that goes on from a layer may take until ssh answers; then one is booted from
-    /// the layer's disk. Default: `1m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restore_timeout: Option<Span>,
-    /// How long a machine may take to power off. Default: `3m`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shutdown_timeout: Option<Span>,
-    /// Arguments appended to QEMU's own, as they are.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub args: Vec<String>,
-}
+/// The keys of the table are the builders' kinds: each builder brings its own schema.
+impl JsonSchema for BuilderSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "BuilderSpec".into()
+    }
 
-impl QemuSpec {
-    /// Processors.
-    pub fn cpus(&self) -> u32 {
-        self.cpus.unwrap_or(2)
-    }
-    /// Memory.
-    pub fn memory(&self) -> Size {
-        self.memory.unwrap_or(Size::mib(1024))
-    }
-    /// The firmware for an architecture.
-    pub fn firmware(&self, arch: crate::Arch) -> Firmware {
-        self.firmware.unwrap_or(match arch {
-            crate::Arch::X86_64 => Firmware::Bios,
-            crate::Arch::Aarch64 => Firmware::Uefi,
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "`[builder]`: which builder makes the machine. Default: `qemu` with its defaults.",
+            "properties": {},
+            "additionalProperties": false,
         })
     }
-    /// How long a machine may take until ssh answers.
-    pub fn boot_timeout(&self) -> Span {
-        self.boot_timeout.unwrap_or(Span::secs(600))
+}
+
+/// A kind of builder, as templates name it.
+#[derive(Debug, Clone, Copy)]
+pub struct BuilderKind {
+    /// Its name: the table `[builder.NAME]` is its own.
+    pub name: &'static str,
+    /// What it is, in a sentence.
+    pub about: &'static str,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    read: fn(Value) -> Result<Value, serde_json::Error>,
+}
+
+impl BuilderKind {
+    /// A kind whose table is read as `T`. The keys that every machine has (see [`MachineSpec`]) mean in
+    /// it what they mean everywhere.
+    pub const fn of<T>(name: &'static str, about: &'static str) -> Self
+    where
+        T: JsonSchema + Serialize + DeserializeOwned,
+    {
+        Self { name, about, schema: SchemaGenerator::subschema_for::<T>, read: read::<T> }
     }
-    /// How long a machine that goes on from a layer may take until ssh answers.
-    pub fn restore_timeout(&self) -> Span {
-        self.restore_timeout.unwrap_or(Span::secs(60))
+
+    /// The schema of its table; what it refers to goes into the generator's definitions.
+    pub fn schema(&self, generator: &mut SchemaGenerator) -> Schema {
+        (self.schema)(generator)
     }
-    /// How long a machine may take to power off.
-    pub fn shutdown_timeout(&self) -> Span {
-        self.shutdown_timeout.unwrap_or(Span::secs(180))
+
+    /// The machine that a table describes; without one, that of the builder's defaults.
+    ///
+    /// # Errors
+    /// The table is not as its schema wants it.
+    pub fn machine(&self, table: Option<&Value>) -> Result<MachineSpec, serde_json::Error> {
+        let table = table.cloned().unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        let mut machine: MachineSpec = serde_json::from_value((self.read)(table)?)?;
+        self.name.clone_into(&mut machine.builder);
+        Ok(machine)
     }
 }
 
-/// How a machine's processor is emulated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Accel {
-    /// KVM where a guest was seen to run under it, else TCG.
-    #[default]
-    Auto,
-    /// The host's virtualization; an error where no guest runs under it.
-    Kvm,
-    /// QEMU's own emulation.
-    Tcg,
-}
-
-/// What starts first in a machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Firmware {
-    /// SeaBIOS.
-    Bios,
-    /// OVMF (x86_64) or AAVMF (aarch64).
-    Uefi,
-}
-
-/// How the building machine starts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Boot {
-    /// The disk's own kernel, loaded by QEMU, where one is found on the disk; else the firmware.
-    #[default]
-    Auto,
-    /// Firmware and boot loader, as a clone will.
-    Firmware,
+/// A table with its defaults filled in and its values in their plain form.
+fn read<T: Serialize + DeserializeOwned>(table: Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_value::<T>(table)?)
 }
 
 /// `[ssh]`

@@ -5,7 +5,10 @@
 //! nothing; the method of the same name as the field gives the value that then holds.
 
 mod builder;
+pub mod pointer;
 mod provision;
+mod provisioner;
+pub mod rules;
 mod seal;
 mod source;
 mod verify;
@@ -16,11 +19,14 @@ use camino::Utf8PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use builder::{Accel, Boot, BuilderSpec, Firmware, QemuSpec, SshSpec};
-pub use provision::{Direction, FileSpec, ProvisionSpec, Reboot, RetrySpec, ShellSpec};
+pub use builder::{BuilderKind, BuilderSpec, SshSpec};
+pub use provision::ProvisionSpec;
+pub use provisioner::{HostAccess, HostPath, ProvisionStep, ProvisionerKind, ProvisionerSettings};
 pub use seal::{Residue, SealSpec};
 pub use source::{BootstrapSpec, Distribution, SourceSpec};
 pub use verify::{TestSpec, VerifySpec};
+
+pub use crate::firmware::Firmware;
 
 /// A whole template.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -56,7 +56,8 @@ pub struct BootstrapSpec {
     /// The archive's components. Default: `main` (Debian), `main` and `universe` (Ubuntu).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub components: Option<Vec<String>>,
-    /// Packages beside those that the image needs in order to boot.
+    /// Packages beside those that the image needs in order to boot; with `-` before it, one of those that is
+    /// left out, such as `-systemd-timesyncd`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<String>,
     /// Whether security and stable updates are taken in. Default: true.

@@ -2,14 +2,17 @@
 //! `demo [bars|plain|quiet] [color] [verbose] [fail|warm|same|many=BUILDS [parallel=N]]`.
 
 mod many;
+mod stages;
 
 use std::io::Write;
 use std::time::Duration;
 
-use imgbake_types::event::{Level, Stream};
+use imgbake_types::event::Level;
 use imgbake_types::record::TestOutcome;
 use imgbake_types::{Digest, Event, EventKind, Outcome, Reference, Stage};
 use imgbake_ui::{Display, Mode, Options};
+
+use stages::{end, finish, output, progress, start, status};
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -53,36 +56,6 @@ fn one(has: &dyn Fn(&str) -> bool) -> Vec<(u64, EventKind)> {
 #[expect(clippy::disallowed_methods, reason = "a replay goes at a speed that can be watched")]
 fn pause(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
-}
-
-fn start(stage: Stage, name: &str) -> (u64, EventKind) {
-    (100, EventKind::StageStarted { stage, name: name.into() })
-}
-
-fn status(stage: Stage, name: &str, status: &str) -> (u64, EventKind) {
-    (300, EventKind::StageStatus { stage, name: name.into(), status: status.into() })
-}
-
-fn end(stage: Stage, name: &str, seconds: f64, bytes: u64, detail: &str) -> (u64, EventKind) {
-    let (name, detail) = (name.to_owned(), detail.to_owned());
-    (300, EventKind::StageFinished { stage, name, outcome: Outcome::Done, seconds, bytes, detail })
-}
-
-fn progress(stage: Stage, total: u64) -> impl Iterator<Item = (u64, EventKind)> {
-    (1..=20).map(move |part| {
-        let name = stage.name().to_owned();
-        (80, EventKind::StageProgress { stage, name, done: total / 20 * part, total: Some(total) })
-    })
-}
-
-fn output(name: &str, line: &str) -> (u64, EventKind) {
-    let (name, line) = (name.to_owned(), line.to_owned());
-    (120, EventKind::Output { name, stream: Stream::Stdout, line })
-}
-
-fn finish(stage: Stage, name: &str, outcome: Outcome, detail: &str) -> (u64, EventKind) {
-    let (name, detail) = (name.to_owned(), detail.to_owned());
-    (500, EventKind::StageFinished { stage, name, outcome, seconds: 12.0, bytes: 0, detail })
 }
 
 fn until_provisioned() -> Vec<(u64, EventKind)> {

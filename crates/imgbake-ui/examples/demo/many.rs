@@ -1,9 +1,9 @@
-//! Many builds at once, and builds that stand on layers.
+//! Many builds at once, and builds that are based on layers.
 
 use imgbake_types::event::{LayerAction, Level};
 use imgbake_types::{Digest, EventKind, Outcome, Reference, Stage};
 
-use super::{end, output, progress, start, status};
+use super::stages::{end, finish, output, progress, start, status};
 
 /// What a build does, each after so many milliseconds.
 type Script = Vec<(u64, EventKind)>;
@@ -113,9 +113,9 @@ fn rest(image: &str) -> Script {
     let mut events = vec![
         start(Stage::Provision, "install-nginx-and-its-modules"),
         (2000, output("nginx", "Created symlink /etc/systemd/system/multi-user.target.wants/nginx.service → /lib/systemd/system/nginx.service.").1),
-        super::finish(Stage::Provision, "install-nginx-and-its-modules", Outcome::Done, "exit 0"),
+        finish(Stage::Provision, "install-nginx-and-its-modules", Outcome::Done, "exit 0"),
         start(Stage::Provision, "puppet"),
-        super::finish(Stage::Provision, "puppet", Outcome::Warning, warning),
+        finish(Stage::Provision, "puppet", Outcome::Warning, warning),
         start(Stage::Seal, "seal"),
         end(Stage::Seal, "seal", 3.2, 0, ""),
         start(Stage::Capture, "capture"),
@@ -139,7 +139,7 @@ fn failing(image: &str) -> Script {
     events.extend([
         start(Stage::Provision, "nginx"),
         (0, EventKind::Notice { level: Level::Warning, message: "emulating slowly".into() }),
-        super::finish(Stage::Provision, "nginx", Outcome::Failed, "exit code 100"),
+        finish(Stage::Provision, "nginx", Outcome::Failed, "exit code 100"),
         ended(image, Outcome::Failed, Some(error)),
     ]);
     events
@@ -151,7 +151,7 @@ pub(super) fn same(image: &str) -> Script {
 }
 
 fn skipped(image: &str) -> Script {
-    vec![ended(image, Outcome::Skipped, Some("debian-12-base, which it stands on, failed"))]
+    vec![ended(image, Outcome::Skipped, Some("its parent debian-12-base failed"))]
 }
 
 fn cached(stage: Stage, name: &str, detail: &str) -> (u64, EventKind) {

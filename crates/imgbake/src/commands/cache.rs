@@ -1,7 +1,7 @@
 //! `imgbake cache`
 
 use imgbake_build::cache::LayerCache;
-use imgbake_ui::{Align, Cell, Table, Tone, human_bytes};
+use imgbake_ui::{Align, Cell, Table, Tone, count, human_bytes};
 
 use crate::app::App;
 use crate::cli::CacheCommand;
@@ -18,12 +18,12 @@ pub(super) fn run(app: &App, command: &CacheCommand) -> Result<(), Failure> {
                 let cache = LayerCache::open(&app.home, app.config.cache_size)?;
                 cache.prune(to.unwrap_or(app.config.cache_size))?
             };
-            app.print(&format!(
-                "dropped {} layers and the memory of {} more, {}\n",
-                pruned.layers,
-                pruned.states,
-                human_bytes(pruned.bytes)
-            ))
+            let memory = match pruned.states {
+                0 => String::new(),
+                states => format!(" and the saved memory of {}", count(states as u64, "machine")),
+            };
+            let layers = count(pruned.layers as u64, "layer");
+            app.print(&format!("deleted {layers}{memory}, {}\n", human_bytes(pruned.bytes)))
         }
     }
 }
@@ -36,7 +36,7 @@ fn list(app: &App, json: bool) -> Result<(), Failure> {
         return app.print_json(&layers);
     }
     if layers.is_empty() {
-        return app.print("no layers yet: builds leave them\n");
+        return app.print("there are no layers yet; `imgbake build TEMPLATE` saves them\n");
     }
     let mut table = Table::new([
         ("key", Align::Left),

@@ -5,20 +5,29 @@ use imgbake_runtime::journal;
 use crate::app::App;
 use crate::failure::Failure;
 
-/// Ends kept machines; what killed builds left was ended when the program started.
-pub(super) fn run(app: &App) -> Result<(), Failure> {
-    let swept = journal::sweep(&app.home, true)?;
+/// Ends kept machines, and tries again to remove what killed builds left outside this host; the rest of
+/// what they left was removed when the program started.
+pub(super) async fn run(app: &App) -> Result<(), Failure> {
+    let swept = journal::sweep(&app.home, true, &crate::components::cleaners()).await?;
     if swept.is_empty() {
         return app.print("nothing to clean\n");
     }
+    let mut left = 0;
     for one in swept {
-        if let Some(why) = one.failed {
-            return Err(Failure::internal(format!("cannot clean up after {}: {why}", one.job)));
-        }
         app.print(&format!(
-            "{}: {} processes ended, {} paths removed\n",
-            one.job, one.processes, one.paths
+            "{}: {} processes ended, {} paths and {} remote resources removed\n",
+            one.job, one.processes, one.paths, one.remotes
         ))?;
+        for item in &one.left {
+            app.print(&format!("{}: not removed: {}: {}\n", one.job, item.what, item.why))?;
+        }
+        if let Some(why) = &one.failed {
+            app.print(&format!("{}: stopped early: {why}\n", one.job))?;
+        }
+        left += one.left.len() + usize::from(one.failed.is_some());
     }
-    Ok(())
+    if left == 0 {
+        return Ok(());
+    }
+    Err(Failure::internal("cannot clean up everything: what is left stays in the journal"))
 }

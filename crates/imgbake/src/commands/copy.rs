@@ -1,6 +1,6 @@
 //! `imgbake copy`
 
-use imgbake_registry::RemoteOptions;
+use imgbake_oci::RemoteOptions;
 use imgbake_registry::transfer::{Copied, copy};
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::{Reference, Target};
@@ -8,7 +8,7 @@ use imgbake_types::{Reference, Target};
 use crate::app::{App, conclude};
 use crate::cli::{EventArgs, RemoteArgs};
 use crate::failure::Failure;
-use crate::rooms;
+use crate::images;
 
 /// Copies a version from one registry to another. `word` is the command's.
 pub(super) async fn run(
@@ -19,7 +19,7 @@ pub(super) async fn run(
     events: &EventArgs,
 ) -> Result<(), Failure> {
     check(reference, dest)?;
-    let options = rooms::remote_options(&app.config, remote, &[reference, dest])?;
+    let options = images::remote_options(&app.config, remote, &[reference, dest])?;
     let (job, listener) = app.begin(word, events, Secrets::default())?;
     let result = work(&job, &options, reference, dest).await;
     let copied = conclude(job, listener, result).await?;
@@ -36,7 +36,7 @@ fn check(reference: &Reference, dest: &Reference) -> Result<(), Failure> {
         )));
     }
     if reference.host.is_some() {
-        rooms::remote_target(reference)?;
+        images::remote_target(reference)?;
     }
     let (from, to) = ((&reference.host, &reference.name), (&dest.host, &dest.name));
     if from == to && dest.target.is_none() {
@@ -51,12 +51,14 @@ async fn work(
     reference: &Reference,
     dest: &Reference,
 ) -> Result<Copied, Failure> {
-    let target = match (&reference.host, &reference.target) {
-        (Some(_), Some(target)) => target.clone(),
+    let target = if let (Some(_), Some(target)) = (&reference.host, &reference.target) {
+        target.clone()
+    } else {
         // What people call a version here, a registry does not understand: prefixes, the newest.
-        _ => Target::Digest(rooms::registry(job.home())?.resolve(reference).await?.digest),
+        let image = images::local(job.home(), reference)?;
+        Target::Digest(image.version(reference.target.as_ref()).await?.digest)
     };
-    let from = rooms::place(job, options, reference).await?;
-    let to = rooms::place(job, options, dest).await?;
+    let from = images::end(job, options, reference).await?;
+    let to = images::end(job, options, dest).await?;
     Ok(copy(job, &from, &target, &to, dest.tag_name()).await?)
 }

@@ -1,5 +1,6 @@
 //! `imgbake doctor`
 
+use imgbake_runtime::journal::Swept;
 use imgbake_runtime::{Secrets, Tool, space};
 use imgbake_types::Arch;
 use imgbake_ui::{Align, Cell, Table, Tone, human_bytes};
@@ -22,7 +23,7 @@ struct Finding {
     /// What was seen.
     seen: String,
     /// What to do about it.
-    mend: Option<String>,
+    fix: Option<String>,
 }
 
 /// What `--json` prints.
@@ -50,6 +51,7 @@ pub(super) async fn run(app: &App, json: bool) -> Result<(), Failure> {
     findings.push(firmware(Arch::Aarch64));
     findings.push(kvm(app).await?);
     findings.push(room(app));
+    findings.extend(app.left.iter().flat_map(left));
     let lacking: Vec<String> =
         findings.iter().filter(|one| one.needed && !one.ok).map(|one| one.name.clone()).collect();
     let report = Report { findings, settings: app.config.settings.clone() };
@@ -71,7 +73,7 @@ fn program(tool: Tool, needs: &str, needed: bool) -> Finding {
         ok: found.is_ok(),
         needed,
         seen: found.as_ref().map_or_else(|_| format!("missing; for {needs}"), ToString::to_string),
-        mend: found.is_err().then(|| format!("apt-get install {}", tool.package)),
+        fix: found.is_err().then(|| format!("apt-get install {}", tool.package)),
     }
 }
 
@@ -82,7 +84,7 @@ fn firmware(arch: Arch) -> Finding {
         ok: found.is_ok(),
         needed: false,
         seen: found.as_ref().map_or_else(ToString::to_string, |files| files.code.to_string()),
-        mend: found.err().and_then(|error| error.help_text().map(str::to_owned)),
+        fix: found.err().and_then(|error| error.help()),
     }
 }
 
@@ -95,8 +97,8 @@ async fn kvm(app: &App) -> Result<Finding, Failure> {
         Ok(verdict) => (verdict.works, verdict.reason),
         Err(error) => (false, error.to_string()),
     };
-    let mend = (!ok).then(|| "builds use TCG, QEMU's own emulation, which is slower".to_owned());
-    Ok(Finding { name: "KVM".to_owned(), ok, needed: false, seen, mend })
+    let fix = (!ok).then(|| "builds use TCG, QEMU's own emulation, which is slower".to_owned());
+    Ok(Finding { name: "KVM".to_owned(), ok, needed: false, seen, fix })
 }
 
 fn room(app: &App) -> Finding {
@@ -108,13 +110,24 @@ fn room(app: &App) -> Finding {
         ok: free >= ENOUGH,
         needed: false,
         seen: format!("{} free on {}", human_bytes(free), space::mount_point(home)),
-        mend: (free < ENOUGH).then(|| {
+        fix: (free < ENOUGH).then(|| {
             format!(
                 "free some, or set `home` elsewhere; {} is enough for most",
                 human_bytes(ENOUGH)
             )
         }),
     }
+}
+
+/// What a killed build left outside this host.
+fn left(swept: &Swept) -> impl Iterator<Item = Finding> {
+    swept.left.iter().map(|left| Finding {
+        name: format!("left by {}", swept.job),
+        ok: false,
+        needed: false,
+        seen: format!("{}: {}", left.what, left.why),
+        fix: Some("`imgbake clean` tries to remove it again".to_owned()),
+    })
 }
 
 fn print(app: &App, report: &Report) -> Result<(), Failure> {
@@ -126,11 +139,11 @@ fn print(app: &App, report: &Report) -> Result<(), Failure> {
             (false, false) => Cell::toned(Tone::Warn, "!"),
         };
         findings.row([mark, Cell::from(one.name.clone()), Cell::from(one.seen.clone())]);
-        if let Some(mend) = &one.mend {
+        if let Some(fix) = &one.fix {
             findings.row([
                 Cell::from(""),
                 Cell::from(""),
-                Cell::toned(Tone::Dim, format!("→ {mend}")),
+                Cell::toned(Tone::Dim, format!("→ {fix}")),
             ]);
         }
     }

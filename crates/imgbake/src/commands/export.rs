@@ -1,7 +1,8 @@
 //! A version's bytes as a file in a disk format, with its checksum beside it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt as _;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -13,7 +14,7 @@ use imgbake_runtime::error::io_at;
 use imgbake_runtime::journal::{Entry, sync_dir};
 use imgbake_runtime::{Job, StageGuard};
 use imgbake_types::record::VersionView;
-use imgbake_types::{Digest, Reference, Stage};
+use imgbake_types::{Digest, Stage};
 use sha2::Digest as _;
 
 use crate::failure::Failure;
@@ -28,10 +29,10 @@ pub(super) async fn export(
     durable: Durable,
 ) -> Result<(), Failure> {
     let format = format.map_or_else(|| format_of(output), Ok)?;
-    let place = Place::of(output, durable)?;
-    let stage = Arc::new(job.events().stage(Stage::Export, &place.name));
+    let file = OutputFile::of(output, durable)?;
+    let stage = Arc::new(job.events().stage(Stage::Export, &file.name));
     // In the journal, so that a kill leaves nothing.
-    let part = place.hidden(job.id());
+    let part = file.hidden(job.id());
     job.record(&Entry::Path { path: part.clone() })?;
     let raw =
         if format == ExportFormat::Raw { part.clone() } else { job.work().join("export.raw") };
@@ -44,7 +45,7 @@ pub(super) async fn export(
         convert(job, &version.digest, &raw, &part, format, &stage).await?;
         imgbake_runtime::job::remove_path(&raw)?;
     }
-    place.give(job, &part, known, format, stage).await
+    file.give(job, &part, known, format, stage).await
 }
 
 /// Whether a file's bytes are on the disk, and not only with the system, before it gets its name.
@@ -57,16 +58,30 @@ pub(super) enum Durable {
 }
 
 /// Where a file shall be.
-pub(super) struct Place {
+pub(super) struct OutputFile {
     dir: Utf8PathBuf,
     /// The file's name.
     name: String,
     durable: Durable,
 }
 
-impl Place {
-    /// Finds the folder, and makes it where there is none.
+impl OutputFile {
+    /// Finds the folder, and makes it where there is none. A link leads to the file that it names.
+    ///
+    /// # Errors
+    /// Something else than a file has the name: a rename would put a file in the place of a device.
     pub(super) fn of(output: &Utf8Path, durable: Durable) -> Result<Self, Failure> {
+        let linked = output.is_symlink().then(|| output.canonicalize_utf8());
+        let linked = linked.transpose().map_err(io_at("follow the link", output))?;
+        let output = linked.as_deref().unwrap_or(output);
+        if let Ok(metadata) = fs::symlink_metadata(output)
+            && !metadata.is_file()
+        {
+            let what = kind_of(metadata.file_type());
+            return Err(Failure::usage(format!(
+                "`{output}` is {what}: give the name of a file, which is made or replaced"
+            )));
+        }
         let name = output
             .file_name()
             .ok_or_else(|| Failure::usage(format!("`{output}` is no file's name")))?;
@@ -151,13 +166,28 @@ impl Place {
     }
 }
 
+/// What a path names that is no file.
+fn kind_of(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a folder"
+    } else if kind.is_block_device() {
+        "a block device"
+    } else if kind.is_char_device() {
+        "a device"
+    } else if kind.is_fifo() {
+        "a FIFO"
+    } else {
+        "a socket"
+    }
+}
+
 /// The format that a file's extension names.
 pub(super) fn format_of(output: &Utf8Path) -> Result<ExportFormat, Failure> {
     let known = || ExportFormat::ALL.map(|format| format.to_string()).join(", ");
     let extension = output.extension().unwrap_or_default();
     extension.parse().map_err(|_| {
         Failure::usage(format!(
-            "`{output}` does not tell its format: end it in one of {}, or give --format",
+            "`{output}` has no known extension: end it in one of {}, or give --format",
             known()
         ))
     })
@@ -231,21 +261,31 @@ fn hash(file: &mut File) -> std::io::Result<Digest> {
     }
 }
 
-/// The version that a reference names, for commands that work on one.
-pub(super) async fn resolve(
-    registry: &dyn Registry,
-    reference: &Reference,
-) -> Result<VersionView, Failure> {
-    local(reference)?;
-    Ok(registry.resolve(reference).await?)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Refuses a reference to a registry that this imgbake cannot reach.
-pub(super) fn local(reference: &Reference) -> Result<(), Failure> {
-    match &reference.host {
-        None => Ok(()),
-        Some(host) => Err(Failure::usage(format!(
-            "`{reference}` names the registry {host}: this command knows the local registry only"
-        ))),
+    #[test]
+    fn only_a_file_is_replaced() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap().canonicalize_utf8().unwrap();
+        let of = |path: &Utf8Path| OutputFile::of(path, Durable::No);
+        let _listening = std::os::unix::net::UnixListener::bind(dir.join("s.raw")).unwrap();
+        fs::create_dir(dir.join("d.raw")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", dir.join("n.raw")).unwrap();
+        for (name, what) in [("s.raw", "a socket"), ("d.raw", "a folder"), ("n.raw", "a device")] {
+            let failure = of(&dir.join(name)).err().unwrap();
+            assert!(failure.summary().contains(what), "{}", failure.summary());
+        }
+        fs::create_dir(dir.join("there")).unwrap();
+        fs::write(dir.join("there/t.raw"), "old").unwrap();
+        std::os::unix::fs::symlink("there/t.raw", dir.join("link.raw")).unwrap();
+        for (given, meant) in [
+            ("link.raw", "there/t.raw"),
+            ("there/t.raw", "there/t.raw"),
+            ("new/n.raw", "new/n.raw"),
+        ] {
+            assert_eq!(of(&dir.join(given)).unwrap().path(), dir.join(meant));
+        }
     }
 }

@@ -1,21 +1,25 @@
 //! `imgbake gc`
 
 use imgbake_registry::{GcReport, GcRequest, VersionCost};
+use imgbake_runtime::builds;
 use imgbake_types::Span;
 use imgbake_ui::{Align, Cell, Table, Tone, count, human_bytes};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::app::App;
+use crate::components;
 use crate::failure::Failure;
-use crate::rooms;
 
-/// Drops what the rules let go, and what nothing needs.
+/// Deletes the versions that no rule keeps, and unreachable blobs.
 pub(super) async fn run(app: &App, dry_run: bool, grace: Span, json: bool) -> Result<(), Failure> {
     let grace = SignedDuration::try_from(grace.duration())
         .map_err(|_| Failure::usage(format!("--grace {grace} is too long")))?;
     let retention = app.config.retention.clone();
     let request = GcRequest { retention, grace, dry_run, now: Timestamp::now() };
-    let report = rooms::layout(&app.home)?.gc(request).await?;
+    let report = components::layout(&app.home)?.gc(request).await?;
+    if !dry_run {
+        builds::sweep(&app.home, app.config.builds, Timestamp::now())?;
+    }
     if json {
         return app.print_json(&report);
     }
@@ -23,6 +27,9 @@ pub(super) async fn run(app: &App, dry_run: bool, grace: Span, json: bool) -> Re
         app.print(&table(&report).render(app.paint()))?;
     }
     app.print(&summary(&report))?;
+    for why in &report.blocked_by {
+        app.note(&format!("no blob is deleted while a document cannot be read: {why}"));
+    }
     app.print(&dead(&report))
 }
 
@@ -30,18 +37,18 @@ fn table(report: &GcReport) -> Table {
     let mut table = Table::new([
         ("version", Align::Left),
         ("", Align::Left),
-        ("needs", Align::Right),
-        ("alone", Align::Right),
-        ("dead", Align::Right),
+        ("total", Align::Right),
+        ("unique", Align::Right),
+        ("unreclaimed", Align::Right),
         ("why", Align::Left),
     ]);
     // What goes stands alone; what stays is shown where the user asked what each version costs.
     let shown = |version: &&VersionCost| report.dry_run || !version.kept;
     for version in report.versions.iter().filter(shown) {
         let fate = if version.kept {
-            Cell::toned(Tone::Good, "stays")
+            Cell::toned(Tone::Good, "kept")
         } else {
-            Cell::toned(Tone::Bad, "goes")
+            Cell::toned(Tone::Bad, "deleted")
         };
         table.row([
             Cell::toned(Tone::Strong, format!("{}:{}", version.name, version.version)),
@@ -58,10 +65,10 @@ fn table(report: &GcReport) -> Table {
 fn summary(report: &GcReport) -> String {
     let verb = if report.dry_run { "would be deleted" } else { "deleted" };
     format!(
-        "{}, of which {} stay\n{verb}: {}, {}; waiting for the grace period's end: {}, {}\n\
-         what stays needs {}\n",
-        count(report.versions.len() as u64, "version"),
+        "keeping {} of {}\n{verb}: {}, {}; within the grace period: {}, {}\n\
+         kept in all: {}\n",
         report.versions.iter().filter(|version| version.kept).count(),
+        count(report.versions.len() as u64, "version"),
         count(report.deleted_blobs as u64, "blob"),
         human_bytes(report.deleted_bytes),
         count(report.waiting_blobs as u64, "blob"),
@@ -92,8 +99,8 @@ fn dead(report: &GcReport) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "of that, {} are dead: chunks of versions that are gone, in packs that others list\n\
-         they go with the last version that lists their pack; listed by {}{more}\n",
+        "of that, unreclaimed: {}, chunks of deleted versions in packs that other versions use\n\
+         they are reclaimed with the last version that uses their pack; used by {}{more}\n",
         human_bytes(bytes),
         named.join(", ")
     )

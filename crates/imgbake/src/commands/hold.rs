@@ -2,10 +2,10 @@
 
 use imgbake_types::Reference;
 
-use super::export;
 use crate::app::App;
+use crate::components;
 use crate::failure::Failure;
-use crate::rooms;
+use crate::images;
 
 /// Puts a hold on a version for a reason; without one, takes it away.
 pub(super) async fn run(
@@ -13,8 +13,8 @@ pub(super) async fn run(
     reference: &Reference,
     reason: Option<&str>,
 ) -> Result<(), Failure> {
-    export::local(reference)?;
-    let layout = rooms::layout(&app.home)?;
+    images::check_local(reference)?;
+    let layout = components::layout(&app.home)?;
     let (version, words) = match reason {
         Some(reason) => (layout.hold(reference, reason).await?, "is held: gc keeps it"),
         None => (layout.release(reference).await?, "is no longer held"),

@@ -1,16 +1,17 @@
 //! `imgbake images`
 
-use imgbake_build::BuildError;
-use imgbake_registry::pull;
+use imgbake_build::{BuildError, BuildErrorKind, Versions};
+use imgbake_registry::RemoteImage;
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::Reference;
-use imgbake_types::record::{VerifyStatus, VersionView};
+use imgbake_types::record::{ListedVersion, Problem, UnreadableVersion, VerifyStatus};
 use imgbake_ui::{Align, Cell, Table, Tone, human_bytes};
 
 use crate::app::{App, conclude};
 use crate::cli::{EventArgs, RemoteArgs};
+use crate::components;
 use crate::failure::Failure;
-use crate::rooms;
+use crate::images;
 
 /// Lists versions and channels.
 pub(super) async fn run(
@@ -22,7 +23,7 @@ pub(super) async fn run(
     let place = name.and_then(|name| name.parse::<Reference>().ok());
     let place = place.filter(|place| place.host.is_some());
     let versions = match &place {
-        None => rooms::registry(&app.home)?.versions(name).await?,
+        None => components::registry(&app.home)?.versions(name).await?,
         Some(place) => {
             let (job, listener) =
                 app.begin_quiet("images", &EventArgs::default(), Secrets::default())?;
@@ -31,14 +32,12 @@ pub(super) async fn run(
         }
     };
     if json {
-        return app.print_json(&versions);
-    }
-    match &place {
-        _ if !versions.is_empty() => {}
-        Some(place) => app.note(&format!("there are no versions in {place}")),
-        None => app.note("there are no versions yet; `imgbake build TEMPLATE` makes the first"),
+        app.print_json(&versions)?;
     }
     if versions.is_empty() {
+        return none(app, name, place.as_ref());
+    }
+    if json {
         return Ok(());
     }
     let mut table = Table::new([
@@ -51,7 +50,19 @@ pub(super) async fn run(
         ("created (UTC)", Align::Left),
         ("digest", Align::Left),
     ]);
+    let mut damaged = Vec::new();
     for version in versions {
+        let version = match version {
+            ListedVersion::Readable(version) => version,
+            ListedVersion::Unreadable(version) => {
+                table.row(unreadable(&version));
+                if matches!(version.problem, Problem::Damaged { .. }) {
+                    let UnreadableVersion { name, version, problem, .. } = &version;
+                    damaged.push(format!("{name}:{version} is {problem}"));
+                }
+                continue;
+            }
+        };
         table.row([
             Cell::from(version.name.clone()),
             Cell::toned(Tone::Strong, version.version.as_str()),
@@ -63,7 +74,45 @@ pub(super) async fn run(
             Cell::toned(Tone::Dim, version.digest.short()),
         ]);
     }
-    app.print(&table.render(app.paint()))
+    app.print(&table.render(app.paint()))?;
+    for message in damaged {
+        app.note(&message);
+    }
+    Ok(())
+}
+
+/// Tells that there is nothing to list: an error where something was named.
+fn none(app: &App, name: Option<&str>, place: Option<&Reference>) -> Result<(), Failure> {
+    let (what, help) = match (place, name) {
+        (Some(place), _) => (format!("there are no versions in {place}"), None),
+        (None, Some(name)) => {
+            (format!("there are no versions of {name}"), Some("`imgbake images` lists all images"))
+        }
+        (None, None) => {
+            app.note("there are no versions yet; `imgbake build TEMPLATE` makes the first");
+            return Ok(());
+        }
+    };
+    let error = BuildError::new(BuildErrorKind::NotFound, what);
+    Err(error.help_if_any(help.map(str::to_owned)).into())
+}
+
+/// The row of a version of which only its name is known.
+fn unreadable(version: &UnreadableVersion) -> [Cell; 8] {
+    let problem = match &version.problem {
+        Problem::Damaged { .. } => "damaged".to_owned(),
+        newer @ Problem::Newer { .. } => newer.to_string(),
+    };
+    [
+        Cell::from(version.name.clone()),
+        Cell::toned(Tone::Strong, version.version.as_str()),
+        Cell::from(version.channels.join(" ")),
+        Cell::toned(Tone::Bad, problem),
+        Cell::from(String::new()),
+        Cell::from(String::new()),
+        Cell::from(String::new()),
+        Cell::toned(Tone::Dim, version.digest.short()),
+    ]
 }
 
 /// The versions in a registry's repository.
@@ -72,14 +121,14 @@ async fn remote_versions(
     job: &Job,
     place: &Reference,
     remote: &RemoteArgs,
-) -> Result<Vec<VersionView>, Failure> {
+) -> Result<Vec<ListedVersion>, Failure> {
     if place.target.is_some() {
         let what = format!("`{place}` names one version: `imgbake show {place}` shows it");
         return Err(Failure::usage(what));
     }
-    let options = rooms::remote_options(&app.config, remote, &[place])?;
-    let repository = rooms::repository(job, &options, place).await?;
-    Ok(job.cancel().run(pull::versions(&repository)).await.map_err(BuildError::from)??)
+    let options = images::remote_options(&app.config, remote, &[place])?;
+    let image = RemoteImage::new(job, images::repository(job, &options, place).await?);
+    Ok(job.cancel().run(image.versions()).await.map_err(BuildError::from)??)
 }
 
 /// A verify status in its colour.

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 mod build;
+mod builds;
 mod cache;
 mod clean;
 mod copy;
@@ -11,11 +12,13 @@ mod history;
 mod hold;
 mod images;
 mod init;
+mod logs;
 mod manual;
 mod plan;
 mod promote;
 mod pull;
 mod push;
+mod rollback;
 mod show;
 mod test;
 mod validate;
@@ -25,12 +28,15 @@ use std::process::ExitCode;
 
 use crate::app::App;
 use crate::cli::{CacheMode, Cli, Command};
+use crate::components::Wiring;
 use crate::config::Flags;
 use crate::failure::Failure;
 
 /// Runs a command and gives the program's exit code.
-pub async fn run(cli: Cli) -> ExitCode {
-    let color = std::io::IsTerminal::is_terminal(&std::io::stderr());
+pub async fn run(cli: Cli, wiring: Wiring) -> ExitCode {
+    #[expect(clippy::disallowed_methods, reason = "for an error before the settings are read")]
+    let color = std::io::IsTerminal::is_terminal(&std::io::stderr())
+        && std::env::var_os("NO_COLOR").is_none();
     let flags = match &cli.command {
         Command::Build(args) => Flags {
             on_error: args.on_error,
@@ -38,10 +44,14 @@ pub async fn run(cli: Cli) -> ExitCode {
         },
         _ => Flags::default(),
     };
-    let app = match App::start(&cli.global, flags).await {
+    let app = match App::start(&cli.global, flags, wiring).await {
         Ok(app) => app,
         Err(failure) => return failure.report(color),
     };
+    // These two list what is left themselves.
+    if !app.left.is_empty() && !matches!(cli.command, Command::Doctor { .. } | Command::Clean) {
+        app.note("resources of killed builds are left: `imgbake doctor` lists them");
+    }
     match dispatch(&app, cli.command).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(app.config.color),
@@ -64,10 +74,17 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Show { reference, remote, json } => {
             show::run(app, &reference, &remote, json).await
         }
-        Command::History { reference, json } => history::run(app, &reference, json).await,
+        Command::Builds { name, json } => builds::run(app, name.as_deref(), json),
+        Command::Logs { build, step, console, json } => {
+            let part = logs::Part { step: step.as_deref(), console };
+            logs::run(app, &build, &part, json)
+        }
+        Command::History { reference, remote, json } => {
+            history::run(app, &reference, &remote, json).await
+        }
         Command::Pull { reference, output, format, seeds, sync, remote, events } => {
             let durable = if sync { export::Durable::Yes } else { export::Durable::No };
-            let into = pull::Into { output: &output, format, seeds: &seeds, durable };
+            let into = pull::PullOutput { output: &output, format, seeds: &seeds, durable };
             pull::run(app, &reference, &into, &remote, &events).await
         }
         Command::Push { reference, dest, remote, events } => {
@@ -79,15 +96,18 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Test { reference, vars, events } => {
             test::run(app, &reference, &vars, &events).await
         }
-        Command::Promote { reference, to, reason, events } => {
-            promote::run(app, &reference, &to, reason.as_deref(), &events).await
+        Command::Promote { reference, to, channel } => {
+            promote::run(app, &reference, &to, &channel).await
+        }
+        Command::Rollback { reference, to, channel } => {
+            rollback::run(app, &reference, to.as_ref(), &channel).await
         }
         Command::Verify(args) => verify::run(app, &args).await,
         Command::Hold { reference, reason, release: _ } => {
             hold::run(app, &reference, reason.as_deref()).await
         }
         Command::Gc { dry_run, grace, json } => gc::run(app, dry_run, grace, json).await,
-        Command::Clean => clean::run(app),
+        Command::Clean => clean::run(app).await,
         Command::Completions { shell } => manual::completions(app, shell),
         Command::Man { dir } => manual::pages(app, &dir),
     }

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use crate::app::{App, conclude};
 use crate::cli::{CacheMode, EventArgs, VariableArgs};
+use crate::components;
 use crate::failure::Failure;
 use crate::load::{self, Unit};
-use crate::rooms;
 
 /// A plan, and what of it is there.
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Shown {
     plan: Plan,
     /// In the order of the plan's steps.
     layers: Vec<Looked>,
-    /// The version that was made of this very plan.
+    /// The version that has this plan.
     version: Option<String>,
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn run(
     variables: &VariableArgs,
     json: bool,
 ) -> Result<(), Failure> {
-    let units = load::units(&app.config, &[path.to_owned()], variables)?;
+    let units = load::units(app, &[path.to_owned()], variables)?;
     let mut shown = Vec::new();
     for unit in &units {
         shown.push(look(app, unit).await?);
@@ -74,18 +74,18 @@ pub(super) async fn run(
 /// Makes a unit's plan and looks its results up.
 async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
     app.home.ensure()?;
-    let rooms = rooms::rooms(&app.home)?;
+    let components = components::wire(&app.wiring, &app.home)?;
     let secrets = Secrets::default();
     for (name, value) in unit.secrets() {
         secrets.add(name, value);
     }
     let (job, listener) = app.begin_quiet("plan", &EventArgs::default(), secrets)?;
-    let made = load::plan(&app.home, unit, &rooms, &job).await;
+    let made = load::plan(&app.home, unit, &components, &job).await;
     let plan = conclude(job, listener, made).await?;
     let (version, cache) = match app.config.cache {
         CacheMode::Off => (None, None),
         _ => (
-            stage::unchanged(&*rooms.registry, &plan).await?,
+            stage::unchanged(&*components.registry, &plan).await?,
             LayerCache::open(&app.home, app.config.cache_size).ok(),
         ),
     };
@@ -138,14 +138,14 @@ fn why(step: &Step, plan: &Plan, before: Option<&Plan>) -> String {
     let steps = plan.layers();
     let at = steps.iter().position(|s| s.key == step.key).unwrap_or(0);
     if steps[..at].iter().any(|step| !step.cache) {
-        return "a step before it is never cached".to_owned();
+        return "an earlier step is never cached".to_owned();
     }
     let Some(before) = before else { return "never built".to_owned() };
     match before.layers().iter().find(|was| was.name == step.name) {
-        None => "it is new".to_owned(),
-        Some(was) if was.key == step.key => "its layer is gone, or was never saved".to_owned(),
+        None => "a new step".to_owned(),
+        Some(was) if was.key == step.key => "cache miss: no cached layer".to_owned(),
         Some(was) => imgbake_plan::difference(step, was)
-            .unwrap_or_else(|| "a step before it changed".to_owned()),
+            .unwrap_or_else(|| "an earlier step changed".to_owned()),
     }
 }
 
@@ -201,7 +201,7 @@ fn print(app: &App, shown: &Shown) -> Result<(), Failure> {
         table.render(app.paint())
     ))?;
     match &shown.version {
-        Some(version) => app.print(&format!("\nnothing to do: {version} is of this very plan\n")),
+        Some(version) => app.print(&format!("\nalready built: {version} has this plan\n")),
         None => Ok(()),
     }
 }
@@ -222,7 +222,7 @@ fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
     match kind {
         StepKind::Source { source } => ("source", source_words(source)),
         StepKind::Boot => ("boot", "a machine".to_owned()),
-        StepKind::Provision { provision } => ("provision", provision.kind().to_owned()),
+        StepKind::Provision { provision } => ("provision", provision.kind.clone()),
         StepKind::Seal { seal } => {
             let names: Vec<&str> = GuestSealer::new()
                 .operations()

@@ -5,20 +5,22 @@ use std::fs;
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind, Whole};
 use imgbake_disk::ExportFormat;
+use imgbake_oci::RemoteOptions;
+use imgbake_registry::Layout;
 use imgbake_registry::pull::{Part, RemoteVersion, Seed, Sources, pull};
-use imgbake_registry::{Layout, RemoteOptions};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::Reference;
 
-use super::export::{self, Durable, Place};
+use super::export::{self, Durable, OutputFile};
 use crate::app::{App, conclude};
 use crate::cli::{EventArgs, RemoteArgs};
+use crate::components;
 use crate::failure::Failure;
-use crate::rooms;
+use crate::images;
 
 /// What shall be written, and from what beside the registry.
-pub(super) struct Into<'a> {
+pub(super) struct PullOutput<'a> {
     /// The file.
     pub(super) output: &'a Utf8Path,
     /// Its format, if the extension does not tell.
@@ -33,12 +35,12 @@ pub(super) struct Into<'a> {
 pub(super) async fn run(
     app: &App,
     reference: &Reference,
-    into: &Into<'_>,
+    into: &PullOutput<'_>,
     remote: &RemoteArgs,
     events: &EventArgs,
 ) -> Result<(), Failure> {
     if reference.host.is_some() {
-        let options = rooms::remote_options(&app.config, remote, &[reference])?;
+        let options = images::remote_options(&app.config, remote, &[reference])?;
         let (job, listener) = app.begin("pull", events, Secrets::default())?;
         let result = from_remote(&job, &options, reference, into).await;
         return conclude(job, listener, result).await;
@@ -48,10 +50,10 @@ pub(super) async fn run(
             "`{reference}` is in the local registry, which has all its bytes: leave --seed out"
         )));
     }
-    let registry = rooms::registry(&app.home)?;
-    let version = export::resolve(&*registry, reference).await?;
+    let registry = components::registry(&app.home)?;
+    let version = images::local(&app.home, reference)?.version(reference.target.as_ref()).await?;
     let (job, listener) = app.begin("pull", events, Secrets::default())?;
-    let Into { output, format, durable, .. } = *into;
+    let PullOutput { output, format, durable, .. } = *into;
     let result = export::export(&job, &*registry, &version, output, format, durable).await;
     conclude(job, listener, result).await
 }
@@ -61,21 +63,21 @@ async fn from_remote(
     job: &Job,
     options: &RemoteOptions,
     reference: &Reference,
-    into: &Into<'_>,
+    into: &PullOutput<'_>,
 ) -> Result<(), Failure> {
     let format = into.format.map_or_else(|| export::format_of(into.output), Ok)?;
-    let target = rooms::remote_target(reference)?;
-    let place = Place::of(into.output, into.durable)?;
-    let repository = rooms::repository(job, options, reference).await?;
+    let target = images::remote_target(reference)?;
+    let file = OutputFile::of(into.output, into.durable)?;
+    let repository = images::repository(job, options, reference).await?;
     let finding = RemoteVersion::find(&repository, &target);
     let version = job.cancel().run(finding).await.map_err(BuildError::from)??;
     let digest = version.digest().clone();
-    let part = part_of(job, &place, format, &version)?;
+    let part = part_of(job, &file, format, &version)?;
     let whole = if format == ExportFormat::Raw { Whole::Hash } else { Whole::Skip };
-    let sources = Sources { layout: layout(job)?, seeds: seeds(&place, format, into), whole };
+    let sources = Sources { layout: layout(job)?, seeds: seeds(&file, format, into), whole };
     let pulled = pull(job, version, part, sources).await?;
     let raw = pulled.part.path();
-    place.convert(job, &digest, raw, format, pulled.sha256.clone()).await?;
+    file.convert(job, &digest, raw, format, pulled.sha256.clone()).await?;
     if format != ExportFormat::Raw {
         imgbake_runtime::job::remove_path(raw)?;
     }
@@ -86,14 +88,14 @@ async fn from_remote(
 /// the cache. A later pull goes on with either.
 fn part_of(
     job: &Job,
-    place: &Place,
+    file: &OutputFile,
     format: ExportFormat,
     version: &RemoteVersion,
 ) -> Result<Part, Failure> {
     if format == ExportFormat::Raw {
-        let path = place.hidden("part");
+        let path = file.hidden("part");
         return Part::open(&path)?.ok_or_else(|| {
-            let what = format!("another pull writes {} now", place.path());
+            let what = format!("another pull writes {} now", file.path());
             BuildError::new(BuildErrorKind::Refused, what).help("wait for its end").into()
         });
     }
@@ -117,9 +119,9 @@ fn layout(job: &Job) -> Result<Option<Layout>, Failure> {
 }
 
 /// The disks at hand: those that were given, and what is under the file's name now.
-fn seeds(place: &Place, format: ExportFormat, into: &Into<'_>) -> Vec<Seed> {
+fn seeds(file: &OutputFile, format: ExportFormat, into: &PullOutput<'_>) -> Vec<Seed> {
     let given = into.seeds.iter().map(|path| Seed { path: path.clone(), must: true });
     let readable = matches!(format, ExportFormat::Raw | ExportFormat::Qcow2);
-    let old = Some(place.path()).filter(|path| readable && path.is_file());
+    let old = Some(file.path()).filter(|path| readable && path.is_file());
     given.chain(old.map(|path| Seed { path, must: false })).collect()
 }

@@ -1,17 +1,14 @@
 //! `imgbake show`
 
-use imgbake_build::BuildError;
-use imgbake_registry::pull::RemoteVersion;
-use imgbake_runtime::{Job, Secrets};
+use imgbake_runtime::Secrets;
 use imgbake_types::Reference;
-use imgbake_types::record::VersionView;
-use imgbake_ui::{Align, Cell, Table, Tone, human_bytes, human_seconds};
+use imgbake_types::record::{StageRecord, VersionView};
+use imgbake_ui::{Align, Cell, Table, Tone, count, human_bytes, human_seconds};
 
-use super::export;
 use crate::app::{App, conclude};
 use crate::cli::{EventArgs, RemoteArgs};
 use crate::failure::Failure;
-use crate::rooms;
+use crate::images;
 
 /// Shows one version.
 pub(super) async fn run(
@@ -20,13 +17,9 @@ pub(super) async fn run(
     remote: &RemoteArgs,
     json: bool,
 ) -> Result<(), Failure> {
-    let version = if reference.host.is_some() {
-        let (job, listener) = app.begin_quiet("show", &EventArgs::default(), Secrets::default())?;
-        let version = remote_version(app, &job, reference, remote).await;
-        conclude(job, listener, version).await?
-    } else {
-        export::resolve(&*rooms::registry(&app.home)?, reference).await?
-    };
+    let (job, listener) = app.begin_quiet("show", &EventArgs::default(), Secrets::default())?;
+    let version = images::version(&job, &app.config, reference, remote).await;
+    let version = conclude(job, listener, version).await?;
     if json {
         return app.print_json(&version);
     }
@@ -38,6 +31,7 @@ pub(super) async fn run(
         ("time", Align::Right),
         ("bytes", Align::Right),
         ("", Align::Left),
+        ("did", Align::Left),
     ]);
     for stage in &version.stages {
         stages.row([
@@ -46,6 +40,7 @@ pub(super) async fn run(
             human_seconds(stage.seconds),
             if stage.bytes == 0 { String::new() } else { human_bytes(stage.bytes) },
             if stage.cached { "cached".to_owned() } else { String::new() },
+            did(stage),
         ]);
     }
     text.push('\n');
@@ -76,21 +71,23 @@ pub(super) async fn run(
     app.print(&text)
 }
 
-/// A version in a registry. Of its channels only the one that it was asked by is known.
-async fn remote_version(
-    app: &App,
-    job: &Job,
-    reference: &Reference,
-    remote: &RemoteArgs,
-) -> Result<VersionView, Failure> {
-    let target = rooms::remote_target(reference)?;
-    let options = rooms::remote_options(&app.config, remote, &[reference])?;
-    let repository = rooms::repository(job, &options, reference).await?;
-    let finding = RemoteVersion::find(&repository, &target);
-    let version = job.cancel().run(finding).await.map_err(BuildError::from)??;
-    let channel = reference.tag_name().filter(|tag| version.is_channel(tag));
-    let channels = channel.map(str::to_owned).into_iter().collect();
-    Ok(job.cancel().run(version.view(channels)).await.map_err(BuildError::from)??)
+/// What a stage did: a cached one when it ran.
+fn did(stage: &StageRecord) -> String {
+    if let Some(report) = &stage.report {
+        let mut parts = vec![report.kind.clone()];
+        parts.extend(Some(report.summary()).filter(|summary| !summary.is_empty()));
+        if stage.cached {
+            parts.push(format!("ran in {}", human_seconds(report.seconds)));
+        }
+        return imgbake_ui::clean(&parts.join(", "));
+    }
+    let Some(seal) = &stage.seal else { return String::new() };
+    let warnings = match seal.warnings.len() {
+        0 => String::new(),
+        many => format!(", {}", count(many as u64, "warning")),
+    };
+    let operations = count(seal.operations.len() as u64, "operation");
+    format!("{operations}, {}{warnings}", count(seal.removed(), "item"))
 }
 
 fn facts(version: &VersionView) -> Table {
@@ -100,6 +97,10 @@ fn facts(version: &VersionView) -> Table {
     facts.push(("channels", version.channels.join(" ")));
     let status = format!("{:?}", version.verify.status).to_lowercase();
     facts.push(("verify", status));
+    for evidence in &version.verify.unreadable {
+        let problem = format!("{} {}", evidence.digest.short(), evidence.problem);
+        facts.push(("verify record", problem));
+    }
     facts.push(("created", version.created.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()));
     facts.push((
         "disk",

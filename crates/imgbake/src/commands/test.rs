@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use imgbake_build::stage::refuse;
 use imgbake_build::verify::{VerifyRequest, verify};
-use imgbake_runtime::Secrets;
+use imgbake_build::{BuildError, Components, Slots};
+use imgbake_runtime::{Job, Secrets};
 use imgbake_types::Reference;
 use imgbake_types::record::{VerifyStatus, VersionView};
 
-use super::export;
 use crate::app::{App, conclude};
 use crate::cli::EventArgs;
+use crate::components;
 use crate::config::VARIABLE_PREFIX;
 use crate::failure::Failure;
-use crate::rooms;
+use crate::images;
 
 /// Verifies a version again.
 pub(super) async fn run(
@@ -22,31 +23,33 @@ pub(super) async fn run(
     vars: &[String],
     events: &EventArgs,
 ) -> Result<(), Failure> {
-    let rooms = rooms::rooms(&app.home)?;
-    let version = export::resolve(&*rooms.registry, reference).await?;
+    let components = components::wire(&app.wiring, &app.home)?;
+    let version = images::local(&app.home, reference)?.version(reference.target.as_ref()).await?;
     let secrets = secrets(app, vars, &version)?;
     let (job, listener) = app.begin("test", events, secrets)?;
-    let firmware = version.proof.machine.firmware(version.arch);
-    let result =
-        match rooms.builder.check(&job, version.arch, &version.proof.machine, firmware).await {
-            Ok(()) => {
-                let request = VerifyRequest {
-                    job: &job,
-                    builder: &*rooms.builder,
-                    registry: &*rooms.registry,
-                    version: &version,
-                };
-                verify(request).await.and_then(|record| {
-                    if record.status == VerifyStatus::Passed {
-                        Ok(())
-                    } else {
-                        Err(refuse(&version, &record.tests))
-                    }
-                })
-            }
-            Err(error) => Err(error),
-        };
+    let result = prove(&job, &components, &version).await;
     conclude(job, listener, result.map_err(Failure::from)).await
+}
+
+/// Boots clones of the version and tests them.
+async fn prove(
+    job: &Job,
+    components: &Components,
+    version: &VersionView,
+) -> Result<(), BuildError> {
+    let machine = &version.proof.machine;
+    let builder = components.builder(machine)?;
+    builder.check(job, version.arch, machine, machine.firmware(version.arch)).await?;
+    let slots = Slots::new(version.proof.verify.clones() as usize);
+    let slot = slots.take(job).await?;
+    let registry = &*components.registry;
+    let request = VerifyRequest { job, builder, registry, version, slots: &slots };
+    let record = verify(request).await?;
+    drop(slot);
+    match record.status {
+        VerifyStatus::Passed => Ok(()),
+        _ => Err(refuse(version, &record.tests)),
+    }
 }
 
 /// The sensitive values that the version's tests name: from `--var`, else from the environment.

@@ -15,7 +15,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let mut failed: Option<Failure> = None;
     for path in templates {
-        match load::validate(&app.config, path, variables) {
+        match load::validate(app, path, variables) {
             Ok(plans) => {
                 let steps = plans.first().map_or(0, |plan| plan.steps.len());
                 let builds = match plans.len() {

@@ -3,33 +3,33 @@
 use std::sync::Arc;
 
 use imgbake_build::BuildError;
-use imgbake_registry::{DeepReport, Depth, Layout, Repair, Spare};
+use imgbake_registry::{DeepReport, Depth, Layout, ReadBlobs, Repair};
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::{Outcome, Reference, Stage};
 use imgbake_ui::{count, human_bytes};
 
-use super::export;
 use crate::app::{App, conclude};
 use crate::cli::VerifyArgs;
+use crate::components;
 use crate::failure::Failure;
-use crate::place::Place;
-use crate::rooms;
+use crate::images;
+use crate::store::Store;
 
 /// Reads what is stored again.
 pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     if let Some(reference) = &args.reference {
-        export::local(reference)?;
+        images::check_local(reference)?;
     }
-    let layout = rooms::layout(&app.home)?;
+    let layout = components::layout(&app.home)?;
     let (job, listener) = if args.json {
         app.begin_quiet("verify", &args.events, Secrets::default())?
     } else {
         app.begin("verify", &args.events, Secrets::default())?
     };
     let depth = if args.deep { Depth::Bytes } else { Depth::Presence };
-    let read = match spares(app, &job, args).await {
-        Ok(spares) => {
-            let repair = Repair { spares, seeds: args.seeds.clone() };
+    let read = match sources(app, &job, args).await {
+        Ok(sources) => {
+            let repair = Repair { sources, seeds: args.seeds.clone() };
             read(&job, &layout, args.reference.as_ref(), depth, repair).await
         }
         Err(failure) => Err(failure),
@@ -49,19 +49,23 @@ pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         .into())
 }
 
-/// The places to take blobs from, in the order in which they were given.
-async fn spares(app: &App, job: &Job, args: &VerifyArgs) -> Result<Vec<Box<dyn Spare>>, Failure> {
-    let mut spares: Vec<Box<dyn Spare>> = Vec::new();
+/// The stores to take blobs from, in the order in which they were given.
+async fn sources(
+    app: &App,
+    job: &Job,
+    args: &VerifyArgs,
+) -> Result<Vec<Box<dyn ReadBlobs>>, Failure> {
+    let mut sources: Vec<Box<dyn ReadBlobs>> = Vec::new();
     for place in &args.from {
-        match Place::find(place)? {
-            Place::Repository(reference) => {
-                let options = rooms::remote_options(&app.config, &args.remote, &[&reference])?;
-                spares.push(Box::new(rooms::repository(job, &options, &reference).await?));
+        match Store::find(place)? {
+            Store::Repository(reference) => {
+                let options = images::remote_options(&app.config, &args.remote, &[&reference])?;
+                sources.push(Box::new(images::repository(job, &options, &reference).await?));
             }
-            Place::Folder(path) => spares.push(Box::new(Layout::open_existing(path)?)),
+            Store::Folder(path) => sources.push(Box::new(Layout::open_existing(path)?)),
         }
     }
-    Ok(spares)
+    Ok(sources)
 }
 
 async fn read(
@@ -88,7 +92,7 @@ async fn read(
 fn words(report: &DeepReport, depth: Depth) -> String {
     let done = match depth {
         Depth::Bytes => "read",
-        Depth::Presence => "there at their full size",
+        Depth::Presence => "present at full size",
     };
     let mut lines = Vec::new();
     for damage in &report.damaged {

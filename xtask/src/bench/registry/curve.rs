@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use super::fill::fill;
 use super::worker::Store;
 use crate::Result;
-use crate::bench::Options;
 use crate::bench::docs::{self, Section};
-use crate::bench::ground::{self, Ground};
+use crate::bench::ground::Ground;
+use crate::bench::imgbake::Imgbake;
+use crate::bench::options::Options;
 use crate::bench::report::{Report, mib};
-use crate::bench::{commands, imgbake::Imgbake};
+use crate::bench::{commands, files};
 
 /// Sizes of disks in GiB; a quarter of each is data.
 const SIZES: [u64; 3] = [1, 4, 16];
@@ -33,15 +34,15 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         heading: "How storing images grows",
         about: ABOUT,
         how_often: "Each once",
-        with_packer: false,
+        with: &[],
         tables: &report.table(),
     };
-    docs::publish(options, &ground, &report, &section)
+    docs::publish(options, &ground.binary, &report, &section)
 }
 
 fn measure(options: &Options, ground: &Ground, report: &mut Report) -> Result<()> {
     let dir = ground.dir.join("registry-curve");
-    ground::remove(&dir)?;
+    files::remove(&dir)?;
     fs::create_dir_all(&dir)?;
     for size in SIZES {
         let disk = made_up(&dir, size)?;
@@ -59,7 +60,7 @@ fn measure(options: &Options, ground: &Ground, report: &mut Report) -> Result<()
         options.say(&format!("{size} GiB: publish {seconds:.1} s, pull {pull:.1} s"));
     }
     versions(options, ground, report, &dir)?;
-    ground::remove(&dir)
+    files::remove(&dir)
 }
 
 /// What one more version costs, and listing all, by how many there are.

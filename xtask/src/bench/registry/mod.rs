@@ -9,10 +9,11 @@ pub(crate) mod worker;
 use std::path::Path;
 
 use super::docs::Section;
-use super::ground::{self, Ground};
+use super::ground::Ground;
 use super::imgbake::Imgbake;
+use super::options::Options;
 use super::report::{Report, median, mib};
-use super::{Options, commands, docs};
+use super::{commands, docs, files};
 use crate::Result;
 use disks::Disks;
 use peers::Peers;
@@ -58,10 +59,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         heading: "Storing and fetching images",
         about: ABOUT,
         how_often: &format!("Medians of {} runs", options.runs()),
-        with_packer: false,
+        with: &[],
         tables: &report.table(),
     };
-    docs::publish(options, &ground, &report, &section)
+    docs::publish(options, &ground.binary, &report, &section)
 }
 
 fn round(ground: &Ground, disks: &Disks) -> Result<Round> {
@@ -103,7 +104,7 @@ struct Remote {
 
 fn remote(ground: &Ground, store: &Store) -> Result<Remote> {
     let dir = ground.dir.join("registry/remote");
-    ground::remove(&dir)?;
+    files::remove(&dir)?;
     let server = peers::Server::start(&dir.join("server"))?;
     let place = format!("{}/debian", server.address);
     let publisher = Imgbake { binary: ground.binary.clone(), home: store.home() };
@@ -117,7 +118,7 @@ fn remote(ground: &Ground, store: &Store) -> Result<Remote> {
     )?;
     remove_file(&output)?;
     let moved = delta_pull(&puller, &place, &dir)?;
-    ground::remove(&dir)?;
+    files::remove(&dir)?;
     Ok(Remote { cold, moved })
 }
 

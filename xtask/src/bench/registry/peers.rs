@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::disks::Disks;
 use super::worker::size;
 use crate::Result;
-use crate::bench::commands;
-use crate::bench::ground::{self, Ground};
+use crate::bench::ground::Ground;
+use crate::bench::{commands, files};
 
 /// One peer's time and bytes.
 pub(super) struct Cost {
@@ -44,7 +44,7 @@ impl Peers {
     /// Runs each once.
     pub(super) fn run(ground: &Ground, disks: &Disks) -> Result<Self> {
         let dir = ground.dir.join("registry/peers");
-        ground::remove(&dir)?;
+        files::remove(&dir)?;
         fs::create_dir_all(&dir)?;
         // All find the disk in the page cache.
         std::io::copy(&mut fs::File::open(&disks.first)?, &mut std::io::sink())?;

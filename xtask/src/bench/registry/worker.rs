@@ -13,13 +13,13 @@ use imgbake_build::{Naming, Registry};
 use imgbake_disk::DiskImage;
 use imgbake_registry::Layout;
 use imgbake_runtime::Cancel;
-use imgbake_types::record::{ImageConfig, PlanRecord, Proof};
-use imgbake_types::spec::{Firmware, QemuSpec, VerifySpec};
-use imgbake_types::{Arch, Digest};
+use imgbake_types::record::{ImageConfig, PlanRecord, Proof, VerifySettings};
+use imgbake_types::spec::Firmware;
+use imgbake_types::{Arch, Digest, MachineSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::bench::{commands, ground};
+use crate::bench::{commands, files};
 
 /// `cargo xtask store`: publishes a disk, for a bench.
 #[derive(Args)]
@@ -52,12 +52,12 @@ pub(crate) struct Stored {
 }
 
 /// A registry that a bench fills.
-pub(super) struct Store(PathBuf);
+pub(in crate::bench) struct Store(PathBuf);
 
 impl Store {
     /// An empty one, in a home of its own.
-    pub(super) fn fresh(home: &Path) -> Result<Self> {
-        ground::remove(home)?;
+    pub(in crate::bench) fn fresh(home: &Path) -> Result<Self> {
+        files::remove(home)?;
         fs::create_dir_all(home)?;
         Ok(Self(home.to_owned()))
     }
@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// Publishes a disk; with a parent, and perhaps the parent's disk, on which it is an overlay.
-    pub(super) fn publish(
+    pub(in crate::bench) fn publish(
         &self,
         name: &str,
         disk: &Path,
@@ -170,8 +170,8 @@ fn config(name: &str, disk: imgbake_types::record::DiskRecord) -> Result<ImageCo
         parent: None,
         plan: PlanRecord { digest: Digest::sha256("bench") },
         proof: Proof {
-            machine: QemuSpec::default(),
-            verify: VerifySpec::default(),
+            machine: MachineSpec::default(),
+            verify: VerifySettings::default(),
             tests: Vec::new(),
         },
         stages: Vec::new(),

@@ -1,6 +1,6 @@
-use imgbake_testkit::image_config;
+use imgbake_testkit::{channel_move, image_config};
 use imgbake_types::Reference;
-use imgbake_types::record::{ImageConfig, Parent, VersionRef};
+use imgbake_types::record::{ChannelState, ImageConfig, Parent, VersionRef};
 
 use super::*;
 
@@ -20,6 +20,7 @@ fn version(name: &str, number: i64, parent: Option<&str>) -> VersionView {
         created: day(number),
         parent: parent.map(|parent| Parent {
             reference: Some(Reference::tag("web", "x")),
+            native: None,
             digest: digest(parent),
             kind: "image".to_owned(),
         }),
@@ -29,18 +30,12 @@ fn version(name: &str, number: i64, parent: Option<&str>) -> VersionView {
 }
 
 fn moves(days: &[(i64, i64)]) -> Vec<ChannelMove> {
-    let entry = |(at, number): &(i64, i64)| ChannelMove {
-        channel: "prod".to_owned(),
-        time: day(*at),
-        who: "ada@host".to_owned(),
-        action: "promote".to_owned(),
-        from: None,
-        to: VersionRef {
+    let entry = |(at, number): &(i64, i64)| {
+        let to = VersionRef {
             version: format!("1.{number}").parse().expect("a version"),
             digest: digest(&format!("web{number}")),
-        },
-        source: None,
-        reason: None,
+        };
+        ChannelMove { time: day(*at), ..channel_move(&ChannelState::default(), "prod", to) }
     };
     days.iter().rev().map(entry).collect()
 }
@@ -62,6 +57,8 @@ fn stay(rules: &Retention, now: i64) -> Vec<i64> {
         channels: &channels,
         held: &BTreeMap::new(),
         pulled: &none,
+        unreadable: &BTreeMap::new(),
+        named: &BTreeMap::new(),
         grace: SignedDuration::from_hours(24),
         now: day(now),
     };
@@ -106,6 +103,8 @@ fn parents_of_what_stays_stay() {
         channels: &[],
         held: &BTreeMap::new(),
         pulled: &none,
+        unreadable: &BTreeMap::new(),
+        named: &BTreeMap::new(),
         grace: SignedDuration::ZERO,
         now: day(1000),
     };

@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use camino::Utf8Path;
 use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_oci::Repository;
 use imgbake_runtime::{Job, StageGuard};
 use imgbake_types::{Digest, Outcome, Stage};
 
-use super::{label, manifest, owner, read};
+use super::find::{manifest, owner, read};
+use crate::Result;
 use crate::files::damaged;
 use crate::oci::Manifest;
 use crate::pull::{Taking, json};
 use crate::restore::Packed;
 use crate::share::document::LayerConfig;
 use crate::share::unpack::unpack;
-use crate::share::unusable;
-use crate::{Repository, Result};
+use crate::share::{label, unusable};
 
 /// Writes a layer's files into an empty folder; gives its record.
 pub(super) async fn pull(

@@ -6,19 +6,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use imgbake_build::{BuildError, SharedLayer};
+use imgbake_oci::ManifestName;
+use imgbake_oci::Pushed;
+use imgbake_oci::Repository;
+use imgbake_oci::{BodySource, BoxError, SourceStream};
 use imgbake_runtime::Job;
-use imgbake_types::Digest;
 
-use super::{PARALLEL, label, owner};
-use crate::change::manifest_bytes;
+use super::find::{PARALLEL, owner};
 use crate::files::damaged;
-use crate::oci::MANIFEST;
-use crate::remote::body::{BlobSource, ByteStream};
-use crate::remote::manifests::Name;
-use crate::remote::upload::Pushed;
+use crate::repository::raw_manifest;
+use crate::share::label;
 use crate::share::pack::{Blob, Content, PackedLayer};
-use crate::transfer::{blob, file};
-use crate::{RawManifest, Repository, Result};
+use crate::{Result, blob, blob_file};
 
 /// Stores a layer; gives the bytes that were sent.
 pub(super) async fn push(job: &Job, repository: &Repository, layer: SharedLayer) -> Result<u64> {
@@ -27,9 +26,7 @@ pub(super) async fn push(job: &Job, repository: &Repository, layer: SharedLayer)
     let packed = tokio::task::spawn_blocking(move || PackedLayer::of(&packing, &layer)).await;
     let mut packed =
         packed.map_err(|error| damaged("packing a layer ended early").because(error))??;
-    let bytes: Bytes = manifest_bytes(&packed.manifest)?.into();
-    let digest = Digest::sha256(&bytes);
-    let manifest = RawManifest { digest, media_type: MANIFEST.to_owned(), bytes };
+    let manifest = raw_manifest(&packed.manifest)?;
     let mut seen = BTreeSet::new();
     let mut blobs = std::mem::take(&mut packed.blobs);
     blobs.retain(|blob| seen.insert(blob.descriptor.digest.clone()));
@@ -43,7 +40,7 @@ pub(super) async fn push(job: &Job, repository: &Repository, layer: SharedLayer)
     if repository.tagged(&tag).await.ok().flatten().as_ref() == Some(&manifest.digest) {
         return Ok(sent);
     }
-    repository.put_manifest(Name::Tag(&tag), &manifest).await?;
+    repository.put_manifest(ManifestName::Tag(&tag), &manifest).await?;
     Ok(sent + manifest.bytes.len() as u64)
 }
 
@@ -68,8 +65,8 @@ impl Source {
 }
 
 #[async_trait]
-impl BlobSource for Source {
-    async fn open(&self, from: u64) -> Result<ByteStream> {
+impl BodySource for Source {
+    async fn open(&self, from: u64) -> Result<SourceStream, BoxError> {
         let descriptor = &self.blob.descriptor;
         match &self.blob.content {
             Content::Bytes(bytes) => {
@@ -78,9 +75,9 @@ impl BlobSource for Source {
                 Ok(futures::stream::once(async { Ok(left) }).boxed())
             }
             Content::File(path) => {
-                let (digest, size) = (descriptor.digest.clone(), descriptor.size);
-                let blob = blob::Blob { digest, size };
-                Ok(file::read(&self.owner, &blob, path.clone(), from..size))
+                let (blob, range) = (blob::Blob::of(descriptor), from..descriptor.size);
+                let bytes = blob_file::read(&self.owner, &blob, path.clone(), range);
+                Ok(bytes.map_err(BoxError::from).boxed())
             }
         }
     }

@@ -4,10 +4,11 @@ use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::capture::{CaptureRequest, NoTap};
-use imgbake_build::{BuildError, Known, Naming, Registry, Whole};
+use imgbake_build::{BuildError, KnownChunks, Naming, Registry, Whole};
 use imgbake_disk::{DiskFormat, DiskImage};
+use imgbake_oci::Repository;
+use imgbake_registry::Layout;
 use imgbake_registry::pull::{Came, Part, RemoteVersion, Seed, Sources, pull};
-use imgbake_registry::{Layout, Repository};
 use imgbake_runtime::{Cancel, Job};
 use imgbake_testkit::{TestRegistry, image_config};
 use imgbake_types::record::VersionView;
@@ -39,7 +40,7 @@ pub(super) async fn publish(fixture: &Fixture, name: &str, disk: &[u8]) -> Versi
     let folder = Utf8PathBuf::from_path_buf(work).unwrap();
     let path = folder.join("disk");
     fs::write(&path, disk).unwrap();
-    let known: Known = fixture.layout.known(name, None).await.unwrap();
+    let known: KnownChunks = fixture.layout.known(name, None).await.unwrap();
     let image = DiskImage::open_as(&path, DiskFormat::Raw).unwrap();
     let request = CaptureRequest {
         disk: &image,

@@ -2,6 +2,6 @@
 
 pub(crate) mod disks;
 mod hostile;
+mod repair;
 mod resumed;
 mod sources;
-mod spare;

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+use imgbake_oci::{Remote, RemoteOptions};
 use imgbake_registry::pull::Part;
-use imgbake_registry::{Remote, RemoteOptions};
 use imgbake_runtime::{Cancel, Command, retry};
 use imgbake_testkit::{Habits, TestRegistry};
 use rustix::process::{Pid, Signal, kill_process};

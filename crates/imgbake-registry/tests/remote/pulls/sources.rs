@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use imgbake_build::Registry;
-use imgbake_registry::pull::{RemoteVersion, versions};
+use imgbake_build::evidence::record_verify;
+use imgbake_build::{Registry, Versions};
+use imgbake_registry::RemoteImage;
+use imgbake_registry::pull::RemoteVersion;
 use imgbake_runtime::Tool;
 use imgbake_testkit::{DockerRegistry, DockerSettings, Habits, TestRegistry};
 use imgbake_types::Target;
@@ -134,20 +136,20 @@ async fn a_registry_shows_its_versions() {
             seconds: 20.0,
             disk_sha256: None,
         };
-        fixture.layout.record_verify("web", &record).await.unwrap();
+        record_verify(&*fixture.layout.image("web"), &record).await.unwrap();
         let (from, to) = (fixture.local("web"), fixture.remote(&registry.host(), "web").await);
         let target = Target::Tag(version.version.to_string());
         let copy = imgbake_registry::transfer::copy;
         copy(&fixture.job, &from, &target, &to, None).await.unwrap();
         copy(&fixture.job, &from, &target, &to, Some("prod")).await.unwrap();
         let repository = fixture.repository(&registry.host(), "web").await;
-        let all = versions(&repository).await.unwrap();
+        let all = RemoteImage::new(&fixture.job, repository.clone()).versions().await.unwrap();
         assert_eq!(all.len(), 1);
         assert_eq!(
-            (&all[0].digest, all[0].channels.as_slice()),
+            (all[0].digest(), all[0].channels()),
             (&version.digest, &["prod".to_owned()][..])
         );
-        assert_eq!(all[0].verify.status, VerifyStatus::Passed);
+        assert_eq!(all[0].readable().unwrap().verify.status, VerifyStatus::Passed);
         let prod = Target::Tag("prod".to_owned());
         let found = RemoteVersion::find(&repository, &prod).await.unwrap();
         assert!(found.is_channel("prod") && !found.is_channel(version.version.as_str()));

@@ -1,9 +1,8 @@
 //! The real registry of Debian's package, and skopeo between it and a layout.
 
 use imgbake_build::LayerShare;
-use imgbake_registry::{
-    CredentialSettings, FixedLogin, Layout, LayoutShare, RemoteOptions, RemoteShare,
-};
+use imgbake_oci::{CredentialSettings, FixedLogin, RemoteOptions};
+use imgbake_registry::{Layout, LayoutShare, RemoteShare};
 use imgbake_runtime::Tool;
 use imgbake_testkit::{DockerRegistry, DockerSettings, PASSWORD, USER};
 

@@ -5,7 +5,8 @@ use std::os::unix::fs::FileExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, LayerShare, SharedLayer};
-use imgbake_registry::{RemoteOptions, RemoteShare};
+use imgbake_oci::RemoteOptions;
+use imgbake_registry::RemoteShare;
 use imgbake_runtime::Job;
 use imgbake_types::Digest;
 use serde_json::{Value, json};

@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use imgbake_build::{BuildErrorKind, LayerShare, SharedLayer};
-use imgbake_registry::pull::versions;
-use imgbake_registry::{CredentialSettings, FixedLogin, LayoutShare, RemoteOptions, RemoteShare};
-use imgbake_testkit::{Habits, Lets, TestRegistry};
+use imgbake_build::{BuildErrorKind, LayerShare, SharedLayer, Versions};
+use imgbake_oci::{CredentialSettings, FixedLogin, RemoteOptions};
+use imgbake_registry::{LayoutShare, RemoteImage, RemoteShare};
+use imgbake_testkit::{Accepts, Habits, TestRegistry};
 use imgbake_types::Digest;
 
 use super::layer::{NAME, comes, key, layer, names_in, pull, share, tag};
@@ -98,7 +98,8 @@ async fn layers_are_found_by_key_beside_versions() {
     let odd = ["a", "index", "manifest", "b"].map(key);
     assert_eq!(share.has(&fixture.job, &odd).await.unwrap(), [key("a"), key("b")]);
     let before = registry.requests().len();
-    let _ = versions(&fixture.repository(&registry.host(), NAME).await).await;
+    let repository = fixture.repository(&registry.host(), NAME).await;
+    let _ = RemoteImage::new(&fixture.job, repository).versions().await;
     let asked = registry.requests().split_off(before);
     assert!(!asked.iter().any(|request| request.contains("layer-")), "{asked:?}");
 }
@@ -125,8 +126,8 @@ async fn jobs_and_writers_at_once_lose_nothing() {
 
 #[tokio::test]
 async fn logins_are_shown() {
-    let lets = Lets::Token("ada", "enchantress", std::time::Duration::from_secs(60));
-    let registry = TestRegistry::start(Habits { lets, ..Habits::default() }).await;
+    let accepts = Accepts::Token("ada", "enchantress", std::time::Duration::from_secs(60));
+    let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
     let fixture = Fixture::new();
     let nobody = share(&registry.host());
     let layer = layer(&fixture.dir, "a", 1);

@@ -1,19 +1,21 @@
 //! Which build waits for which, and how many run at once.
 
+use imgbake_runtime::memory;
+
 use crate::failure::Failure;
 use crate::load::Unit;
 
 /// Memory that QEMU takes beside its guest's, roughly: translated code and devices.
 const OVERHEAD: u64 = 512 << 20;
 
-/// For each build, those whose images it stands on.
+/// For each build, those whose images it is based on.
 pub(super) struct Graph(Vec<Vec<usize>>);
 
 impl Graph {
-    /// Finds who stands on whose image.
+    /// Finds which build is based on whose image.
     ///
     /// # Errors
-    /// Images that stand on each other in a circle; two builds of one image.
+    /// Images that are based on each other in a circle; two builds of one image.
     pub(super) fn of(units: &[Unit]) -> Result<Self, Failure> {
         let names: Vec<&str> = units.iter().map(|unit| unit.image().name.as_str()).collect();
         for (index, name) in names.iter().enumerate() {
@@ -28,7 +30,7 @@ impl Graph {
         let needs: Vec<Vec<usize>> = units
             .iter()
             .map(|unit| {
-                let base = unit.stands_on();
+                let base = unit.parent_image();
                 let same = |(_, name): &(usize, &&str)| base.as_deref() == Some(**name);
                 names.iter().enumerate().filter(same).map(|(at, _)| at).collect()
             })
@@ -36,7 +38,7 @@ impl Graph {
         let graph = Self(needs);
         for start in 0..units.len() {
             let mut at = start;
-            // A build stands on one image at most: a longer walk than there are builds is a circle.
+            // A build is based on one image at most: a longer walk than there are builds is a circle.
             for _ in 0..=units.len() {
                 match graph.needs(at).first() {
                     Some(&next) => at = next,
@@ -45,7 +47,7 @@ impl Graph {
             }
             if !graph.needs(at).is_empty() {
                 return Err(Failure::usage(format!(
-                    "the image `{}` stands on itself, by way of `{}`",
+                    "the image `{}` is based on itself, through `{}`",
                     names[at],
                     names[graph.needs(at)[0]]
                 )));
@@ -54,7 +56,7 @@ impl Graph {
         Ok(graph)
     }
 
-    /// The builds that one stands on.
+    /// The builds that one is based on.
     pub(super) fn needs(&self, index: usize) -> &[usize] {
         &self.0[index]
     }
@@ -67,16 +69,8 @@ pub(super) fn room_for(units: &[Unit]) -> usize {
     let memory = units.iter().map(|unit| machine(unit).memory().as_bytes()).max().unwrap_or(0);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let by_processors = processors / usize::try_from(cpus).unwrap_or(1);
-    let by_memory = free_memory().map_or(usize::MAX, |free| {
+    let by_memory = memory::available().map_or(usize::MAX, |free| {
         usize::try_from(free / (memory + OVERHEAD)).unwrap_or(usize::MAX)
     });
     by_processors.min(by_memory).max(1)
-}
-
-/// `MemAvailable` of `/proc/meminfo` (proc(5)), in bytes.
-fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib * 1024)
 }

@@ -3,11 +3,12 @@
 use std::io::{BufRead, IsTerminal, Write};
 
 use async_trait::async_trait;
-use imgbake_build::BuildError;
 use imgbake_build::stage::{Rescue, Rescued};
-use imgbake_runtime::{Cancel, Job, Tool};
+use imgbake_build::{Access, BuildError};
+use imgbake_runtime::{Cancel, Job, RuntimeError, Tool};
 use tokio::sync::{Mutex, oneshot};
 
+use crate::access::ssh_command;
 use crate::app::Listener;
 
 /// Opens a session in the machine, on the user's terminal.
@@ -20,7 +21,7 @@ pub(super) struct Session<'a> {
 
 #[async_trait]
 impl Rescue for Session<'_> {
-    async fn enter(&self, step: &str, error: &BuildError, access: &str) -> Rescued {
+    async fn enter(&self, step: &str, error: &BuildError, access: &Access) -> Rescued {
         if !std::io::stdin().is_terminal() {
             self.job.events().warn("--on-error shell needs a terminal; the build is cleaned up");
             return Rescued::GiveUp;
@@ -31,12 +32,7 @@ impl Rescue for Session<'_> {
         say(&secrets.redact(&format!(
             "`{step}` failed: {error}\nthis is the machine; leave it with `exit`\n"
         )));
-        let shell = Tool::new("sh", "dash").command();
-        let session = match shell {
-            Ok(shell) => shell.arg("-c").arg(format!("exec {access}")).on_terminal(self.job).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = session {
+        if let Err(error) = self.shell(access).await {
             say(&format!("no session: {error}\n"));
         }
         let question = format!("[r]etry `{step}` in this machine, or [c]lean up? ");
@@ -44,6 +40,15 @@ impl Rescue for Session<'_> {
             Some(answer) if answer.starts_with(['r', 'R']) => Rescued::Retry,
             _ => Rescued::GiveUp,
         }
+    }
+}
+
+impl Session<'_> {
+    /// Runs ssh on the terminal until the user leaves the machine.
+    async fn shell(&self, access: &Access) -> Result<(), RuntimeError> {
+        let command = ssh_command(access, self.job.work())?;
+        let shell = Tool::new("sh", "dash").command()?;
+        shell.arg("-c").arg(format!("exec {command}")).on_terminal(self.job).await.map(drop)
     }
 }
 

@@ -1,0 +1,34 @@
+//! How a build ends that did not come to its end.
+
+use imgbake_types::record::VersionView;
+
+use crate::{BuildError, Machine};
+
+/// A build that failed, with what it leaves: the machine still runs, for the user to look at.
+pub struct Failure {
+    /// Why.
+    pub error: BuildError,
+    /// The machine, if there was one. Whoever takes the failure ends it.
+    pub machine: Option<Box<dyn Machine>>,
+    /// The version, if one was published before the failure.
+    pub version: Option<Box<VersionView>>,
+}
+
+impl Failure {
+    /// A failure that leaves a machine.
+    pub(super) fn with(machine: Box<dyn Machine>) -> impl FnOnce(BuildError) -> Self {
+        |error| Self { error, machine: Some(machine), version: None }
+    }
+}
+
+impl<E: Into<BuildError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), machine: None, version: None }
+    }
+}
+
+impl std::fmt::Debug for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Failure").field("error", &self.error).finish_non_exhaustive()
+    }
+}

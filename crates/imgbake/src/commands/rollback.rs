@@ -1,0 +1,33 @@
+//! `imgbake rollback`
+
+use imgbake_build::BuildError;
+use imgbake_runtime::Secrets;
+use imgbake_types::{Action, Reference, VersionName};
+
+use super::{history, promote};
+use crate::app::{App, conclude};
+use crate::cli::MoveArgs;
+use crate::components;
+use crate::failure::Failure;
+use crate::images;
+
+/// Points a channel at a version that it pointed at before.
+pub(super) async fn run(
+    app: &App,
+    reference: &Reference,
+    to: Option<&VersionName>,
+    args: &MoveArgs,
+) -> Result<(), Failure> {
+    let channel = history::channel(reference)?;
+    let request = promote::request(app, &channel, Action::Rollback, None, args);
+    let (job, listener) = app.begin_quiet("rollback", &args.events, Secrets::default())?;
+    let moved = async {
+        let image = images::image(&job, &app.config, reference, &args.remote).await?;
+        let gates = components::gates();
+        let moving = imgbake_bless::rollback(&*image, &gates, to, &request);
+        Ok(job.cancel().run(moving).await.map_err(BuildError::from)??)
+    };
+    let moved = promote::emit(&job, moved.await);
+    let promotion = conclude(job, listener, moved).await?;
+    promote::print(app, &promotion, args.dry_run)
+}
