@@ -7,6 +7,7 @@
 mod blocks;
 mod folder;
 mod layout;
+mod paths;
 mod xattr;
 
 use std::{
@@ -68,6 +69,7 @@ pub struct Entry {
 /// system.
 pub struct Ext4 {
     view: ext4_view::Ext4,
+    paths: paths::Paths,
     volume: Volume,
     len: u64,
 }
@@ -88,7 +90,7 @@ impl Ext4 {
         let reader = Reader { volume: volume.clone(), superblock };
         let view = ext4_view::Ext4::load(Box::new(reader))
             .map_err(|error| failed("the ext4 file system", &error))?;
-        Ok(Self { view, volume, len })
+        Ok(Self { view, paths: paths::Paths::default(), volume, len })
     }
 
     /// Its length in bytes: no more than its volume's.
@@ -112,22 +114,22 @@ impl Ext4 {
     /// The metadata of what a path names; a link is followed.
     pub fn metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata> {
         let path = path.as_ref();
-        let found = self.view.metadata(path).map_err(|error| failed(&shown(path), &error))?;
+        let followed = self.paths.follow(&self.view, path)?;
+        let found = self.view.metadata(&followed[..]).map_err(|e| failed(&shown(path), &e))?;
         Ok(metadata(&found))
     }
 
     /// The metadata of what a path names; a link's own.
     pub fn link_metadata(&self, path: impl AsRef<[u8]>) -> Result<Metadata> {
         let path = path.as_ref();
-        let found = self.view.symlink_metadata(path).map_err(|e| failed(&shown(path), &e))?;
+        let above = self.paths.above(&self.view, path)?;
+        let found = self.view.symlink_metadata(&above[..]).map_err(|e| failed(&shown(path), &e))?;
         Ok(metadata(&found))
     }
 
     /// Where a link leads, as it is written in it.
     pub fn link_target(&self, path: impl AsRef<[u8]>) -> Result<Vec<u8>> {
-        let path = path.as_ref();
-        let target = self.view.read_link(path).map_err(|error| failed(&shown(path), &error))?;
-        Ok(target.as_ref().to_vec())
+        paths::target(&self.view, &self.paths.above(&self.view, path.as_ref())?)
     }
 
     /// A file's bytes.
@@ -150,7 +152,8 @@ impl Ext4 {
     /// A file, to be read from its start.
     pub fn open_file(&self, path: impl AsRef<[u8]>) -> Result<Ext4File> {
         let path = path.as_ref();
-        let file = self.view.open(path).map_err(|error| failed(&shown(path), &error))?;
+        let followed = self.paths.follow(&self.view, path)?;
+        let file = self.view.open(&followed[..]).map_err(|error| failed(&shown(path), &error))?;
         Ok(Ext4File(file))
     }
 
@@ -158,7 +161,9 @@ impl Ext4 {
     pub fn list(&self, path: impl AsRef<[u8]>) -> Result<Vec<Entry>> {
         let path = path.as_ref();
         let mut entries = Vec::new();
-        for entry in self.view.read_dir(path).map_err(|error| failed(&shown(path), &error))? {
+        let followed = self.paths.follow(&self.view, path)?;
+        let read = self.view.read_dir(&followed[..]);
+        for entry in read.map_err(|error| failed(&shown(path), &error))? {
             let entry = entry.map_err(|error| failed(&shown(path), &error))?;
             let name = entry.file_name().as_ref().to_vec();
             if name == b"." || name == b".." {
@@ -180,15 +185,9 @@ impl Ext4 {
     /// `Unsupported`: the file system was not unmounted: its journal may hold newer ones.
     pub fn xattrs(&self, path: impl AsRef<[u8]>) -> Result<Vec<Xattr>> {
         let path = path.as_ref();
-        let (above, name) = split(path);
-        let resolved = if name.is_empty() {
-            b"/".to_vec()
-        } else {
-            // The view also checks the inode's checksum.
-            self.link_metadata(path)?;
-            let above = self.view.canonicalize(above).map_err(|e| failed(&shown(path), &e))?;
-            [above.as_ref(), b"/", name].concat()
-        };
+        // The view also checks the inode's checksum.
+        self.link_metadata(path)?;
+        let resolved = self.paths.above(&self.view, path)?;
         let layout = layout::Layout::read(&self.volume)?;
         let inode = folder::resolve(&layout, &resolved)?;
         xattr::read(&layout, &inode)

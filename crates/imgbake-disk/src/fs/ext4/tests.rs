@@ -39,10 +39,13 @@ fn mke2fs(tree: &Utf8Path, options: &[&str]) -> Utf8PathBuf {
 fn set(image: &Utf8Path, path: &str, name: &str, value: &[u8]) {
     let file = image.with_file_name("value");
     fs::write(&file, value).unwrap();
+    debugfs(image, &format!("ea_set -f {file} {path} {name}"));
+}
+
+fn debugfs(image: &Utf8Path, request: &str) {
     #[expect(clippy::disallowed_methods, reason = "floor 1 has no other way to start a process")]
     let mut debugfs = Command::new("debugfs");
-    let request = format!("ea_set -f {file} {path} {name}");
-    let output = debugfs.args(["-w", "-R", &request, image.as_str()]).output().unwrap();
+    let output = debugfs.args(["-w", "-R", request, image.as_str()]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
 
@@ -130,6 +133,53 @@ fn reads_the_attributes_that_a_tree_brings() {
     }
     let system = open(&mke2fs(&tree, &["-t", "ext4"]));
     assert_eq!(system.xattrs("/usr/bin/ping").unwrap(), [xattr("user.note", b"kept")]);
+}
+
+#[test]
+fn links_are_followed_as_linux_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(Utf8Path::from_path(dir.path()).unwrap());
+    let long = format!("{}usr/bin", "./".repeat(50));
+    for (name, target) in [
+        ("absolute", "/usr/bin/ping"),
+        ("above", "../../../bin/ping"),
+        ("usr/up", "../bin"),
+        ("usr/long", &format!("../{long}")),
+        ("usr/chain", "long/../up/./ping"),
+    ] {
+        std::os::unix::fs::symlink(target, tree.join(name)).unwrap();
+    }
+    let system = open(&mke2fs(&tree, &["-t", "ext4"]));
+    for path in ["/absolute", "/above", "//usr/up/ping", "/usr/long/ping", "/usr/./up/../chain"] {
+        assert_eq!(system.read(path, 100).unwrap(), b"ping\n", "{path}");
+        assert!(system.exists(path).unwrap(), "{path}");
+    }
+    assert_eq!(system.link_target("/usr/long").unwrap(), format!("../{long}").as_bytes());
+    assert_eq!(system.list("/usr/up/").unwrap().len(), 2);
+    for path in ["bin/ping", "", "absolute"] {
+        assert!(system.link_metadata(path).is_err(), "{path}");
+    }
+}
+
+#[test]
+fn a_link_of_any_length_takes_no_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = tree(Utf8Path::from_path(dir.path()).unwrap());
+    std::os::unix::fs::symlink("x".repeat(80), tree.join("usr/cut")).unwrap();
+    std::os::unix::fs::symlink("/usr/cut/more", tree.join("to-cut")).unwrap();
+    let image = mke2fs(&tree, &["-t", "ext4"]);
+    debugfs(&image, &format!("set_inode_field /usr/cut size {}", 1_u64 << 44));
+    let system = open(&image);
+    assert_eq!(system.link_metadata("/usr/cut").unwrap().len, 1 << 44);
+    for path in ["/usr/cut", "/usr/cut/more", "/to-cut", "/bin/../usr/cut"] {
+        let corrupt = |error: DiskError| error.kind() == DiskErrorKind::Corrupt;
+        assert!(system.metadata(path).is_err_and(corrupt), "{path}");
+        assert!(system.exists(path).is_err_and(corrupt), "{path}");
+        assert!(system.open_file(path).is_err_and(corrupt), "{path}");
+        assert!(system.list(path).is_err_and(corrupt), "{path}");
+    }
+    assert!(system.link_target("/usr/cut").is_err());
+    assert!(system.xattrs("/usr/cut/more").is_err());
 }
 
 #[test]
