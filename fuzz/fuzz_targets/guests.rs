@@ -54,9 +54,7 @@ fn console(bytes: &[u8]) {
     let text = console_text(LineRedactor::new(secrets), pieces);
     let wrong = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
     assert!(!text.contains(wrong), "what is shown is plain");
-    // What is between its bytes hides a secret before it is taken out.
-    let hidden = bytes.iter().any(|byte| byte.is_ascii_control() || !byte.is_ascii());
-    assert!(hidden || !text.contains(SECRET), "what is shown holds no secret");
+    assert!(!text.lines().any(|line| line.contains(&SECRET[..7])), "what is shown holds no secret");
 }
 
 fuzz_target!(init: seed(sound()), |input: &[u8]| {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use imgbake_runtime::{Job, LineRedactor};
 use imgbake_types::event::Stream;
+use imgbake_types::terminal::escape_len;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::mpsc;
 
@@ -122,19 +123,15 @@ impl Inner {
     }
 }
 
-/// A line without what only a terminal understands: escape sequences (ECMA-48, section 5.4: CSI,
-/// parameters, a final byte from `@` to `~`) and control characters but the tab.
+/// A line without what only a terminal understands: escape sequences, and control characters but the tab.
 fn plain(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
-    let mut chars = line.chars();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            if chars.next() == Some('[') {
-                chars.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-        } else if c == '\t' || !c.is_control() {
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        if c == '\t' || !c.is_control() {
             out.push(c);
         }
+        rest = &rest[escape_len(rest.as_bytes()).max(c.len_utf8())..];
     }
     out
 }

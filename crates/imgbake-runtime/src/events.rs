@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use imgbake_types::event::{Level, Stream};
 use imgbake_types::record::StageRecord;
 use imgbake_types::{Event, EventKind, Outcome, Plan, Stage};
-use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::Secrets;
 use crate::builds::BuildRecord;
+use crate::secrets::masked;
 
 /// Where a job's events go. Clones go to the same listener.
 #[derive(Debug, Clone)]
@@ -87,43 +87,16 @@ impl Events {
         }
     }
 
-    /// Every string of an event, redacted: a new kind of event cannot forget a field.
-    fn redacted(&self, kind: EventKind) -> EventKind {
-        if self.secrets.is_empty() {
-            return kind;
-        }
-        let Ok(mut value) = serde_json::to_value(&kind) else {
-            return kind;
-        };
-        let mut changed = false;
-        redact_value(&mut value, &self.secrets, &mut changed);
-        if !changed {
-            return kind;
-        }
-        serde_json::from_value(value).unwrap_or(EventKind::Notice {
-            level: Level::Warning,
-            message: "an event held a secret and was dropped".to_owned(),
-        })
-    }
-}
-
-fn redact_value(value: &mut Value, secrets: &Secrets, changed: &mut bool) {
-    match value {
-        Value::String(text) if secrets.found_in(text) => {
-            *text = secrets.redact(text);
-            *changed = true;
-        }
-        Value::Array(items) => {
-            for item in items {
-                redact_value(item, secrets, changed);
+    fn redacted(&self, mut kind: EventKind) -> EventKind {
+        if !self.secrets.is_empty() {
+            for text in kind.texts() {
+                let spans = self.secrets.spans(text.as_bytes());
+                if !spans.is_empty() {
+                    *text = masked(text.as_bytes(), &spans);
+                }
             }
         }
-        Value::Object(fields) => {
-            for field in fields.values_mut() {
-                redact_value(field, secrets, changed);
-            }
-        }
-        _ => {}
+        kind
     }
 }
 
@@ -196,5 +169,41 @@ impl Drop for StageGuard {
         if !self.ended {
             self.tell_end(Outcome::Failed, 0, String::new());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use imgbake_types::record::TestOutcome;
+
+    use super::*;
+
+    #[test]
+    fn redacts_texts_and_leaves_structure() {
+        let secrets = Secrets::default();
+        for word in ["done", "output", "shell", "stdout", "verify-1", "token-9fH2kPq81"] {
+            secrets.add(word, word);
+        }
+        let (events, mut listener) = Events::channel("job", secrets);
+        let said = "token-9fH2kPq81 is done".to_owned();
+        events.output("shell", Stream::Stdout, said.clone());
+        let result = TestOutcome {
+            name: "shell".into(),
+            machine: "verify-1".into(),
+            passed: false,
+            seconds: 0.0,
+            detail: said,
+        };
+        events.emit(EventKind::TestFinished { result });
+        drop(events);
+        let mut told = Vec::new();
+        while let Some(event) = listener.blocking_recv() {
+            told.push(serde_json::to_value(&event).unwrap());
+        }
+        assert_eq!(told[0]["type"], "output");
+        assert_eq!((&told[0]["name"], &told[0]["stream"]), (&"shell".into(), &"stdout".into()));
+        assert_eq!(told[0]["line"], "*** is ***");
+        assert_eq!(told[1]["result"]["machine"], "verify-1");
+        assert_eq!(told[1]["result"]["detail"], "*** is ***");
     }
 }

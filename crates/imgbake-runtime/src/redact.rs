@@ -1,22 +1,30 @@
 //! Bytes from a program or machine to redacted lines.
 
+use std::ops::Range;
+
 use crate::Secrets;
+use crate::secrets::masked;
 
 /// A line longer than this is cut, so that a program that never ends a line takes no memory.
 const LONGEST_LINE: usize = 64 * 1024;
+
+/// Bytes of a line that stay when it is cut: a secret may begin in them.
+const KEPT: usize = 1024;
 
 /// Collects bytes and gives whole lines, redacted: a secret that comes in two writes is still found.
 #[derive(Debug)]
 pub struct LineRedactor {
     secrets: Secrets,
     buffer: Vec<u8>,
+    /// How many of the buffer's first bytes are the end of a secret whose beginning was given already.
+    masked: usize,
     after_return: bool,
 }
 
 impl LineRedactor {
     /// A collector that masks these secrets.
     pub fn new(secrets: Secrets) -> Self {
-        Self { secrets, buffer: Vec::new(), after_return: false }
+        Self { secrets, buffer: Vec::new(), masked: 0, after_return: false }
     }
 
     /// Takes bytes; gives each line that they end. A carriage return ends a line as well, for progress
@@ -38,9 +46,7 @@ impl LineRedactor {
                     }
                 }
                 _ if self.buffer.len() > LONGEST_LINE => {
-                    // What may be the start of a secret stays for the next piece.
-                    let keep = self.secrets.longest().saturating_sub(1).min(LONGEST_LINE / 2);
-                    lines.push(self.take(self.buffer.len() - keep));
+                    lines.push(self.take(self.buffer.len() - KEPT));
                 }
                 _ => {}
             }
@@ -54,15 +60,36 @@ impl LineRedactor {
     }
 
     /// What came since the last line's end, redacted and still kept. A secret that is only half
-    /// there is not known as one: ask when nothing has come for a while.
+    /// there may not be known as one: ask when nothing has come for a while.
     pub fn pending(&self) -> String {
-        self.secrets.redact(&String::from_utf8_lossy(&self.buffer))
+        masked(&self.buffer, &self.spans())
     }
 
+    fn spans(&self) -> Vec<Range<usize>> {
+        let mut spans = self.secrets.spans(&self.buffer);
+        if self.masked > 0 {
+            let mut end = self.masked;
+            spans.retain(|span| {
+                let apart = span.start > end;
+                end = if apart { end } else { end.max(span.end) };
+                apart
+            });
+            spans.insert(0, 0..end);
+        }
+        spans
+    }
+
+    /// The first bytes of the buffer. All of it is searched: a secret may go on after them.
     fn take(&mut self, len: usize) -> String {
+        let mut spans = self.spans();
+        spans.retain(|span| span.start < len);
+        let end = spans.last().map_or(0, |span| span.end);
+        if let Some(last) = spans.last_mut() {
+            last.end = end.min(len);
+        }
+        self.masked = end.saturating_sub(len);
         let line: Vec<u8> = self.buffer.drain(..len).collect();
-        let text = String::from_utf8_lossy(&line);
-        self.secrets.redact(text.trim_end_matches(['\n', '\r']))
+        masked(&line, &spans).trim_end_matches(['\n', '\r']).to_owned()
     }
 }
 
@@ -87,6 +114,29 @@ mod tests {
         let mut lines = LineRedactor::new(Secrets::default());
         let got = lines.push(&vec![b'x'; LONGEST_LINE + 10]);
         assert_eq!(got.len(), 1);
+    }
+
+    #[test]
+    fn shows_no_secret_where_a_line_is_cut() {
+        const TOKEN: &str = "Zq7-kLm0pWy9vT3s";
+        let encoded = base64::Engine::encode(&base64::prelude::BASE64_STANDARD, TOKEN.repeat(9000));
+        for text in [TOKEN.repeat(30_000), encoded] {
+            for (before, piece) in
+                [(0, 4096), (1, 8192), (7, 1000), (13, 100_000), (64_512, 16), (64_520, 7)]
+            {
+                let secrets = Secrets::default();
+                secrets.add("t", TOKEN);
+                let mut lines = LineRedactor::new(secrets);
+                let bytes = [vec![b' '; before], text.clone().into_bytes()].concat();
+                let mut got: Vec<String> = bytes[..bytes.len().min(before + 200_000)]
+                    .chunks(piece)
+                    .flat_map(|p| lines.push(p))
+                    .collect();
+                got.extend(lines.finish());
+                let shown = got.concat().replace([' ', '*'], "");
+                assert!(shown.len() <= 8, "{before}, {piece}: {shown}");
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{Digest, Reference, StepReport};
 pub use crate::stage::{Outcome, Stage};
 pub use crate::stream::Stream;
 
-/// One thing that happened. Secrets are redacted before an event is made.
+/// One thing that happened. Its texts ([`EventKind::texts`]) are redacted before anyone has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// When, in UTC.
@@ -200,6 +200,62 @@ pub enum EventKind {
         /// The error's words.
         error: Option<String>,
     },
+}
+
+impl EventKind {
+    /// Every text of it that may repeat what a machine, a tool or a user's file said. What programs read (types,
+    /// outcomes, names, references, digests) is none of them.
+    pub fn texts(&mut self) -> Vec<&mut String> {
+        match self {
+            // No `..` here: a new field is either a text or none.
+            Self::StageStatus { stage: _, name: _, status: text }
+            | Self::StageFinished {
+                stage: _,
+                name: _,
+                outcome: _,
+                seconds: _,
+                bytes: _,
+                detail: text,
+            }
+            | Self::Output { name: _, stream: _, line: text }
+            | Self::Machine { machine: _, what: text }
+            | Self::Layer {
+                stage: _,
+                name: _,
+                key: _,
+                action: _,
+                disk_bytes: _,
+                state_bytes: _,
+                age: _,
+                reason: text,
+            }
+            | Self::Waiting { what: text }
+            | Self::Notice { level: _, message: text } => vec![text],
+            Self::StepReport { name: _, cached: _, report } => report.texts().collect(),
+            Self::SealOperation { operation: _, removed: _, bytes: _, paths } => {
+                paths.iter_mut().collect()
+            }
+            Self::TestFinished { result } => {
+                let TestOutcome { name: _, machine: _, passed: _, seconds: _, detail } = result;
+                vec![detail]
+            }
+            Self::BuildFinished {
+                outcome: _,
+                reference: _,
+                digest: _,
+                channel: _,
+                virtual_size: _,
+                stored_bytes: _,
+                seconds: _,
+                error,
+            } => error.iter_mut().collect(),
+            Self::BuildQueued { template: _, image: _, after: _ }
+            | Self::BuildStarted { template: _, image: _, plan: _, stages: _ }
+            | Self::StageStarted { stage: _, name: _ }
+            | Self::StageProgress { stage: _, name: _, done: _, total: _ }
+            | Self::ChannelMoved { channel: _, version: _, digest: _ } => Vec::new(),
+        }
+    }
 }
 
 /// What was done with a layer.

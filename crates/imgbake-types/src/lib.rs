@@ -18,6 +18,7 @@ pub mod spec;
 pub mod stage;
 pub mod stream;
 pub mod tag;
+pub mod terminal;
 pub mod time;
 pub mod version;
 

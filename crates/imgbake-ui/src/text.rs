@@ -1,9 +1,8 @@
 //! Text on a terminal: made harmless, measured, cut and padded.
 
 use std::borrow::Cow;
-use std::iter::Peekable;
-use std::str::Chars;
 
+use imgbake_types::terminal::escape_len;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Single line of foreign text that cannot drive a terminal: escape sequences (ECMA-48, 5.4 and 5.6),
@@ -13,10 +12,11 @@ pub fn clean(text: &str) -> String {
     let line = text.trim_end_matches(['\r', '\n']);
     let line = line.rsplit('\r').next().unwrap_or_default();
     let mut out = String::with_capacity(line.len());
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
+    let mut rest = line;
+    while let Some(c) = rest.chars().next() {
+        let skipped = escape_len(rest.as_bytes());
         match c {
-            '\x1b' => skip_sequence(&mut chars),
+            '\x1b' => {}
             '\t' => {
                 let stop = 8 - out.width() % 8;
                 out.extend(std::iter::repeat_n(' ', stop));
@@ -25,6 +25,7 @@ pub fn clean(text: &str) -> String {
             c if is_direction(c) || c.is_control() => {}
             c => out.push(c),
         }
+        rest = &rest[skipped.max(c.len_utf8())..];
     }
     out
 }
@@ -46,11 +47,8 @@ pub fn harmless(text: &str, color: bool) -> Cow<'_, str> {
             rest = &rest[paint.len()..];
             continue;
         }
-        let mut chars = rest.chars().peekable();
-        if chars.next() == Some('\x1b') {
-            skip_sequence(&mut chars);
-        }
-        rest = &rest[rest.len() - chars.map(char::len_utf8).sum::<usize>()..];
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        rest = &rest[escape_len(rest.as_bytes()).max(first)..];
     }
     out.push_str(rest);
     out.into()
@@ -66,29 +64,6 @@ fn paint_sequence(text: &str) -> Option<&str> {
 /// Changes of writing direction (Unicode Standard Annex 9).
 const fn is_direction(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Reads past the rest of an escape sequence.
-fn skip_sequence(chars: &mut Peekable<Chars<'_>>) {
-    match chars.next() {
-        Some('[') => {
-            while chars.next_if(|c| ('\x20'..='\x3f').contains(c)).is_some() {}
-            chars.next_if(|c| ('\x40'..='\x7e').contains(c));
-        }
-        // Strings: operating system commands, device control and their like, up to BEL or ST.
-        Some(']' | 'P' | 'X' | '^' | '_') => {
-            while let Some(c) = chars.next() {
-                if c == '\x07' || (c == '\x1b' && chars.next_if_eq(&'\\').is_some()) {
-                    break;
-                }
-            }
-        }
-        Some('\x20'..='\x2f') => {
-            while chars.next_if(|c| ('\x20'..='\x2f').contains(c)).is_some() {}
-            chars.next();
-        }
-        _ => {}
-    }
 }
 
 /// The text, cut to a width with `…` if it is wider.

@@ -48,6 +48,9 @@ impl Provisioned {
         let mut patterns = booted.planted.patterns;
         patterns.extend(report.residues);
         for (name, bytes) in build.job.secrets().patterns() {
+            if spec.allow_sensitive.contains(&name) {
+                continue;
+            }
             patterns.push(Pattern {
                 name: format!("sensitive value `{name}`"),
                 bytes,

@@ -9,7 +9,7 @@ mod source;
 mod variables;
 
 use crate::suggest;
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 use crate::{Diagnostic, Schema};
 
 pub(crate) use matrix::combinations;
@@ -32,6 +32,27 @@ pub(crate) fn check(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
     provision::check(scope.root, scope.schema, out);
     publish::check(scope.root, out);
     seal(scope, out);
+    allowed(scope.root, out);
+}
+
+/// `[seal] allow_sensitive` names sensitive variables.
+fn allowed(root: &Node, out: &mut Vec<Diagnostic>) {
+    let Some(list) = root.get("seal").and_then(|seal| seal.get("allow_sensitive")) else { return };
+    let variables = root.get("variables").map(Node::entries).unwrap_or_default();
+    let is_sensitive = |node: &Node| {
+        node.get("sensitive").is_some_and(|value| matches!(value.value, Value::Bool(true)))
+    };
+    let sensitive = variables.iter().filter(|entry| is_sensitive(&entry.node));
+    let known: Vec<&str> = sensitive.map(|entry| entry.key.as_str()).collect();
+    for (node, name) in list.texts() {
+        if !known.contains(&name) {
+            let message = format!("there is no sensitive variable `{name}`");
+            let help = suggest::hint(name, &known).unwrap_or_else(|| {
+                "`allow_sensitive` names variables that have `sensitive = true`".into()
+            });
+            out.push(Diagnostic::new("seal-variable", node.span.clone(), message).help(help));
+        }
+    }
 }
 
 fn seal(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {

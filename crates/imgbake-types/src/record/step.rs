@@ -200,6 +200,14 @@ impl OutputTail {
 }
 
 impl StepReport {
+    /// Every text of it that may repeat what a tool or the machine said.
+    pub fn texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let Self { resources, warnings, error, output, .. } = self;
+        let lines = output.lines.iter_mut().map(|line| &mut line.line);
+        let resources = resources.iter_mut().flat_map(Resource::texts);
+        resources.chain(warnings).chain(error).chain(lines)
+    }
+
     /// Cuts what is too much; what a tool in the machine says has no bounds of its own.
     #[must_use]
     pub fn bound(mut self) -> Self {

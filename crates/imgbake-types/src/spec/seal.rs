@@ -13,6 +13,9 @@ pub struct SealSpec {
     /// Operations that run only when they are named here, such as `package-lists`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<String>,
+    /// Sensitive variables whose values the residue check lets stay in the image, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_sensitive: Vec<String>,
     /// What a hit of the residue check does. Default: `fail`.
     #[serde(default)]
     pub residue: Residue,

@@ -5,6 +5,7 @@
 //! (`layout`, `blocks`, `folder`) read those.
 
 mod blocks;
+mod error;
 mod folder;
 mod layout;
 mod paths;
@@ -15,8 +16,9 @@ use std::{
     io::{self, Read},
 };
 
-use ext4_view::{Ext4Error, Ext4Read, FileType};
+use ext4_view::{Ext4Read, FileType};
 
+use self::error::{failed, shown};
 use super::Volume;
 use crate::{
     DiskError, DiskErrorKind, Result,
@@ -195,18 +197,6 @@ impl Ext4 {
     }
 }
 
-/// A path's folder and its last name.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
-    let path = &path[..end];
-    let at = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-    match path.len() {
-        0 => (b"/", b""),
-        _ if at == 0 => (b"/", &path[1..]),
-        _ => (&path[..at], &path[at + 1..]),
-    }
-}
-
 /// An open file.
 pub struct Ext4File(ext4_view::File);
 
@@ -270,22 +260,6 @@ fn file_kind(kind: FileType) -> FileKind {
         FileType::Symlink => FileKind::Link,
         _ => FileKind::Special,
     }
-}
-
-fn shown(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
-}
-
-fn failed(what: &str, error: &Ext4Error) -> DiskError {
-    let kind = match &error {
-        Ext4Error::NotFound | Ext4Error::NotADirectory => DiskErrorKind::NotFound,
-        Ext4Error::Corrupt(_) => DiskErrorKind::Corrupt,
-        Ext4Error::Io(source) => {
-            source.downcast_ref::<DiskError>().map_or(DiskErrorKind::Io, DiskError::kind)
-        }
-        _ => DiskErrorKind::Unsupported,
-    };
-    DiskError::new(kind, format!("{what}: {error}"))
 }
 
 #[cfg(test)]

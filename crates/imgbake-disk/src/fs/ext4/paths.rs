@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use ext4_view::{Ext4, Ext4Error};
 
-use super::{failed, shown, split};
+use super::error::{failed, shown};
 use crate::{DiskError, Result};
 
 /// Linux, `include/uapi/linux/limits.h`, `PATH_MAX`: what a link holds is shorter.
@@ -103,4 +103,16 @@ fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
 fn joined(folder: &[u8], name: &[u8]) -> Vec<u8> {
     let slash: &[u8] = if folder.ends_with(b"/") { b"" } else { b"/" };
     [folder, slash, name].concat()
+}
+
+/// A path's folder and its last name.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+    let path = &path[..end];
+    let at = path.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    match path.len() {
+        0 => (b"/", b""),
+        _ if at == 0 => (b"/", &path[1..]),
+        _ => (&path[..at], &path[at + 1..]),
+    }
 }

@@ -75,9 +75,15 @@ impl Batch<'_> {
             stages: plan.steps.len(),
         });
         for name in job.secrets().short() {
+            if plan.seal().allow_sensitive.contains(&name) {
+                continue;
+            }
             job.events().warn(format!(
                 "the sensitive value `{name}` is too short to be looked for in the image"
             ));
+        }
+        for document in job.secrets().documents() {
+            job.events().info(document.to_string());
         }
         job.events().record_plan(plan);
         plan::remember(&self.app.home, plan);
