@@ -28,23 +28,46 @@ pub(crate) struct Scope {
     pub(crate) push: bool,
     /// The repository that a blob is mounted from.
     pub(crate) from: Option<String>,
+    /// What a registry's challenge named instead.
+    pub(crate) named: Option<String>,
 }
 
 impl Scope {
     pub(crate) fn pull(name: &str) -> Self {
-        Self { name: name.to_owned(), push: false, from: None }
+        Self { name: name.to_owned(), push: false, from: None, named: None }
     }
 
     pub(crate) fn push(name: &str) -> Self {
-        Self { name: name.to_owned(), push: true, from: None }
+        Self { name: name.to_owned(), push: true, from: None, named: None }
     }
 
     pub(crate) fn mount(name: &str, from: &str) -> Self {
-        Self { name: name.to_owned(), push: true, from: Some(from.to_owned()) }
+        Self { from: Some(from.to_owned()), ..Self::push(name) }
+    }
+
+    /// The same, with the words of a challenge.
+    pub(crate) fn named(&self, words: &str) -> Self {
+        Self { named: Some(words.to_owned()), ..self.clone() }
+    }
+
+    /// Whether a token of this scope allows what a challenge names.
+    pub(crate) fn covers(&self, words: &str) -> bool {
+        let own = self.words();
+        words.split_ascii_whitespace().all(|word| {
+            let Some((resource, actions)) = word.rsplit_once(':') else { return false };
+            let allowed = own.iter().filter_map(|own| own.rsplit_once(':'));
+            let mut allowed = allowed.filter(|(own, _)| *own == resource);
+            actions.split(',').all(|action| {
+                allowed.clone().any(|(_, actions)| actions.split(',').any(|own| own == action))
+            }) && allowed.next().is_some()
+        })
     }
 
     /// In the words of token servers (distribution's token scope documentation).
     pub(crate) fn words(&self) -> Vec<String> {
+        if let Some(named) = &self.named {
+            return named.split_ascii_whitespace().map(str::to_owned).collect();
+        }
         let actions = if self.push { "pull,push" } else { "pull" };
         let own = format!("repository:{}:{actions}", self.name);
         let from = self.from.as_ref().map(|from| format!("repository:{from}:pull"));

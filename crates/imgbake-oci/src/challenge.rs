@@ -1,6 +1,8 @@
 //! What a registry wants to see before it answers: the `WWW-Authenticate` header (RFC 9110, section
 //! 11.6.1; distribution's token specification).
 
+use crate::tags::split_outside_quotes;
+
 /// How a registry wants its users to show who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Challenge {
@@ -19,24 +21,33 @@ pub(crate) struct Bearer {
     pub(crate) realm: String,
     /// The registry's name there.
     pub(crate) service: Option<String>,
+    /// What a token must allow for the request that was refused: words with blanks between them.
+    pub(crate) scope: Option<String>,
 }
 
 impl Challenge {
-    /// The first challenge of a header that is known here.
-    pub(crate) fn parse(header: &str) -> Option<Self> {
-        challenges(header).into_iter().find_map(|(scheme, parameters)| {
-            let get = |key: &str| {
-                let found = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
-                found.map(|(_, value)| value.clone())
-            };
-            match scheme.to_ascii_lowercase().as_str() {
-                "basic" => Some(Self::Basic),
-                "bearer" => {
-                    Some(Self::Bearer(Bearer { realm: get("realm")?, service: get("service") }))
-                }
-                _ => None,
-            }
-        })
+    /// The best challenge of some headers that is known here: a token is worth more than a login, which a
+    /// registry may offer and then refuse.
+    pub(crate) fn best<'h>(headers: impl Iterator<Item = &'h str>) -> Option<Self> {
+        let known: Vec<Self> = headers.flat_map(challenges).filter_map(Self::of).collect();
+        let is_bearer = |challenge: &&Self| matches!(challenge, Self::Bearer(_));
+        known.iter().find(is_bearer).or(known.first()).cloned()
+    }
+
+    fn of((scheme, parameters): (String, Parameters)) -> Option<Self> {
+        let get = |key: &str| {
+            let found = parameters.iter().find(|(name, _)| name.eq_ignore_ascii_case(key));
+            found.map(|(_, value)| value.clone())
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "basic" => Some(Self::Basic),
+            "bearer" => Some(Self::Bearer(Bearer {
+                realm: get("realm")?,
+                service: get("service"),
+                scope: get("scope").filter(|scope| !scope.is_empty()),
+            })),
+            _ => None,
+        }
     }
 }
 
@@ -52,7 +63,7 @@ type Parameters = Vec<(String, String)>;
 /// Each scheme of a header with its parameters.
 fn challenges(header: &str) -> Vec<(String, Parameters)> {
     let mut all: Vec<(String, Parameters)> = Vec::new();
-    for part in parts(header) {
+    for part in split_outside_quotes(header, ',') {
         let (before, value) = match part.split_once('=') {
             Some((before, value)) => (before.trim(), Some(unquoted(value.trim()))),
             None => (part.trim(), None),
@@ -73,21 +84,6 @@ fn challenges(header: &str) -> Vec<(String, Parameters)> {
     all
 }
 
-/// Splits at the commas that stand outside quotes.
-fn parts(header: &str) -> Vec<&str> {
-    let (mut quoted, mut escaped) = (false, false);
-    header
-        .split(move |c| {
-            let was_escaped = escaped;
-            escaped = quoted && !was_escaped && c == '\\';
-            if c == '"' && !was_escaped {
-                quoted = !quoted;
-            }
-            c == ',' && !quoted
-        })
-        .collect()
-}
-
 fn unquoted(text: &str) -> String {
     let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
         return text.to_owned();
@@ -106,8 +102,10 @@ fn unquoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn bearer(realm: &str, service: Option<&str>) -> Challenge {
-        Challenge::Bearer(Bearer { realm: realm.to_owned(), service: service.map(str::to_owned) })
+    fn bearer(realm: &str, service: Option<&str>, scope: Option<&str>) -> Challenge {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let (service, scope) = (owned(service), owned(scope));
+        Challenge::Bearer(Bearer { realm: realm.to_owned(), service, scope })
     }
 
     #[test]
@@ -117,21 +115,29 @@ mod tests {
             ("basic", Some(Challenge::Basic)),
             (
                 "Bearer realm=\"https://auth.example/token\",service=\"reg\",scope=\"repository:a/b:pull,push\"",
-                Some(bearer("https://auth.example/token", Some("reg"))),
+                Some(bearer(
+                    "https://auth.example/token",
+                    Some("reg"),
+                    Some("repository:a/b:pull,push"),
+                )),
             ),
             (
                 "Bearer realm=\"https://a/t\", scope=\"repository:a:pull repository:b:pull\"",
-                Some(bearer("https://a/t", None)),
+                Some(bearer("https://a/t", None, Some("repository:a:pull repository:b:pull"))),
             ),
-            ("Negotiate, BEARER Realm=https://a/t", Some(bearer("https://a/t", None))),
+            (
+                "Basic realm=\"reg\", Bearer realm=\"https://a/t\"",
+                Some(bearer("https://a/t", None, None)),
+            ),
+            ("Negotiate, BEARER Realm=https://a/t", Some(bearer("https://a/t", None, None))),
             ("Digest realm=\"x, Basic\", nonce=\"1\", Basic realm=\"y\"", Some(Challenge::Basic)),
-            ("Bearer realm=\"a\\\"b\"", Some(bearer("a\"b", None))),
+            ("Bearer realm=\"a\\\"b\"", Some(bearer("a\"b", None, None))),
             ("Bearer service=\"no realm\"", None),
-            ("Bearer realm=\"", Some(bearer("\"", None))),
+            ("Bearer realm=\"", Some(bearer("\"", None, None))),
             ("", None),
             (",,,=", None),
         ] {
-            assert_eq!(Challenge::parse(header), expected, "{header}");
+            assert_eq!(Challenge::best([header].into_iter()), expected, "{header}");
         }
     }
 

@@ -9,9 +9,9 @@ use imgbake_runtime::{Command, Job};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::OciError;
 use crate::Result;
 use crate::files::read_small;
+use crate::{OciError, OciErrorKind};
 
 /// What helpers give in a user's place beside an identity token (docker-credential-helpers).
 const IDENTITY_USER: &str = "<token>";
@@ -102,22 +102,34 @@ async fn look(
             looked.push(format!("there is no {path}"));
             continue;
         };
-        let file = AuthFile::parse(&bytes).ok_or_else(|| {
-            OciError::failed(format!("cannot read the logins in {path}: it is no JSON of its kind"))
-                .help("containers-auth.json(5) describes the file; `skopeo login` writes it")
-        })?;
-        match file.look_up(host, repository) {
-            Lookup::Nothing => looked.push(format!("{path} has none")),
-            Lookup::Login { login, key } => {
-                let origin = format!("{path}, where it is `{}`", key.escape_debug());
-                return Ok(Identity::Known(Credential { login, origin }));
-            }
-            Lookup::Helper { helper, server } => {
-                let origin = format!("docker-credential-{helper}, which {path} names");
-                if let Some(login) = ask(job, &helper, &server, &origin).await? {
+        // What cannot be used is no login: what needs none goes on, and a refusal says what was found here.
+        let Some(file) = AuthFile::parse(&bytes) else {
+            let why = format!("{path} cannot be read: it is no JSON as in containers-auth.json(5)");
+            job.events().warn(format!("{why}; `skopeo login` writes it"));
+            looked.push(why);
+            continue;
+        };
+        for found in file.helper(host).into_iter().chain([file.look_up(host, repository)]) {
+            match found {
+                Lookup::Nothing => looked.push(format!("{path} has none")),
+                Lookup::Login { login, key } => {
+                    let origin = format!("{path}, where it is `{}`", key.escape_debug());
                     return Ok(Identity::Known(Credential { login, origin }));
                 }
-                looked.push(format!("{origin}, has none of {server}"));
+                Lookup::Helper { helper, server } => {
+                    let origin = format!("docker-credential-{helper}, which {path} names");
+                    match ask(job, &helper, &server, &origin).await {
+                        Ok(Some(login)) => {
+                            return Ok(Identity::Known(Credential { login, origin }));
+                        }
+                        Ok(None) => looked.push(format!("{origin}, has none of {server}")),
+                        Err(error) if error.kind() == OciErrorKind::Cancelled => return Err(error),
+                        Err(error) => {
+                            job.events().warn(error.to_string());
+                            looked.push(error.to_string());
+                        }
+                    }
+                }
             }
         }
     }
@@ -150,10 +162,14 @@ async fn ask(job: &Job, helper: &str, server: &str, origin: &str) -> Result<Opti
     let words = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         // The protocol's own words for "none" (docker-credential-helpers, credentials/error.go).
-        if words.contains("credentials not found") {
+        let said = format!("{} {}", words.trim(), output.stderr.trim());
+        if ["credentials not found", "no credentials server URL"]
+            .iter()
+            .any(|none| said.contains(none))
+        {
             return Ok(None);
         }
-        let why = format!("{} {}", words.trim(), output.stderr.trim());
+        let why = said.trim();
         let what = format!("{origin} gave no login of {server} ({}): {why}", output.status);
         return Err(OciError::failed(what));
     }

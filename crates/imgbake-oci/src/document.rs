@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use imgbake_types::Digest;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// image-spec, media-types.md.
@@ -30,6 +30,15 @@ pub const DESCRIPTION: &str = "org.opencontainers.image.description";
 /// Annotations, by key.
 pub type Annotations = BTreeMap<String, String>;
 
+/// Reads what may be `null`, as some tools write for nothing.
+pub(crate) fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: Default + Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// image-spec, descriptor.md. What is not known here is kept as it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +53,11 @@ pub struct Descriptor {
     /// How many bytes it has.
     pub size: u64,
     /// Annotations.
-    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Annotations::is_empty"
+    )]
     pub annotations: Annotations,
     /// Everything else, such as `platform` and `urls`.
     #[serde(flatten)]
@@ -90,7 +103,11 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations.
-    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Annotations::is_empty"
+    )]
     pub annotations: Annotations,
 }
 

@@ -29,7 +29,7 @@ const SHOWN: usize = 300;
 pub fn answer(kind: u8, bytes: &[u8]) {
     let text = str::from_utf8(bytes).unwrap_or_default();
     match kind {
-        0 => drop(Challenge::parse(text)),
+        0 => drop(Challenge::best([text].into_iter())),
         1 => drop(Answer::read(bytes).map(|answer| answer.token())),
         2 => logins(bytes),
         3 => drop(login_of(bytes)),
@@ -46,6 +46,7 @@ pub fn answer(kind: u8, bytes: &[u8]) {
 fn logins(bytes: &[u8]) {
     let Some(file) = AuthFile::parse(bytes) else { return };
     for host in ["registry.example", "docker.io"] {
+        drop(file.helper(host));
         if let Lookup::Login { login, .. } = file.look_up(host, "team/web") {
             assert!(login.is_identity || !login.user.is_empty(), "a login without a user");
         }

@@ -143,9 +143,9 @@ impl Repository {
     fn manifest_request(&self, method: Method, target: &Target) -> Request<'static> {
         let url = self.url(&format!("manifests/{}", name_of(target)));
         let mut request = Request::new(method, url);
-        for media_type in MANIFEST_TYPES {
-            request.headers.append(ACCEPT, HeaderValue::from_static(media_type));
-        }
+        // In one line: there are registries that read no second one.
+        let types = HeaderValue::try_from(MANIFEST_TYPES.join(", "));
+        request.headers.extend(types.map(|types| (ACCEPT, types)));
         request
     }
 

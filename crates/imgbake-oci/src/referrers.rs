@@ -16,13 +16,14 @@ use imgbake_types::{Digest, Target};
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use crate::OciError;
 use crate::Result;
-use crate::document::{Annotations, Descriptor, INDEX};
+use crate::document::{Annotations, Descriptor, INDEX, or_default};
 use crate::index::Index;
 use crate::manifests::{LONGEST_READ, LONGEST_WRITTEN, ManifestName, RawManifest};
 use crate::remote::Repository;
 use crate::request::status_error;
+use crate::tags::Pages;
+use crate::{OciError, OciErrorKind};
 
 /// Digits of a referrer's digest in its own tag.
 const DIGITS: usize = 16;
@@ -41,7 +42,7 @@ struct Referrer {
     config: Option<Descriptor>,
     #[serde(default)]
     subject: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     annotations: Annotations,
 }
 
@@ -97,7 +98,17 @@ impl Repository {
                 tracing::warn!(%subject, "too many referrers for one list: the tags have them all");
                 return Ok(());
             };
-            self.put_manifest(ManifestName::Tag(&tag(subject)), &list).await?;
+            match self.put_manifest(ManifestName::Tag(&tag(subject)), &list).await {
+                Ok(_) => {}
+                // One that takes the tag for a digest takes no list there.
+                Err(error) if error.is_transient() || error.kind() == OciErrorKind::Cancelled => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(%subject, %error, "no list of referrers can be stored: the tags have them");
+                    return Ok(());
+                }
+            }
             let cancel = self.remote.job().cancel();
             cancel.run(backoff.wait()).await?;
         }
@@ -133,12 +144,15 @@ impl Repository {
         let mut url = self.url(&format!("referrers/{subject}"));
         let mut retry = self.retry(format!("list what refers to {subject} in {}", self.label()));
         let mut all = Vec::new();
+        let mut pages = Pages::new(&url);
         loop {
             let (page, next) = match self.referrers_page(&url).await {
                 Ok(Some(page)) => page,
+                Ok(None) if all.is_empty() => return Ok(None),
                 Ok(None) => {
-                    self.set_lists_referrers(false);
-                    return Ok(None);
+                    let what =
+                        format!("{} ends its list of referrers before its end", self.label());
+                    return Err(OciError::failed(what));
                 }
                 Err(error) => {
                     retry.after(error).await?;
@@ -147,12 +161,11 @@ impl Repository {
             };
             self.set_lists_referrers(true);
             retry.progressed();
-            let before = all.len();
             join(&mut all, page);
             self.bound(subject, all.len())?;
-            match next {
-                Some(next) if all.len() > before => url = next,
-                _ => return Ok(Some(all)),
+            match pages.follow(next, &self.label())? {
+                Some(next) => url = next,
+                None => return Ok(Some(all)),
             }
         }
     }
@@ -160,20 +173,26 @@ impl Repository {
     async fn referrers_page(&self, url: &Url) -> Result<Option<(Vec<Descriptor>, Option<Url>)>> {
         let mut request = Request::get(url.clone());
         request.headers.insert(ACCEPT, HeaderValue::from_static(INDEX));
-        let answer = self.remote.send(request, &self.pull()).await?;
-        match answer.status() {
-            StatusCode::OK => {}
-            // Registries of before v1.1 know no such path, each in its own way.
-            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => {
-                return Ok(None);
+        let answer = self.remote.send_optional(request, &self.pull()).await?;
+        let status = answer.status();
+        let is_refusal = (status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS)
+            || status == StatusCode::NOT_IMPLEMENTED;
+        if is_refusal {
+            // Registries of before v1.1 know no such path, each in its own way. One that has it may still
+            // refuse one question, which says nothing of the others.
+            if self.lists_referrers().is_none() {
+                self.set_lists_referrers(false);
             }
-            _ => return Err(status_error(answer, &self.label()).await),
+            return Ok(None);
+        }
+        if status != StatusCode::OK {
+            return Err(status_error(answer, &self.label()).await);
         }
         let next = self.next_page(url, &answer)?;
         let body = answer.bytes(LONGEST_READ).await?;
         // What answers every path with a page of its own has no such list.
-        let page = serde_json::from_slice::<Index>(&body).ok().map(|index| index.manifests);
-        if page.is_none() && self.lists_referrers().is_some() {
+        let page = serde_json::from_slice::<Index>(&body).ok().map(|index| index.manifests.into());
+        if page.is_none() && self.lists_referrers() == Some(true) {
             let what = format!("{} answers the question for referrers with no index", self.label());
             return Err(OciError::failed(what));
         }
@@ -186,12 +205,17 @@ impl Repository {
         let Some(found) = self.manifest(&Target::Tag(tag.clone())).await? else {
             return Ok(Vec::new());
         };
+        // A registry may take the tag for the digest, and answer with the subject itself.
+        if found.digest == *subject || found.media_type != INDEX {
+            tracing::debug!(%tag, "what stands under the tag is no list of referrers");
+            return Ok(Vec::new());
+        }
         let index: Index = serde_json::from_slice(&found.bytes).map_err(|error| {
             OciError::failed(format!("{}:{tag} is no list of referrers", self.label()))
                 .because(error)
         })?;
         self.bound(subject, index.manifests.len())?;
-        Ok(index.manifests)
+        Ok(index.manifests.into())
     }
 
     /// The referrers that have tags of their own, without those that are known.
@@ -270,7 +294,7 @@ fn join(all: &mut Vec<Descriptor>, more: Vec<Descriptor>) {
 
 /// A list as a manifest; `None` where no registry would take it.
 fn document(manifests: Vec<Descriptor>) -> Result<Option<RawManifest>> {
-    let bytes = serde_json::to_vec(&Index { manifests, ..Index::default() })
+    let bytes = serde_json::to_vec(&Index { manifests: manifests.into(), ..Index::default() })
         .map_err(|error| OciError::failed("cannot write JSON").because(error))?;
     if bytes.len() > LONGEST_WRITTEN {
         return Ok(None);

@@ -4,7 +4,7 @@ use imgbake_http::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICA
 use imgbake_http::{HttpError, HttpErrorKind, Redirects, Request, Response, StatusCode, shown};
 
 use crate::auth::{Auth, Scope};
-use crate::challenge::{self, Challenge};
+use crate::challenge::{self, Bearer, Challenge};
 use crate::error_body::message_of;
 use crate::remote::Remote;
 use crate::{OciError, OciErrorKind, Result};
@@ -24,6 +24,23 @@ impl Remote {
             carried = Some(renewed);
         }
         self.check_refusal(scope, answer).await
+    }
+
+    /// The same, of what a registry may have or not: a refusal is an answer like any other.
+    pub(crate) async fn send_optional(
+        &self,
+        mut request: Request<'_>,
+        scope: &Scope,
+    ) -> Result<Response> {
+        let carried = self.authorization(scope).await?;
+        let answer = self.send_with(&mut request, carried.as_ref()).await?;
+        if answer.status() != StatusCode::UNAUTHORIZED || challenge_of(&answer).is_none() {
+            return Ok(answer);
+        }
+        match self.renewed(scope, &answer, carried, false).await? {
+            Some(renewed) => self.send_with(&mut request, Some(&renewed)).await,
+            None => Ok(answer),
+        }
     }
 
     /// The authorization goes to the registry's own origin alone.
@@ -47,8 +64,21 @@ impl Remote {
         carried: Option<HeaderValue>,
         is_last: bool,
     ) -> Result<Option<HeaderValue>> {
-        if let Some(challenge) = challenge_of(answer) {
-            self.auth().learn(challenge);
+        let challenge = challenge_of(answer);
+        if let Some(challenge) = &challenge {
+            self.auth().learn(challenge.clone());
+        }
+        // A registry may want more for one request than its operation says.
+        if let Some(Challenge::Bearer(Bearer { scope: Some(words), .. })) = &challenge
+            && !scope.covers(words)
+        {
+            let named = scope.named(words);
+            let renewed = if is_last {
+                self.own_token(&named).await?
+            } else {
+                self.authorization(&named).await?
+            };
+            return Ok(renewed.filter(|renewed| Some(renewed) != carried.as_ref()));
         }
         if let Some(carried) = &carried {
             self.forget(scope, carried).await;
@@ -97,6 +127,8 @@ impl Remote {
                 let what = format!("there is no registry at {}: it answers 404", shown(&url));
                 return Err(OciError::new(OciErrorKind::NotFound, what));
             }
+            // Whether a repository may be read is asked when it is.
+            StatusCode::FORBIDDEN => Challenge::Open,
             _ => return Err(status_error(answer, &shown(&url)).await),
         };
         self.auth().learn(challenge.clone());
@@ -116,7 +148,7 @@ impl Remote {
 }
 
 fn challenge_of(answer: &Response) -> Option<Challenge> {
-    challenges(answer).find_map(Challenge::parse)
+    Challenge::best(challenges(answer))
 }
 
 /// What a registry says that it wants to see.

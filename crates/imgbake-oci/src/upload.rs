@@ -40,6 +40,10 @@ struct Upload<'a> {
     scope: Scope,
     /// Where pieces are sent; none: the blob is sent whole.
     piece: Option<u64>,
+    /// Where in the blob a piece was refused last.
+    refused_at: Option<u64>,
+    /// Whether the registry takes no pieces at all.
+    no_pieces: bool,
     session: Option<Session>,
 }
 
@@ -71,7 +75,16 @@ impl Repository {
             return Ok(Pushed::Mounted);
         }
         let scope = self.push();
-        let mut upload = Upload { digest, size, source, scope, piece: None, session: None };
+        let mut upload = Upload {
+            digest,
+            size,
+            source,
+            scope,
+            piece: None,
+            refused_at: None,
+            no_pieces: false,
+            session: None,
+        };
         let mut retry = self.retry(format!("send the blob {digest} to {}", self.label()));
         loop {
             let before = upload.at();
@@ -141,7 +154,7 @@ impl Repository {
         let large = upload.size >= WORTH_RESUMING;
         match sent {
             Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) if answer.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Ok(answer) if answer.status() == StatusCode::PAYLOAD_TOO_LARGE && !upload.no_pieces => {
                 upload.piece = Some(PIECE.min(upload.size.div_ceil(2)).max(SMALLEST_PIECE));
                 Err(OciError::transient("the registry takes no blob of this size in one piece"))
             }
@@ -150,7 +163,8 @@ impl Repository {
                     Ok(answer) => again_if_lost(answer, &self.label()).await,
                     Err(error) => error,
                 };
-                upload.piece = (large && error.is_transient()).then_some(PIECE);
+                let pieces = large && error.is_transient() && !upload.no_pieces;
+                upload.piece = pieces.then_some(PIECE);
                 Err(error)
             }
         }
@@ -190,13 +204,12 @@ impl Repository {
             let answer = self.remote.send(request, &scope).await?;
             match answer.status() {
                 status if status.is_success() => {}
-                StatusCode::PAYLOAD_TOO_LARGE if piece > SMALLEST_PIECE => {
-                    upload.piece = Some((piece / 2).max(SMALLEST_PIECE));
-                    return Err(OciError::transient("the registry takes no piece of this size"));
-                }
-                StatusCode::RANGE_NOT_SATISFIABLE => {
+                // It may stand elsewhere in the blob: it is asked where, once.
+                StatusCode::RANGE_NOT_SATISFIABLE if upload.refused_at != Some(session.at) => {
+                    upload.refused_at = Some(session.at);
                     return Err(OciError::transient("the registry stands elsewhere in the blob"));
                 }
+                status if refuses_piece(status) => return Err(upload.smaller(piece)),
                 _ => return Err(again_if_lost(answer, &self.label()).await),
             }
             session.url = answer.location()?;
@@ -243,7 +256,32 @@ impl Repository {
     }
 }
 
+/// Whether a registry does not want a piece as it is, in whatever way it says so.
+fn refuses_piece(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::LENGTH_REQUIRED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::RANGE_NOT_SATISFIABLE
+            | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
 impl Upload<'_> {
+    /// Goes on with smaller pieces after one was refused; where there are none, with the blob as a whole.
+    fn smaller(&mut self, piece: u64) -> OciError {
+        self.session = None;
+        if piece > SMALLEST_PIECE {
+            self.piece = Some((piece / 4).max(SMALLEST_PIECE));
+        } else {
+            self.piece = None;
+            self.no_pieces = true;
+        }
+        OciError::transient("the registry takes no piece of this size")
+    }
+
     fn at(&self) -> u64 {
         self.session.as_ref().map_or(0, |session| session.at)
     }

@@ -197,6 +197,7 @@ impl Versions<'_> {
             grace: SignedDuration::ZERO,
             dry_run: false,
             now: Timestamp::now() + SignedDuration::from_hours(24 * 365),
+            clock: None,
         };
         let keep_all = self.layout.gc(request.clone()).await.unwrap();
         assert_eq!(keep_all.versions.iter().filter(|version| !version.kept).count(), 0);

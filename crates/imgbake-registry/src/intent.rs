@@ -47,7 +47,7 @@ pub(crate) fn sweep(store: &Store, _lock: &Lock) -> Result<()> {
     }
     // Where a name's blobs cannot be read, nobody knows what may go: all stays.
     let (mut documents, mut reached) = (Documents::new(store), Reachable::new());
-    let read = store.index().map(|index| documents.reach(&index.manifests, &mut reached));
+    let read = store.index().map(|index| documents.reach(index.manifests.iter(), &mut reached));
     if let Some(error) = read.as_ref().err().or_else(|| documents.unreadable().values().next()) {
         tracing::warn!(%error, "what killed changes left in {} stays: the registry is damaged", store.root());
         return Ok(());

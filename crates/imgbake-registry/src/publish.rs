@@ -47,7 +47,7 @@ pub(crate) fn publish(
     }
     let version = Index {
         artifact_type: Some(IMAGE.to_owned()),
-        manifests,
+        manifests: manifests.into(),
         annotations: annotations(&config),
         ..Index::default()
     };

@@ -2,7 +2,7 @@
 //! move. A `subject` is not followed: what refers to a version does not keep it.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use imgbake_build::BuildError;
 use imgbake_oci::{DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_TYPES};
@@ -14,8 +14,6 @@ use crate::index::Index;
 use crate::oci::{Descriptor, INDEX, MANIFEST, Manifest, PREVIOUS};
 use crate::store::Store;
 
-/// What imgbake's own media types begin with: a manifest of such a type is of a newer imgbake.
-const OWN: &str = "application/vnd.imgbake.";
 /// The media type of bytes of which nothing is known.
 const BYTES: &str = "application/octet-stream";
 
@@ -63,25 +61,25 @@ impl<'a> Documents<'a> {
         &self.unreadable
     }
 
-    /// Adds every blob that some descriptors lead to. What was reached before is not walked again.
+    /// Adds every blob that some descriptors lead to.
     pub(crate) fn reach<'d>(
         &mut self,
         roots: impl IntoIterator<Item = &'d Descriptor>,
         reached: &mut Reachable,
     ) {
+        let mut walked = HashSet::new();
         let mut open: Vec<Child> = roots.into_iter().map(Child::document).collect();
         while let Some(child) = open.pop() {
             let Descriptor { digest, size, .. } = &child.descriptor;
-            if reached.insert(digest.clone(), *size).is_none() {
+            reached.insert(digest.clone(), *size);
+            // Of two who name one blob, one may take it for a layer: then the other's word counts.
+            if child.may_name_others() && walked.insert(digest.clone()) {
                 open.extend_from_slice(self.children(&child));
             }
         }
     }
 
     fn children(&mut self, child: &Child) -> &[Child] {
-        if !child.may_name_others() {
-            return &[];
-        }
         match self.read.entry(child.descriptor.digest.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
@@ -98,13 +96,13 @@ impl<'a> Documents<'a> {
 impl Child {
     fn may_name_others(&self) -> bool {
         let Descriptor { media_type, size, .. } = &self.descriptor;
-        let newer = self.is_document && media_type.starts_with(OWN) && *size <= MAX_JSON;
-        newer || MANIFEST_TYPES.contains(&media_type.as_str())
+        // A document of a type that is not known here may name others as well.
+        (self.is_document && *size <= MAX_JSON) || MANIFEST_TYPES.contains(&media_type.as_str())
     }
 }
 
-/// What a manifest or index names; nothing where the blob is neither. Of a document in a form that only a
-/// newer imgbake knows, that is every blob whose digest its text holds.
+/// What a manifest or index names. Of a document in a form that is not known here, that is every blob whose
+/// digest its text holds.
 pub(crate) fn children(store: &Store, child: &Child) -> Result<Vec<Child>> {
     if !child.may_name_others() {
         return Ok(Vec::new());
@@ -124,6 +122,27 @@ pub(crate) fn children(store: &Store, child: &Child) -> Result<Vec<Child>> {
         let stored = mentions(&bytes).into_iter().filter_map(|digest| stored(store, &digest));
         stored.map(|descriptor| Child::document(&descriptor)).collect()
     }))
+}
+
+/// What an index lists in a form that is not known here leads to: every stored blob whose digest its text
+/// holds, or the text of the blob that it names, whatever the kind of that blob's digest.
+pub(crate) fn foreign(store: &Store, index: &Index) -> Vec<Descriptor> {
+    let mut named = BTreeSet::new();
+    for entry in index.manifests.foreign() {
+        named.extend(mentions(entry.to_string().as_bytes()));
+        let digest = entry.get("digest").and_then(|digest| digest.as_str()?.split_once(':'));
+        let plain =
+            |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric());
+        if let Some((algorithm, hex)) = digest
+            && plain(algorithm)
+            && plain(hex)
+        {
+            let path = store.root().join("blobs").join(algorithm).join(hex);
+            let bytes = read_small(&path).ok().flatten();
+            named.extend(bytes.iter().flat_map(|bytes| mentions(bytes)));
+        }
+    }
+    named.iter().filter_map(|digest| stored(store, digest)).collect()
 }
 
 /// Every digest in a document's text.

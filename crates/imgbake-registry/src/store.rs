@@ -110,6 +110,12 @@ impl Store {
                 return Err(foreign(&format!("`{}` but no `oci-layout`", entry.file_name())));
             }
         }
+        if !self.is_marked()? && self.has_blobs()? {
+            let what = format!("{root} has blobs but no `oci-layout`: the registry is damaged");
+            return Err(damaged(what).help(
+                "put `oci-layout` and `index.json` back from a copy: without them nobody knows what the blobs are",
+            ));
+        }
         let index = root.join("index.json");
         match read_small(&index)? {
             Some(bytes)
@@ -120,6 +126,23 @@ impl Store {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is any blob.
+    fn has_blobs(&self) -> Result<bool> {
+        let blobs = self.root.join("blobs");
+        let algorithms = match blobs.read_dir_utf8() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            found => found.map_err(io_at("read the folder", &blobs))?,
+        };
+        for folder in algorithms {
+            let folder = folder.map_err(io_at("read the folder", &blobs))?.into_path();
+            let mut files = folder.read_dir_utf8().map_err(io_at("read the folder", &folder))?;
+            if files.next().is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Where files are before they have their names, and where `intent` keeps its own.

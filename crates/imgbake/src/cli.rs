@@ -260,6 +260,9 @@ pub enum Command {
         /// How long unreachable blobs are kept, such as 90min, 24h or 7d
         #[arg(long, value_name = "TIME", default_value = "24h")]
         grace: Span,
+        /// Believes the clock, though it jumped since the last run
+        #[arg(long)]
+        trust_clock: bool,
         /// Prints JSON
         #[arg(long)]
         json: bool,

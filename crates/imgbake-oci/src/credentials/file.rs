@@ -3,22 +3,31 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use secrecy::SecretString;
 use serde::Deserialize;
+
+use crate::document::or_default;
 
 /// Names of Docker Hub in these files.
 const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 /// What Docker itself writes for its hub.
 const HUB_KEY: &str = "https://index.docker.io/v1/";
 
+/// Some tools leave the padding out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// The keys of the file that are read; there are more.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct AuthFile {
-    #[serde(default)]
-    auths: BTreeMap<String, Entry>,
-    #[serde(default, rename = "credHelpers")]
-    helpers: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "or_default")]
+    auths: BTreeMap<String, Option<Entry>>,
+    #[serde(default, rename = "credHelpers", deserialize_with = "or_default")]
+    helpers: BTreeMap<String, Option<String>>,
     #[serde(default, rename = "credsStore")]
     store: Option<String>,
 }
@@ -66,18 +75,25 @@ pub(crate) enum Lookup {
 impl AuthFile {
     /// Reads a file's text. Errors never show it: it holds passwords.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+        if text.trim_ascii().is_empty() {
+            return Some(Self::default());
+        }
         serde_json::from_slice(text).ok()
     }
 
-    /// What it says of a repository: a helper of this very host, then the longest key that leads to
-    /// the repository, then the store of all.
+    /// The helper of this very host, which is asked first.
+    pub(crate) fn helper(&self, host: &str) -> Option<Lookup> {
+        let named = |name: &str| {
+            let by_url = || self.helpers.iter().find(|(known, _)| bare(known) == name);
+            self.helpers.get_key_value(name).or_else(by_url)?.1.as_ref()
+        };
+        names(host).find_map(named).map(|helper| asking(helper, host))
+    }
+
+    /// What it says of a repository beside that: the longest key that leads to the repository, then the
+    /// store of all.
     pub(crate) fn look_up(&self, host: &str, repository: &str) -> Lookup {
-        let server = if HUB.contains(&host) { HUB_KEY } else { host };
-        let helper_of =
-            |helper: &String| Lookup::Helper { helper: helper.clone(), server: server.to_owned() };
-        if let Some(helper) = names(host).find_map(|name| self.helpers.get(name)) {
-            return helper_of(helper);
-        }
         let mut keys = keys(host, repository).into_iter();
         let login = keys.find_map(|key| {
             let (key, entry) = self.entry(&key)?;
@@ -85,7 +101,7 @@ impl AuthFile {
         });
         match (login, &self.store) {
             (Some((key, login)), _) => Lookup::Login { login, key },
-            (None, Some(helper)) => helper_of(helper),
+            (None, Some(helper)) => asking(helper, host),
             (None, None) => Lookup::Nothing,
         }
     }
@@ -94,8 +110,15 @@ impl AuthFile {
     fn entry(&self, key: &str) -> Option<(&String, &Entry)> {
         // Older tools wrote URLs.
         let by_url = || self.auths.iter().find(|(known, _)| bare(known) == key);
-        self.auths.get_key_value(key).or_else(by_url)
+        let (key, entry) = self.auths.get_key_value(key).or_else(by_url)?;
+        Some((key, entry.as_ref()?))
     }
+}
+
+/// A question for a helper.
+fn asking(helper: &str, host: &str) -> Lookup {
+    let server = if HUB.contains(&host) { HUB_KEY } else { host };
+    Lookup::Helper { helper: helper.to_owned(), server: server.to_owned() }
 }
 
 /// The names of one host.
@@ -118,11 +141,8 @@ fn keys(host: &str, repository: &str) -> Vec<String> {
 
 /// A key without what makes a URL of it: a scheme, `/v1/`, `/v2/`.
 fn bare(key: &str) -> &str {
-    let Some(key) = ["https://", "http://"].iter().find_map(|scheme| key.strip_prefix(scheme))
-    else {
-        return key;
-    };
-    let key = key.trim_end_matches('/');
+    let scheme = ["https://", "http://"].iter().find_map(|scheme| key.strip_prefix(scheme));
+    let key = scheme.unwrap_or(key).trim_end_matches('/');
     ["/v1", "/v2"].iter().find_map(|version| key.strip_suffix(version)).unwrap_or(key)
 }
 
@@ -140,7 +160,7 @@ impl Entry {
         let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) else {
             return Some((self.username.clone()?, self.password.clone().unwrap_or_default()));
         };
-        let plain = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
+        let plain = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
         let (user, password) = plain.split_once(':')?;
         Some((user.to_owned(), password.trim_end_matches('\0').to_owned()))
     }
@@ -169,16 +189,17 @@ mod tests {
 
     #[test]
     fn the_longest_key_wins() {
-        let auth = |text: &str| STANDARD.encode(text);
+        let auth = |text: &str| BASE64.encode(text);
         let file = file(&format!(
             r#"{{"auths": {{
                 "r.example": {{"auth": "{}"}}, "r.example/team": {{"auth": "{}"}},
                 "r.example/team/web": {{"auth": "{}"}},
                 "https://old.example/v1/": {{"auth": "{}"}}, "plain.example": {{"username": "u", "password": "p"}},
                 "token.example": {{"auth": "", "identitytoken": "tok"}}, "empty.example": {{}},
+                "slash.example/": {{"auth": "dTpw"}}, "bare.example": {{"auth": "dTpwcA"}}, "null.example": null,
                 "odd.example": {{"auth": "no base64", "identitytoken": "tok"}},
                 "https://index.docker.io/v1/": {{"auth": "{}"}}
-            }}, "credHelpers": {{"h.example": "pass"}}}}"#,
+            }}, "credHelpers": {{"h.example": "pass", "https://u.example": "pass", "n.example": null}}}}"#,
             auth("host:1"),
             auth("team:2"),
             auth("web:3"),
@@ -198,10 +219,30 @@ mod tests {
             ("odd.example", "x", "identity :tok of odd.example"),
             ("empty.example", "x", "nothing"),
             ("docker.io", "library/x", "login hub:5:6 of https://index.docker.io/v1/"),
-            ("h.example", "x", "ask pass for h.example"),
+            ("slash.example", "x", "login u:p of slash.example/"),
+            ("bare.example", "x", "login u:pp of bare.example"),
+            ("null.example", "x", "nothing"),
+            ("h.example", "x", "nothing"),
             ("other.example", "x", "nothing"),
         ] {
             assert_eq!(text_of(&file.look_up(host, repository)), expected, "{host}/{repository}");
+        }
+        for host in ["h.example", "u.example"] {
+            let helper = file.helper(host).map(|found| text_of(&found));
+            assert_eq!(helper, Some(format!("ask pass for {host}")));
+        }
+        for host in ["n.example", "r.example"] {
+            assert!(file.helper(host).is_none(), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_is_no_error() {
+        for text in
+            ["", " \n", "\u{feff}{}", r#"{"auths": null, "credHelpers": null, "credsStore": null}"#]
+        {
+            let file = AuthFile::parse(text.as_bytes()).unwrap();
+            assert_eq!(text_of(&file.look_up("r.example", "x")), "nothing", "{text}");
         }
     }
 

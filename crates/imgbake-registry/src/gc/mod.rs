@@ -6,6 +6,7 @@
 //! deleted. What a running build or pull found a moment before is therefore there until it is done.
 
 mod blobs;
+mod clock;
 mod costs;
 mod dead;
 pub(crate) mod hold;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use imgbake_types::Digest;
 use imgbake_types::record::{ListedVersion, UnreadableVersion, VersionView};
 
+pub use clock::Clock;
 pub use costs::VersionCost;
 pub use report::{GcReport, GcRequest};
 pub use retention::Retention;
@@ -36,6 +38,7 @@ use retention::{ChannelFacts, Facts};
 /// Collects.
 pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
     let lock = store.lock()?;
+    request.clock.iter().try_for_each(|now| clock::check(store, now))?;
     if !request.dry_run {
         store.ensure_folders()?;
         intent::sweep(store, &lock)?;
@@ -74,6 +77,7 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
         }
     } else {
         apply(store, &index, &gone, sweep)?;
+        Clock::read().iter().try_for_each(|now| clock::remember(store, now))?;
     }
     report.versions = costs;
     Ok(report)
@@ -120,7 +124,8 @@ fn reached(documents: &mut Documents<'_>, index: &Index, pulled: &BTreeSet<Diges
     let mut reached = Reachable::new();
     let pulled: Vec<Descriptor> =
         pulled.iter().filter_map(|it| reachable::root(documents.store(), it)).collect();
-    documents.reach(index.manifests.iter().chain(&pulled), &mut reached);
+    let foreign = reachable::foreign(documents.store(), index);
+    documents.reach(index.manifests.iter().chain(&pulled).chain(&foreign), &mut reached);
     reached
 }
 

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::clock::Clock;
 use super::costs::VersionCost;
 use super::retention::Retention;
 
@@ -17,6 +18,8 @@ pub struct GcRequest {
     pub dry_run: bool,
     /// The present.
     pub now: Timestamp,
+    /// This machine's clocks, to be compared with those of the collection before; none: the time is believed.
+    pub clock: Option<Clock>,
 }
 
 impl GcRequest {

@@ -156,7 +156,7 @@ impl Source for LayoutImage {
                 let path = store.blobs.path(&digest);
                 let Some(bytes) = read_small(&path)? else { return Ok(None) };
                 let media_type =
-                    store.index()?.manifests.into_iter().find(|known| known.digest == digest);
+                    store.index()?.manifests.iter().find(|known| known.digest == digest).cloned();
                 let media_type = media_type.map(|known| known.media_type);
                 Ok(Some(RawManifest::prove(
                     &bytes.into(),
@@ -174,7 +174,7 @@ impl Source for LayoutImage {
             .run(move |store| match store.index()?.find(&name, &tag) {
                 Some(entry) => {
                     let list: Index = store.blobs.json(entry.descriptor, &entry.label())?;
-                    Ok(list.manifests)
+                    Ok(list.manifests.into())
                 }
                 None => Ok(Vec::new()),
             })

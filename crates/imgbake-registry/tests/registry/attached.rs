@@ -88,6 +88,7 @@ async fn collect(fixture: &Fixture, hours: i64) {
         grace: GcRequest::GRACE,
         dry_run: false,
         now: Timestamp::now() + SignedDuration::from_hours(hours),
+        clock: None,
     };
     fixture.layout.gc(request).await.unwrap();
 }

@@ -21,6 +21,7 @@ fn request(hours: i64) -> GcRequest {
         grace: GcRequest::GRACE,
         dry_run: false,
         now: Timestamp::now() + SignedDuration::from_hours(hours),
+        clock: None,
     }
 }
 

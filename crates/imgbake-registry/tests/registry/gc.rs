@@ -17,7 +17,7 @@ fn later(hours: i64) -> Timestamp {
 }
 
 fn request(retention: Retention, now: Timestamp) -> GcRequest {
-    GcRequest { retention, grace: GcRequest::GRACE, dry_run: false, now }
+    GcRequest { retention, grace: GcRequest::GRACE, dry_run: false, now, clock: None }
 }
 
 fn keep(keep: usize) -> Retention {

@@ -57,6 +57,7 @@ async fn collect(fixture: &Fixture) {
         grace: SignedDuration::ZERO,
         dry_run: false,
         now: Timestamp::now() + SignedDuration::from_hours(1),
+        clock: None,
     };
     fixture.layout.gc(request).await.unwrap();
 }

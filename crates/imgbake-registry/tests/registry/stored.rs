@@ -64,6 +64,7 @@ impl Stored {
             grace: SignedDuration::ZERO,
             dry_run: false,
             now: Timestamp::now() + SignedDuration::from_hours(24 * 1000),
+            clock: None,
         };
         self.layout.gc(request).await.unwrap()
     }

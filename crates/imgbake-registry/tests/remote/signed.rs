@@ -258,6 +258,7 @@ async fn gc_keeps_what_manifests_of_dockers_types_need() {
         grace: SignedDuration::ZERO,
         dry_run: false,
         now: Timestamp::now() + SignedDuration::from_hours(1),
+        clock: None,
     };
     fixture.layout.gc(request).await.unwrap();
     assert_eq!(fixture.blobs(), before);

@@ -1,6 +1,6 @@
 //! `imgbake gc`
 
-use imgbake_registry::{GcReport, GcRequest, VersionCost};
+use imgbake_registry::{Clock, GcReport, GcRequest, VersionCost};
 use imgbake_runtime::builds;
 use imgbake_types::Span;
 use imgbake_ui::{Align, Cell, Table, Tone, count, human_bytes};
@@ -11,11 +11,18 @@ use crate::components;
 use crate::failure::Failure;
 
 /// Deletes the versions that no rule keeps, and unreachable blobs.
-pub(super) async fn run(app: &App, dry_run: bool, grace: Span, json: bool) -> Result<(), Failure> {
+pub(super) async fn run(
+    app: &App,
+    dry_run: bool,
+    grace: Span,
+    trust_clock: bool,
+    json: bool,
+) -> Result<(), Failure> {
     let grace = SignedDuration::try_from(grace.duration())
         .map_err(|_| Failure::usage(format!("--grace {grace} is too long")))?;
     let retention = app.config.retention.clone();
-    let request = GcRequest { retention, grace, dry_run, now: Timestamp::now() };
+    let clock = if trust_clock { None } else { Clock::read() };
+    let request = GcRequest { retention, grace, dry_run, now: Timestamp::now(), clock };
     let report = components::layout(&app.home)?.gc(request).await?;
     if !dry_run {
         builds::sweep(&app.home, app.config.builds, Timestamp::now())?;

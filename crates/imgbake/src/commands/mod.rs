@@ -106,7 +106,9 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Hold { reference, reason, release: _ } => {
             hold::run(app, &reference, reason.as_deref()).await
         }
-        Command::Gc { dry_run, grace, json } => gc::run(app, dry_run, grace, json).await,
+        Command::Gc { dry_run, grace, trust_clock, json } => {
+            gc::run(app, dry_run, grace, trust_clock, json).await
+        }
         Command::Clean => clean::run(app).await,
         Command::Completions { shell } => manual::completions(app, shell),
         Command::Man { dir } => manual::pages(app, &dir),
