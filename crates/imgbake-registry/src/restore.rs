@@ -15,6 +15,7 @@ use std::thread;
 
 use imgbake_build::Whole;
 use imgbake_types::Digest;
+use imgbake_types::record::DiskRecord;
 
 use crate::Result;
 use crate::files::damaged;
@@ -58,14 +59,19 @@ pub(crate) fn unpack(
     let packs = LocalPacks::new(store, &label);
     let output = Output::prepare(into, &label, &disk, stop)?;
     let found = write_all(&Unpack::new(&table, &packs, &output), whole, progress)?;
-    let (Some(found), Some(stated)) = (&found, &disk.sha256) else { return Ok(found) };
-    if found == stated {
-        return Ok(Some(found.clone()));
+    prove(&label, &disk, found.as_ref())?;
+    Ok(found)
+}
+
+/// Compares the digest of a whole disk, where it was computed, with what its version states.
+pub(crate) fn prove(label: &str, disk: &DiskRecord, found: Option<&Digest>) -> Result<()> {
+    match (found, &disk.sha256) {
+        (Some(found), Some(stated)) if found != stated => Err(damaged(format!(
+            "the disk of {label} is not what was captured: it is {found}, captured was {stated}"
+        ))
+        .help("the version is damaged, though each blob is sound: build the image again")),
+        _ => Ok(()),
     }
-    Err(damaged(format!(
-        "the disk of {label} is not what was captured: it is {found}, captured was {stated}"
-    ))
-    .help("the version is damaged, though each blob is sound: build the image again"))
 }
 
 /// Writes every chunk, and follows what is written.

@@ -1,6 +1,7 @@
-//! References to versions: `[HOST/]NAME[:TAG|@sha256:…]`, as in OCI.
+//! References to versions: `[HOST/]NAME[:TAG][@sha256:…]`, as in OCI. Where there are both, the digest decides.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -61,8 +62,13 @@ pub fn is_name(text: &str) -> bool {
 }
 
 /// Whether the first component of a reference with several is a registry's host, as in OCI clients: if it
-/// has a dot or a port, or is `localhost` (distribution's reference grammar, `domain`).
+/// has a dot or a port, is `localhost`, or an IPv6 address in brackets (distribution's reference grammar, `domain`).
 pub fn is_host(first: &str) -> bool {
+    if let Some((address, port)) = first.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let port =
+            port.strip_prefix(':').map_or(port.is_empty(), |port| port.parse::<u16>().is_ok());
+        return port && address.parse::<Ipv6Addr>().is_ok();
+    }
     first.starts_with(|c: char| c.is_ascii_alphanumeric())
         && first.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':'))
         && (first.contains(['.', ':']) || first == "localhost")
@@ -96,7 +102,7 @@ impl FromStr for Reference {
             Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
             _ => (rest, None),
         };
-        if tag.is_some_and(|tag| !is_tag(tag)) || (tag.is_some() && digest.is_some()) {
+        if tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(error());
         }
         let (host, name) = match path.split_once('/') {
@@ -132,21 +138,36 @@ mod tests {
     #[test]
     fn reads_back_what_it_prints() {
         let digest = format!("a/b@{}", Digest::sha256("x"));
-        for text in
-            ["debian-12", "debian-12:dev", "reg.example:5000/team/web:2026.11.23-1", &digest]
-        {
+        for text in [
+            "debian-12",
+            "debian-12:dev",
+            "reg.example:5000/team/web:2026.11.23-1",
+            "[::1]:5000/a:b",
+            "[fe80::1]/a",
+            &digest,
+        ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), text);
         }
         let parsed: Reference = "localhost:5000/web:prod".parse().unwrap();
         assert_eq!(parsed.host.as_deref(), Some("localhost:5000"));
         assert_eq!((parsed.name.as_str(), parsed.tag_name()), ("web", Some("prod")));
+        let both: Reference = format!("a/b:1.0@{}", Digest::sha256("x")).parse().unwrap();
+        assert_eq!(both.to_string(), digest);
     }
 
     #[test]
     fn refuses_what_is_no_host() {
-        for host in
-            ["reg.example x", "reg.example\n", "reg.example\u{1b}[2J", "reg.example?x=", "r.é"]
-        {
+        for host in [
+            "[::1",
+            "[::1]x",
+            "[::1]:port",
+            "[x]",
+            "reg.example x",
+            "reg.example\n",
+            "reg.example\u{1b}[2J",
+            "reg.example?x=",
+            "r.é",
+        ] {
             assert!(format!("{host}/web").parse::<Reference>().is_err(), "{host:?}");
         }
     }

@@ -156,14 +156,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Writes a version's disk to a file, with its checksum beside it
+    /// Writes a version's disk to a file, with its checksum beside it, or to a device, a FIFO or `-`
     Pull {
         /// [HOST/]NAME[:VERSION|:CHANNEL|@sha256:…]
         reference: Reference,
-        /// The file to write
+        /// The file to write, with its checksum beside it; a block device, a FIFO or `-` for standard output
         #[arg(long, short, value_name = "FILE")]
         output: Utf8PathBuf,
-        /// The disk's format [default: from the file's extension]
+        /// Writes over a block device that is in use or holds data
+        #[arg(long)]
+        force: bool,
+        /// The disk's format [default: from the file's extension; raw for what is no file]
         #[arg(long)]
         format: Option<ExportFormat>,
         /// A raw or qcow2 disk that may have some of the bytes already, such as an older version's;

@@ -37,7 +37,7 @@ use self::fetch::Fetch;
 use self::sink::{Numbered, Sink};
 use self::watch::Watch;
 use crate::files::damaged;
-use crate::restore::{Follower, Output};
+use crate::restore::{Follower, Output, prove};
 use crate::transfer::meter::Meter;
 use crate::{Layout, Result};
 
@@ -149,9 +149,7 @@ impl Work {
         let there = self.part.prepare(&self.table)?;
         let output =
             Output::over(self.part.file(), &packed.label, &packed.disk, there, watch.stop())?;
-        // Each chunk is proved: only a digest that the version does not state is computed.
-        let stated = packed.disk.sha256.clone();
-        let whole = if stated.is_some() { Whole::Skip } else { self.sources.whole };
+        let whole = self.sources.whole;
         let (sender, receiver) = mpsc::channel();
         let numbered = Numbered(&self.table);
         let (filled, followed) = thread::scope(|scope| {
@@ -180,7 +178,8 @@ impl Work {
             }
             (Err(error), _) | (Ok(_), Err(error)) => return Err(error),
         };
-        Ok(Pulled { sha256: stated.or(sha256), came, part: self.part })
+        prove(&packed.label, &packed.disk, sha256.as_ref())?;
+        Ok(Pulled { sha256, came, part: self.part })
     }
 
     /// Fills the disk from the cheapest source to the dearest.

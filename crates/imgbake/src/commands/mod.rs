@@ -82,9 +82,9 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::History { reference, remote, json } => {
             history::run(app, &reference, &remote, json).await
         }
-        Command::Pull { reference, output, format, seeds, sync, remote, events } => {
+        Command::Pull { reference, output, force, format, seeds, sync, remote, events } => {
             let durable = if sync { export::Durable::Yes } else { export::Durable::No };
-            let into = pull::PullOutput { output: &output, format, seeds: &seeds, durable };
+            let into = pull::PullOutput { output: &output, format, seeds: &seeds, durable, force };
             pull::run(app, &reference, &into, &remote, &events).await
         }
         Command::Push { reference, dest, remote, events } => {

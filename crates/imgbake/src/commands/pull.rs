@@ -1,6 +1,7 @@
 //! `imgbake pull`
 
 use std::fs;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{BuildError, BuildErrorKind, Whole};
@@ -10,9 +11,9 @@ use imgbake_registry::Layout;
 use imgbake_registry::pull::{Part, RemoteVersion, Seed, Sources, pull};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Job, Secrets};
-use imgbake_types::Reference;
+use imgbake_types::{Reference, Stage};
 
-use super::export::{self, Durable, OutputFile};
+use super::export::{self, Durable, Output, OutputFile};
 use crate::app::{App, conclude};
 use crate::cli::{EventArgs, RemoteArgs};
 use crate::components;
@@ -29,6 +30,8 @@ pub(super) struct PullOutput<'a> {
     pub(super) seeds: &'a [Utf8PathBuf],
     /// Whether it waits for the disk.
     pub(super) durable: Durable,
+    /// Whether a device that is in use or holds data is written over.
+    pub(super) force: bool,
 }
 
 /// Writes a version's disk to a file.
@@ -53,8 +56,10 @@ pub(super) async fn run(
     let registry = components::registry(&app.home)?;
     let version = images::local(&app.home, reference)?.version(reference.target.as_ref()).await?;
     let (job, listener) = app.begin("pull", events, Secrets::default())?;
-    let PullOutput { output, format, durable, .. } = *into;
-    let result = export::export(&job, &*registry, &version, output, format, durable).await;
+    let result = match Output::of(into.output, into.durable, into.force) {
+        Ok(output) => export::export(&job, &*registry, &version, output, into.format).await,
+        Err(failure) => Err(failure),
+    };
     conclude(job, listener, result).await
 }
 
@@ -65,18 +70,28 @@ async fn from_remote(
     reference: &Reference,
     into: &PullOutput<'_>,
 ) -> Result<(), Failure> {
-    let format = into.format.map_or_else(|| export::format_of(into.output), Ok)?;
     let target = images::remote_target(reference)?;
-    let file = OutputFile::of(into.output, into.durable)?;
+    let output = Output::of(into.output, into.durable, into.force)?;
+    let format = output.format(into.format)?;
     let repository = images::repository(job, options, reference).await?;
     let finding = RemoteVersion::find(&repository, &target);
     let version = job.cancel().run(finding).await.map_err(BuildError::from)??;
     let digest = version.digest().clone();
-    let part = part_of(job, &file, format, &version)?;
     let whole = if format == ExportFormat::Raw { Whole::Hash } else { Whole::Skip };
-    let sources = Sources { layout: layout(job)?, seeds: seeds(&file, format, into), whole };
+    let part = match &output {
+        Output::File(file) if format == ExportFormat::Raw => beside(file)?,
+        _ => in_cache(job, &version)?,
+    };
+    let sources = Sources { layout: layout(job)?, seeds: seeds(&output, format, into), whole };
     let pulled = pull(job, version, part, sources).await?;
     let raw = pulled.part.path();
+    let file = match &output {
+        Output::File(file) => file,
+        Output::Target(to) => {
+            let stage = Arc::new(job.events().stage(Stage::Export, to.name()));
+            return to.write(job, &digest, raw, format, stage).await;
+        }
+    };
     file.convert(job, &digest, raw, format, pulled.sha256.clone()).await?;
     if format != ExportFormat::Raw {
         imgbake_runtime::job::remove_path(raw)?;
@@ -84,21 +99,17 @@ async fn from_remote(
     Ok(())
 }
 
-/// Where the raw disk is written: beside the file that it will be, or, where it is to be converted, in
-/// the cache. A later pull goes on with either.
-fn part_of(
-    job: &Job,
-    file: &OutputFile,
-    format: ExportFormat,
-    version: &RemoteVersion,
-) -> Result<Part, Failure> {
-    if format == ExportFormat::Raw {
-        let path = file.hidden("part");
-        return Part::open(&path)?.ok_or_else(|| {
-            let what = format!("another pull writes {} now", file.path());
-            BuildError::new(BuildErrorKind::Refused, what).help("wait for its end").into()
-        });
-    }
+/// Where the raw disk is written that will be a file: beside it. A later pull goes on with it.
+fn beside(file: &OutputFile) -> Result<Part, Failure> {
+    Part::open(&file.hidden("part"))?.ok_or_else(|| {
+        let what = format!("another pull writes {} now", file.path());
+        BuildError::new(BuildErrorKind::Refused, what).help("wait for its end").into()
+    })
+}
+
+/// Where the raw disk is written that is to be converted or written elsewhere: in the cache. A later pull goes
+/// on with it.
+fn in_cache(job: &Job, version: &RemoteVersion) -> Result<Part, Failure> {
     let dir = job.home().cache().join("transfers");
     fs::create_dir_all(&dir).map_err(io_at("make the folder", &dir))?;
     if let Some(part) = Part::open(&dir.join(format!("{}.raw", version.disk().hex())))? {
@@ -119,9 +130,12 @@ fn layout(job: &Job) -> Result<Option<Layout>, Failure> {
 }
 
 /// The disks at hand: those that were given, and what is under the file's name now.
-fn seeds(file: &OutputFile, format: ExportFormat, into: &PullOutput<'_>) -> Vec<Seed> {
+fn seeds(output: &Output, format: ExportFormat, into: &PullOutput<'_>) -> Vec<Seed> {
     let given = into.seeds.iter().map(|path| Seed { path: path.clone(), must: true });
     let readable = matches!(format, ExportFormat::Raw | ExportFormat::Qcow2);
-    let old = Some(file.path()).filter(|path| readable && path.is_file());
+    let old = match output {
+        Output::File(file) => Some(file.path()).filter(|path| readable && path.is_file()),
+        Output::Target(_) => None,
+    };
     given.chain(old.map(|path| Seed { path, must: false })).collect()
 }

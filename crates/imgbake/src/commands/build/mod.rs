@@ -12,7 +12,7 @@ use imgbake_runtime::{Job, builds};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::export;
+use super::export::{Durable, Output};
 use crate::app::{App, Listener};
 use crate::cli::BuildArgs;
 use crate::components;
@@ -37,7 +37,13 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
         return Err(Failure::usage(words));
     }
     for output in &args.output {
-        export::format_of(output)?;
+        let found = Output::of(output, Durable::No, false)?;
+        found.format(None)?;
+        if matches!(&found, Output::Target(target) if target.is_stdout()) {
+            let words =
+                "standard output has what `build` prints: use `imgbake pull REFERENCE -o -`";
+            return Err(Failure::usage(words));
+        }
     }
     let graph = Graph::of(&units)?;
     app.home.ensure()?;

@@ -17,7 +17,7 @@ use crate::components;
 use crate::failure::Failure;
 use crate::load::{self, Unit};
 
-use super::super::export::{self, Durable};
+use super::super::export::{self, Durable, Output};
 use super::super::{plan, promote};
 
 /// How a build ended.
@@ -137,7 +137,10 @@ impl Batch<'_> {
         for output in outputs {
             if result.is_ok() {
                 let registry = &*self.components.registry;
-                result = export::export(job, registry, &version, &output, None, Durable::No).await;
+                result = match Output::of(&output, Durable::No, false) {
+                    Ok(output) => export::export(job, registry, &version, output, None).await,
+                    Err(failure) => Err(failure),
+                };
             }
         }
         let channel = channel.filter(|_| result.is_ok());
