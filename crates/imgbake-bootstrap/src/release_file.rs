@@ -1,7 +1,7 @@
 //! Asking a mirror for a suite's Release file as the host's apt asks: through its proxies, with its
 //! logins and its certificates.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -167,7 +167,7 @@ fn last_words(log: &str, status: ExitStatus) -> String {
 /// The first bytes of a file.
 fn read_some(path: &Utf8Path, most: u64) -> Result<String, BootstrapError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(io_at("open", path))?;
+    let file = imgbake_runtime::regular::open(path).map_err(io_at("open", path))?;
     file.take(most).read_to_end(&mut bytes).map_err(io_at("read", path))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -97,7 +97,10 @@ pub(crate) async fn make(
         return Err(match (failed, error.kind()) {
             (
                 Some(first),
-                RuntimeErrorKind::Failed | RuntimeErrorKind::TimedOut | RuntimeErrorKind::Io,
+                RuntimeErrorKind::Failed
+                | RuntimeErrorKind::TimedOut
+                | RuntimeErrorKind::Denied
+                | RuntimeErrorKind::Io,
             ) => BootstrapError::Packages { suite: spec.suite.clone(), first, source: error },
             _ => error.into(),
         });

@@ -127,9 +127,10 @@ impl From<RuntimeErrorKind> for BuildErrorKind {
             RuntimeErrorKind::Cancelled => Self::Cancelled,
             RuntimeErrorKind::MissingProgram => Self::Lacking,
             RuntimeErrorKind::Full => Self::Full,
-            RuntimeErrorKind::Failed | RuntimeErrorKind::TimedOut | RuntimeErrorKind::Io => {
-                Self::Failed
-            }
+            RuntimeErrorKind::Failed
+            | RuntimeErrorKind::TimedOut
+            | RuntimeErrorKind::Denied
+            | RuntimeErrorKind::Io => Self::Failed,
         }
     }
 }

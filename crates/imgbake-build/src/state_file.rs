@@ -1,7 +1,7 @@
 //! Small things that are remembered between builds, each a private file of JSON below
 //! `IMGBAKE_HOME/cache`. What cannot be read or kept is forgotten: no build fails of it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 /// Reads one of at most `most` bytes; one that is missing, longer or does not read is none.
 pub(crate) fn recall<T: DeserializeOwned>(path: &Utf8Path, most: u64) -> Option<T> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
+    imgbake_runtime::regular::open(path).ok()?.take(most).read_to_end(&mut bytes).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 

@@ -1,9 +1,13 @@
 //! Host files with positional reads and writes whose errors name file, byte and purpose.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::{FileExt as _, FileTypeExt as _, OpenOptionsExt as _},
+};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::SeekFrom;
+use rustix::fs::{OFlags, SeekFrom};
 
 use crate::{DiskError, Result, bytes::to_u64};
 
@@ -19,10 +23,19 @@ impl HostFile {
     /// Opens a regular file or a block device.
     pub(crate) fn open(path: &Utf8Path) -> Result<Self> {
         let fail = |e: io::Error| DiskError::io("cannot open the disk", e).in_file(path);
-        let file = File::open(path).map_err(fail)?;
+        // The opening of a FIFO would wait for its writer.
+        let flags =
+            i32::try_from(OFlags::NONBLOCK.bits()).map_err(|e| fail(io::Error::other(e)))?;
+        let file = File::options().read(true).custom_flags(flags).open(path).map_err(fail)?;
+        let kind = file.metadata().map_err(fail)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() && !kind.is_dir() {
+            let other =
+                io::Error::new(io::ErrorKind::InvalidInput, "it is no file and no block device");
+            return Err(fail(other));
+        }
         // Not the metadata's length: a block device has none there.
         let len = rustix::fs::seek(&file, SeekFrom::End(0)).map_err(|e| fail(e.into()))?;
-        if file.metadata().map_err(fail)?.is_dir() {
+        if kind.is_dir() {
             return Err(fail(io::ErrorKind::IsADirectory.into()));
         }
         Ok(Self { file, path: path.to_owned(), len })

@@ -1,6 +1,5 @@
 //! Certificates that are trusted beside those of this machine.
 
-use std::fs::File;
 use std::io::Read;
 
 use camino::Utf8Path;
@@ -20,7 +19,9 @@ pub(crate) fn read(path: &Utf8Path) -> Result<Vec<Certificate>> {
             .help("give a file of certificates in PEM form")
     };
     let mut bytes = Vec::new();
-    match File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+    match imgbake_runtime::regular::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+    {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(wrong("there is no such file"));
         }

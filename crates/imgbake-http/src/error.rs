@@ -120,6 +120,7 @@ impl From<RuntimeError> for HttpError {
             RuntimeErrorKind::MissingProgram
             | RuntimeErrorKind::Failed
             | RuntimeErrorKind::Full
+            | RuntimeErrorKind::Denied
             | RuntimeErrorKind::Io => HttpErrorKind::Usage,
         };
         let http = Self::new(kind, error.to_string());

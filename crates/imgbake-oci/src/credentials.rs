@@ -98,16 +98,24 @@ async fn look(
         _ => looked.push("IMGBAKE_REGISTRY_USER is not set".to_owned()),
     }
     for path in &settings.files {
-        let Some(bytes) = read_small(path)? else {
-            looked.push(format!("there is no {path}"));
-            continue;
-        };
         // What cannot be used is no login: what needs none goes on, and a refusal says what was found here.
-        let Some(file) = AuthFile::parse(&bytes) else {
-            let why = format!("{path} cannot be read: it is no JSON as in containers-auth.json(5)");
-            job.events().warn(format!("{why}; `skopeo login` writes it"));
-            looked.push(why);
-            continue;
+        let file = match read_small(path) {
+            Ok(Some(bytes)) => AuthFile::parse(&bytes).ok_or_else(|| {
+                format!("{path} cannot be used: it is no JSON as in containers-auth.json(5)")
+            }),
+            Ok(None) => {
+                looked.push(format!("there is no {path}"));
+                continue;
+            }
+            Err(error) => Err(format!("{path} cannot be used: {error}")),
+        };
+        let file = match file {
+            Ok(file) => file,
+            Err(why) => {
+                job.events().warn(format!("{why}; `skopeo login` writes such a file"));
+                looked.push(why);
+                continue;
+            }
         };
         for found in file.helper(host).into_iter().chain([file.look_up(host, repository)]) {
             match found {

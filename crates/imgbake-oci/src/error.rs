@@ -121,9 +121,10 @@ impl From<RuntimeError> for OciError {
             RuntimeErrorKind::Cancelled => OciErrorKind::Cancelled,
             RuntimeErrorKind::MissingProgram => OciErrorKind::Lacking,
             RuntimeErrorKind::Full => OciErrorKind::Full,
-            RuntimeErrorKind::Failed | RuntimeErrorKind::TimedOut | RuntimeErrorKind::Io => {
-                OciErrorKind::Failed
-            }
+            RuntimeErrorKind::Failed
+            | RuntimeErrorKind::TimedOut
+            | RuntimeErrorKind::Denied
+            | RuntimeErrorKind::Io => OciErrorKind::Failed,
         };
         let oci = Self::new(kind, error.to_string());
         // The message is the error's own: what is below it is its cause.

@@ -1,6 +1,5 @@
 //! Reading small files.
 
-use std::fs::File;
 use std::io::{self, Read};
 
 use camino::Utf8Path;
@@ -13,7 +12,7 @@ const LARGEST: u64 = 8 << 20;
 
 /// Reads a whole file; `None` where there is none.
 pub(crate) fn read_small(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match imgbake_runtime::regular::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(io_at("open", path))?,
     };

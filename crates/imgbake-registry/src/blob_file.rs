@@ -85,12 +85,13 @@ impl Reader {
 
     fn open(&self) -> Result<File> {
         let path = &self.path;
-        let mut file = File::open(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                crate::blobs::missing(&self.owner, &self.blob.digest, path)
-            }
-            _ => io_at("open", path)(error),
-        })?;
+        let mut file =
+            imgbake_runtime::regular::open(path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => {
+                    crate::blobs::missing(&self.owner, &self.blob.digest, path)
+                }
+                _ => io_at("open", path)(error),
+            })?;
         file.seek(SeekFrom::Start(self.range.start)).map_err(io_at("read", path))?;
         Ok(file)
     }

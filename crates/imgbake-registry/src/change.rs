@@ -1,7 +1,7 @@
 //! One change of a layout: new blobs, new manifests, new indexes, new names, in this order.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
@@ -197,7 +197,8 @@ impl NewBlob {
             Content::Bytes(bytes) => files::write(&store.scratch(), &path, bytes),
             Content::File(from) => match fs::rename(from, &path) {
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                    let mut source = File::open(from).map_err(io_at("open", from))?;
+                    let mut source =
+                        imgbake_runtime::regular::open(from).map_err(io_at("open", from))?;
                     files::copy(&store.scratch(), &mut source, &path)?;
                     files::remove(from)
                 }
@@ -224,7 +225,7 @@ pub(crate) fn manifest_bytes(manifest: &impl Serialize) -> Result<Vec<u8>> {
 pub(crate) fn settle(capture: &Capture) -> Result<()> {
     for captured in capture.files() {
         let path = &captured.path;
-        let file = File::open(path).map_err(io_at("open", path))?;
+        let file = imgbake_runtime::regular::open(path).map_err(io_at("open", path))?;
         let size = file.metadata().map_err(io_at("read", path))?.len();
         if size != captured.size {
             return Err(damaged(format!(

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use camino::Utf8Path;
 use imgbake_build::{BuildError, BuildErrorKind};
-use imgbake_runtime::{RuntimeError, space};
+use imgbake_runtime::{RuntimeError, regular, space};
 use serde::de::DeserializeOwned;
 
 use crate::Result;
@@ -34,7 +34,7 @@ pub(crate) fn read_small(path: &Utf8Path) -> Result<Option<Vec<u8>>> {
 
 /// Reads a whole file of at most `most` bytes; `None` where there is none.
 pub(crate) fn read_bounded(path: &Utf8Path, most: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match regular::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(io_at("open", path))?,
     };

@@ -62,7 +62,7 @@ pub(crate) fn held(store: &Store) -> Result<BTreeSet<Digest>> {
         if entry.file_name().starts_with(NEW) && is_fresh(&entry) {
             continue;
         }
-        let Ok(file) = File::open(path) else { continue };
+        let Ok(file) = imgbake_runtime::regular::open(path) else { continue };
         match file.try_lock() {
             Ok(()) => remove(path)?,
             Err(fs::TryLockError::WouldBlock) => held.extend(digest_of(entry.file_name())),

@@ -155,27 +155,40 @@ impl Store {
         self.root.join("leases")
     }
 
-    fn lock_file(&self) -> Result<(Utf8PathBuf, File)> {
-        let path = self.root.join(".lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io_at("open", &path))?;
-        Ok((path, file))
+    fn open_lock(path: &Utf8Path) -> io::Result<File> {
+        File::options().create(true).truncate(false).write(true).open(path)
     }
 
     /// Waits for the right to change the layout.
     pub(crate) fn lock(&self) -> Result<Lock> {
-        let (path, file) = self.lock_file()?;
+        let path = self.root.join(".lock");
+        let file = Self::open_lock(&path).map_err(io_at("open", &path))?;
         file.lock().map_err(io_at("lock", &path))?;
         Ok(Lock { _file: file })
     }
 
+    /// The same to look at the layout while nobody changes it; none where this process may not change it
+    /// either.
+    pub(crate) fn lock_to_read(&self) -> Result<Option<Lock>> {
+        let path = self.root.join(".lock");
+        match Self::open_lock(&path) {
+            Err(error) if is_refused(&error) => Ok(None),
+            Err(error) => Err(io_at("open", &path)(error)),
+            Ok(file) => {
+                file.lock().map_err(io_at("lock", &path))?;
+                Ok(Some(Lock { _file: file }))
+            }
+        }
+    }
+
     /// The right to change the layout, if nobody has it now.
     pub(crate) fn try_lock(&self) -> Result<Option<Lock>> {
-        let (path, file) = self.lock_file()?;
+        let path = self.root.join(".lock");
+        let file = match Self::open_lock(&path) {
+            // Who may not change the layout leaves it as it is.
+            Err(error) if is_refused(&error) => return Ok(None),
+            opened => opened.map_err(io_at("open", &path))?,
+        };
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock { _file: file })),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
@@ -221,6 +234,11 @@ impl Store {
     pub(crate) fn root(&self) -> &Utf8Path {
         &self.root
     }
+}
+
+/// Whether the layout belongs to somebody else, or to a file system that cannot be written.
+fn is_refused(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// A document's bytes; one too long to be read again is refused.

@@ -21,6 +21,8 @@ pub enum RuntimeErrorKind {
     TimedOut,
     /// A file system is full.
     Full,
+    /// A file system is read-only, or a file belongs to somebody else.
+    Denied,
     /// The operating system refused something else.
     Io,
 }
@@ -50,8 +52,12 @@ impl RuntimeError {
         if source.kind() == io::ErrorKind::StorageFull {
             return full(path, None);
         }
+        let denied = matches!(
+            source.kind(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+        );
         Self {
-            kind: RuntimeErrorKind::Io,
+            kind: if denied { RuntimeErrorKind::Denied } else { RuntimeErrorKind::Io },
             context: format!("cannot {operation} {path}"),
             source: Some(Box::new(source)),
         }

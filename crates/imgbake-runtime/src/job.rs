@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use tempfile::TempDir;
 
 use crate::error::io_at;
 use crate::journal::{self, Entry, Journal, RemoteResource};
@@ -24,6 +25,8 @@ struct Inner {
     cancel: Cancel,
     events: Events,
     secrets: Secrets,
+    /// Where journal and work folder are, if not in the home; it goes with the job.
+    _scratch: Option<TempDir>,
 }
 
 /// A new job's name: the command's word and a random part.
@@ -41,10 +44,45 @@ impl Job {
         events: Events,
         secrets: Secrets,
     ) -> Result<Self, RuntimeError> {
+        Self::begin_in(home, home, None, id, (cancel, events, secrets))
+    }
+
+    /// Begins a job that only reads its home: where that cannot be written, what the job makes is in a folder
+    /// of its own for temporary files.
+    pub fn begin_reading(
+        home: &Home,
+        id: &str,
+        cancel: Cancel,
+        events: Events,
+        secrets: Secrets,
+    ) -> Result<Self, RuntimeError> {
+        let parts = (cancel, events, secrets);
+        match Self::begin_in(home, home, None, id, parts.clone()) {
+            Err(error) if error.kind() == RuntimeErrorKind::Denied => {}
+            begun => return begun,
+        }
+        let temporary = Utf8Path::new("the folder for temporary files");
+        let scratch = tempfile::tempdir().map_err(io_at("make a folder in", temporary))?;
+        let own = Utf8Path::from_path(scratch.path()).map(Home::new).ok_or_else(|| {
+            RuntimeError::new(
+                RuntimeErrorKind::Io,
+                "the folder for temporary files has no UTF-8 name",
+            )
+        })?;
+        Self::begin_in(home, &own, Some(scratch), id, parts)
+    }
+
+    fn begin_in(
+        home: &Home,
+        own: &Home,
+        scratch: Option<TempDir>,
+        id: &str,
+        (cancel, events, secrets): (Cancel, Events, Secrets),
+    ) -> Result<Self, RuntimeError> {
         use std::os::unix::fs::DirBuilderExt;
-        home.ensure()?;
-        let journal = Journal::begin(home, id)?;
-        let work = home.work().join(id);
+        own.ensure()?;
+        let journal = Journal::begin(own, id)?;
+        let work = own.work().join(id);
         journal.record(&Entry::Path { path: work.clone() })?;
         fs::DirBuilder::new().mode(0o700).create(&work).map_err(io_at("make the folder", &work))?;
         Ok(Self(Arc::new(Inner {
@@ -55,6 +93,7 @@ impl Job {
             cancel,
             events,
             secrets,
+            _scratch: scratch,
         })))
     }
 

@@ -18,6 +18,7 @@ pub mod memory;
 pub mod output;
 pub mod process;
 pub mod redact;
+pub mod regular;
 mod remove;
 pub mod retry;
 pub mod secrets;

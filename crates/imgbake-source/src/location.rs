@@ -65,7 +65,7 @@ impl fmt::Display for Location {
 
 /// Opens a file to read; the usual mistakes have errors of their own.
 pub(crate) fn open_file(path: &Utf8Path) -> Result<std::fs::File, SourceError> {
-    let file = std::fs::File::open(path)
+    let file = imgbake_runtime::regular::open(path)
         .map_err(|source| SourceError::Open { path: path.to_owned(), source })?;
     match file.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(file),

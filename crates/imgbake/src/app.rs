@@ -8,7 +8,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 use imgbake_build::cache::LayerCache;
 use imgbake_runtime::journal::{self, Swept};
-use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
+use imgbake_runtime::{Cancel, Events, Home, Job, RuntimeError, Secrets};
 use imgbake_types::Event;
 use imgbake_ui::{Display, JsonLines, Mode, Options, Paint};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -138,7 +138,21 @@ impl App {
         Ok((job, listener))
     }
 
-    /// Begins a job whose result the command prints: of its events only warnings are shown.
+    /// The same for a command that only reads the home, which may be read-only or another user's.
+    pub fn begin_reading(
+        &self,
+        word: &str,
+        args: &EventArgs,
+        secrets: Secrets,
+    ) -> Result<(Job, Listener), Failure> {
+        let listener = self.listen(args, self.config.progress)?;
+        let job =
+            self.make_job(&listener, word, self.cancel.clone(), secrets, Job::begin_reading)?;
+        Ok((job, listener))
+    }
+
+    /// Begins a job whose result the command prints: of its events only warnings are shown. It only reads the
+    /// home until it has found what it changes.
     pub fn begin_quiet(
         &self,
         word: &str,
@@ -146,7 +160,8 @@ impl App {
         secrets: Secrets,
     ) -> Result<(Job, Listener), Failure> {
         let listener = self.listen(args, Progress::Quiet)?;
-        let job = self.job(&listener, word, self.cancel.clone(), secrets)?;
+        let job =
+            self.make_job(&listener, word, self.cancel.clone(), secrets, Job::begin_reading)?;
         Ok((job, listener))
     }
 
@@ -168,9 +183,20 @@ impl App {
         cancel: Cancel,
         secrets: Secrets,
     ) -> Result<Job, Failure> {
+        self.make_job(listener, word, cancel, secrets, Job::begin)
+    }
+
+    fn make_job(
+        &self,
+        listener: &Listener,
+        word: &str,
+        cancel: Cancel,
+        secrets: Secrets,
+        begin: fn(&Home, &str, Cancel, Events, Secrets) -> Result<Job, RuntimeError>,
+    ) -> Result<Job, Failure> {
         let id = imgbake_runtime::job::new_id(word);
         let events = Events::to(listener.events.clone(), &id, secrets.clone());
-        let job = Job::begin(&self.home, &id, cancel, events, secrets)?;
+        let job = begin(&self.home, &id, cancel, events, secrets)?;
         self.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(id);
         Ok(job)
     }

@@ -111,7 +111,7 @@ pub struct Flags {
 impl Config {
     /// Reads all layers.
     pub fn load(global: &Global, flags: Flags) -> Result<Self, Failure> {
-        let env = environment();
+        let env = environment()?;
         let (file, file_path) = find_file()?;
         let mut settings = Vec::new();
         let home = layered(
@@ -189,12 +189,25 @@ impl Config {
     }
 }
 
-/// The environment, read once. A value that is not UTF-8 is left out: no setting of ours needs one.
+/// Variables of others that settings come from.
+const FOREIGN: [&str; 4] = ["HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"];
+
+/// The environment, read once. A value that is not UTF-8 is left out where no setting comes from it.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+fn environment() -> Result<BTreeMap<String, String>, Failure> {
+    let mut known = BTreeMap::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => _ = known.insert(name, value),
+            Err(value) if name.starts_with("IMGBAKE_") || FOREIGN.contains(&name.as_str()) => {
+                let shown = value.to_string_lossy().escape_debug().to_string();
+                return Err(Failure::usage(format!("the variable {name} is not UTF-8: `{shown}`")));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(known)
 }
 
 fn layered(
@@ -238,7 +251,8 @@ fn choice<T: ValueEnum>(setting: &Setting, text: &str) -> Result<T, Failure> {
 /// The nearest `imgbake.toml`, from the working folder upwards.
 fn find_file() -> Result<(File, Utf8PathBuf), Failure> {
     let none = || (File::default(), Utf8PathBuf::new());
-    let Ok(here) = camino::absolute_utf8(Utf8Path::new(".")) else { return Ok(none()) };
+    let here = camino::absolute_utf8(Utf8Path::new("."))
+        .map_err(|error| Failure::usage(format!("the working folder cannot be used: {error}")))?;
     let Some(path) =
         here.ancestors().map(|dir| dir.join("imgbake.toml")).find(|path| path.is_file())
     else {

@@ -53,7 +53,7 @@ impl Lock {
 
     /// Whether anybody holds the lock now.
     pub(super) fn is_held(path: &Utf8Path) -> bool {
-        let Ok(file) = File::open(path) else { return false };
+        let Ok(file) = imgbake_runtime::regular::open(path) else { return false };
         let held = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         let _ = file.unlock();
         held

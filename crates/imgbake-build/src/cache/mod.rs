@@ -89,6 +89,18 @@ impl LayerCache {
         Ok(cache)
     }
 
+    /// The same cache to look at it, which may be another user's or on a read-only file system: nothing is made.
+    ///
+    /// # Errors
+    /// It was written by another version of imgbake.
+    pub fn open_existing(home: &Home) -> Result<Self, CacheError> {
+        let cache = Self::at(home, Size::bytes(0));
+        if cache.layers.join("format").exists() {
+            cache.check_format()?;
+        }
+        Ok(cache)
+    }
+
     fn at(home: &Home, budget: Size) -> Self {
         Self { layers: home.cache().join("layers"), locks: home.cache().join("locks"), budget }
     }

@@ -3,7 +3,7 @@
 //! The file is `{"digest":"sha256:HEX","layer":RECORD}`; the digest is that of RECORD's bytes as they
 //! stand, so that a record that was changed by hand or by a failing disk is not believed.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -197,7 +197,7 @@ mod text {
 
 /// The bytes of a folder's `layer.json`; `None` where there is none.
 pub(super) fn read(dir: &Utf8Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(dir.join(FILE)) {
+    let file = match imgbake_runtime::regular::open(dir.join(FILE)) {
         Err(error)
             if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
         {

@@ -131,7 +131,8 @@ fn append_file(
     header.set_entry_type(EntryType::Regular);
     header.set_mode(mode.unwrap_or(entry.mode()));
     header.set_size(size);
-    let file = File::open(&entry.host).map_err(|error| at(&entry.host, &error))?;
+    let file =
+        imgbake_runtime::regular::open(&entry.host).map_err(|error| at(&entry.host, &error))?;
     let mut source = Exact { file, left: size, host: &entry.host };
     tar.append_data(&mut header, &entry.name, &mut source)?;
     Ok(size)

@@ -60,7 +60,7 @@ fn check(
     seen: impl Fn(u64) -> Result<()>,
 ) -> Result<Option<String>> {
     let path = store.blobs.path(&descriptor.digest);
-    let mut file = match File::open(&path) {
+    let mut file = match imgbake_runtime::regular::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Some("it is missing".to_owned()));
         }

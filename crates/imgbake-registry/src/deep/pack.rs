@@ -54,7 +54,7 @@ impl<'a> Pack<'a> {
         let file = repair::scratch(store)?;
         let path = store.blobs.path(&blob.digest);
         file.set_len(blob.size).map_err(io_at("write", &path))?;
-        if let Ok(old) = File::open(&path) {
+        if let Ok(old) = imgbake_runtime::regular::open(&path) {
             let mut piece = vec![0; PIECE];
             for offset in (0..blob.size).step_by(PIECE) {
                 let count = old.read_at(&mut piece, offset).unwrap_or(0);

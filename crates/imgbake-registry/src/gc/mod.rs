@@ -37,11 +37,11 @@ use retention::{ChannelFacts, Facts};
 
 /// Collects.
 pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
-    let lock = store.lock()?;
+    let lock = if request.dry_run { store.lock_to_read()? } else { Some(store.lock()?) };
     request.clock.iter().try_for_each(|now| clock::check(store, now))?;
-    if !request.dry_run {
+    if let Some(lock) = lock.as_ref().filter(|_| !request.dry_run) {
         store.ensure_folders()?;
-        intent::sweep(store, &lock)?;
+        intent::sweep(store, lock)?;
     }
     let mut index = store.index()?;
     let (versions, unreadable) = split(versions::list(store, &index, None));

@@ -1,6 +1,5 @@
 //! Where the bytes of packs come from.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
@@ -46,7 +45,7 @@ impl PackSource for LocalPacks<'_> {
     fn read(&self, pack: &PackRef, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let digest = Digest::from_sha256(&pack.sha256);
         let path = self.store.blobs.path(&digest);
-        let file = match File::open(&path) {
+        let file = match imgbake_runtime::regular::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(missing(self.label, &digest, &path));
             }

@@ -29,7 +29,7 @@ pub(super) fn run(app: &App, command: &CacheCommand) -> Result<(), Failure> {
 }
 
 fn list(app: &App, json: bool) -> Result<(), Failure> {
-    let cache = LayerCache::open(&app.home, app.config.cache_size)?;
+    let cache = LayerCache::open_existing(&app.home)?;
     let mut layers = cache.list();
     layers.sort_by(|a, b| a.used.cmp(&b.used).then_with(|| a.key.cmp(&b.key)));
     if json {

@@ -90,7 +90,7 @@ fn firmware(arch: Arch) -> Finding {
 
 /// Whether guests run under KVM here: proved by one that does.
 async fn kvm(app: &App) -> Result<Finding, Failure> {
-    let (job, listener) = app.begin("doctor", &EventArgs::default(), Secrets::default())?;
+    let (job, listener) = app.begin_reading("doctor", &EventArgs::default(), Secrets::default())?;
     let verdict = imgbake_qemu::QemuBuilder::new().kvm(&job, Arch::host()).await;
     let verdict = conclude(job, listener, Ok(verdict)).await?;
     let (ok, seen) = match verdict {

@@ -44,7 +44,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     if reference.host.is_some() {
         let options = images::remote_options(&app.config, remote, &[reference])?;
-        let (job, listener) = app.begin("pull", events, Secrets::default())?;
+        let (job, listener) = app.begin_reading("pull", events, Secrets::default())?;
         let result = from_remote(&job, &options, reference, into).await;
         return conclude(job, listener, result).await;
     }
@@ -55,7 +55,7 @@ pub(super) async fn run(
     }
     let registry = components::registry(&app.home)?;
     let version = images::local(&app.home, reference)?.version(reference.target.as_ref()).await?;
-    let (job, listener) = app.begin("pull", events, Secrets::default())?;
+    let (job, listener) = app.begin_reading("pull", events, Secrets::default())?;
     let result = match Output::of(into.output, into.durable, into.force) {
         Ok(output) => export::export(&job, &*registry, &version, output, into.format).await,
         Err(failure) => Err(failure),

@@ -24,7 +24,7 @@ pub(super) async fn run(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     let (job, listener) = if args.json {
         app.begin_quiet("verify", &args.events, Secrets::default())?
     } else {
-        app.begin("verify", &args.events, Secrets::default())?
+        app.begin_reading("verify", &args.events, Secrets::default())?
     };
     let depth = if args.deep { Depth::Bytes } else { Depth::Presence };
     let read = match sources(app, &job, args).await {
