@@ -6,30 +6,30 @@ use std::time::{Duration, Instant};
 use imgbake_types::event::{Level, Stream};
 use imgbake_types::record::StageRecord;
 use imgbake_types::{Event, EventKind, Outcome, Plan, Stage};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::Secrets;
 use crate::builds::BuildRecord;
+use crate::queue::{EventReceiver, EventSender, queue};
 use crate::secrets::masked;
 
 /// Where a job's events go. Clones go to the same listener.
 #[derive(Debug, Clone)]
 pub struct Events {
     job: Arc<str>,
-    sender: UnboundedSender<Event>,
+    sender: EventSender,
     secrets: Secrets,
     record: Arc<OnceLock<BuildRecord>>,
 }
 
 impl Events {
     /// A stream for a job, and its listener's end.
-    pub fn channel(job: &str, secrets: Secrets) -> (Self, UnboundedReceiver<Event>) {
-        let (sender, receiver) = unbounded_channel();
+    pub fn channel(job: &str, secrets: Secrets) -> (Self, EventReceiver) {
+        let (sender, receiver) = queue();
         (Self::to(sender, job, secrets), receiver)
     }
 
     /// A stream for one more job of a listener.
-    pub fn to(sender: UnboundedSender<Event>, job: &str, secrets: Secrets) -> Self {
+    pub fn to(sender: EventSender, job: &str, secrets: Secrets) -> Self {
         Self { job: job.into(), sender, secrets, record: Arc::default() }
     }
 
@@ -52,7 +52,7 @@ impl Events {
         let kind = self.redacted(kind);
         let event = Event { time: jiff::Timestamp::now(), job: self.job.to_string(), kind };
         let warning = self.record.get().and_then(|record| record.event(&event));
-        let _ = self.sender.send(event);
+        self.sender.send(event);
         if let Some(warning) = warning {
             // The record takes no more: this goes to the listener alone.
             self.warn(warning);

@@ -10,9 +10,8 @@ use imgbake_runtime::journal::Journal;
 use imgbake_runtime::{Events, Home, Secrets};
 use imgbake_types::event::Stream;
 use imgbake_types::record::build::{BuildStart, FORMAT};
-use imgbake_types::{Event, EventKind, Outcome, Stage};
+use imgbake_types::{EventKind, Outcome, Stage};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 struct Ground {
     home: Home,
@@ -22,7 +21,7 @@ struct Ground {
 /// A build that runs.
 struct Running {
     events: Events,
-    listener: UnboundedReceiver<Event>,
+    listener: imgbake_runtime::EventReceiver,
     journal: Journal,
 }
 

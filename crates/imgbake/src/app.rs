@@ -8,9 +8,11 @@ use std::time::Duration;
 use camino::Utf8Path;
 use imgbake_build::cache::LayerCache;
 use imgbake_runtime::journal::{self, Swept};
+use imgbake_runtime::queue::{EventReceiver, EventSender, queue};
+use imgbake_runtime::retry::Backoff;
 use imgbake_runtime::{Cancel, Events, Home, Job, RuntimeError, Secrets};
-use imgbake_types::Event;
 use imgbake_ui::{Display, JsonLines, Mode, Options, Paint};
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -19,6 +21,9 @@ use crate::cli::{EventArgs, Global, Progress};
 use crate::components::Wiring;
 use crate::config::{Config, Flags};
 use crate::failure::Failure;
+
+/// How long an interrupted command waits for its display.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A running command.
 pub struct App {
@@ -39,7 +44,8 @@ pub struct App {
 /// A command's listener of events: of one job or of many.
 pub struct Listener {
     task: JoinHandle<io::Result<()>>,
-    events: UnboundedSender<Event>,
+    events: EventSender,
+    cancel: Cancel,
     orders: UnboundedSender<Order>,
 }
 
@@ -168,11 +174,15 @@ impl App {
     /// Begins to show events, and to write them where the user wants them.
     pub fn listen(&self, args: &EventArgs, progress: Progress) -> Result<Listener, Failure> {
         let json = args.events.as_deref().map(open_events).transpose()?;
-        let (events, receiver) = unbounded_channel();
+        let (events, receiver) = queue();
         let (orders, ordered) = unbounded_channel();
-        let task = tokio::spawn(listen(receiver, ordered, self.display(progress), json));
+        let (display, handle) = (self.display(progress), Handle::current());
+        // On a thread of its own: a terminal may stand still.
+        let task = tokio::task::spawn_blocking(move || {
+            handle.block_on(listen(receiver, ordered, display, json))
+        });
         self.catch_signals();
-        Ok(Listener { task, events, orders })
+        Ok(Listener { task, events, orders, cancel: self.cancel.clone() })
     }
 
     /// Begins a job that a listener hears.
@@ -270,7 +280,7 @@ fn terminal_size() -> (Option<u16>, Option<u16>) {
 /// Shows events until the command is over: then those that were told before, and no later ones. A kept
 /// machine's console goes on telling.
 async fn listen(
-    mut receiver: UnboundedReceiver<Event>,
+    mut receiver: EventReceiver,
     mut orders: UnboundedReceiver<Order>,
     mut display: Display,
     mut json: Option<JsonLines>,
@@ -341,13 +351,26 @@ impl Listener {
     /// Waits until every event that was told so far is shown.
     pub async fn end(self) -> Result<(), Failure> {
         let _ = self.orders.send(Order::Close);
-        match self.task.await {
+        let shown = async {
+            // Who interrupts a command does not wait for a terminal that stands still.
+            tokio::select! {
+                shown = self.task => shown,
+                () = patience(&self.cancel) => Ok(Ok(())),
+            }
+        };
+        match shown.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Ok(Err(error)) => Err(Failure::internal(format!("cannot write events: {error}"))),
             Err(error) => Err(Failure::internal(format!("the display ended early: {error}"))),
         }
     }
+}
+
+/// Ends some time after an interrupt.
+async fn patience(cancel: &Cancel) {
+    cancel.cancelled().await;
+    Backoff::new(PATIENCE, PATIENCE).wait().await;
 }
 
 /// The terminal is somebody else's while this lives.

@@ -14,6 +14,9 @@ use miette::{
     SourceCode,
 };
 
+/// How long an interrupted command waits for its standard error.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// The exit codes of the design.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
@@ -169,8 +172,20 @@ impl Failure {
         if self.reports.len() > 1 {
             let _ = writeln!(text, "\n{} errors", self.reports.len());
         }
+        let text = imgbake_ui::harmless(&text, color).into_owned();
         // A closed standard error must not change the exit code.
-        let _ = io::stderr().lock().write_all(imgbake_ui::harmless(&text, color).as_bytes());
+        let write = move || _ = io::stderr().lock().write_all(text.as_bytes());
+        if self.code == Code::Interrupted {
+            // Nor must a terminal that stands still hold up who interrupted.
+            let (done, written) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                write();
+                let _ = done.send(());
+            });
+            let _ = written.recv_timeout(PATIENCE);
+        } else {
+            write();
+        }
         ExitCode::from(self.code as u8)
     }
 }

@@ -10,12 +10,10 @@ use imgbake_build::{BuildError, StepContext, StepEnd, StepRecorder};
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, CommErrorKind, Communicator, Exec, Exit};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
-use imgbake_types::Event;
 use imgbake_types::event::{EventKind, Stream};
 use imgbake_types::record::step::StepReport;
 use imgbake_types::spec::ProvisionSpec;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc::UnboundedReceiver;
 
 /// Runs commands on this host as root.
 #[derive(Default)]
@@ -112,7 +110,7 @@ pub(crate) struct LocalGuest {
     pub(crate) comm: Local,
     pub(crate) job: Job,
     pub(crate) root: Utf8PathBuf,
-    events: UnboundedReceiver<Event>,
+    events: imgbake_runtime::EventReceiver,
     _dir: tempfile::TempDir,
 }
 

@@ -16,8 +16,7 @@ use imgbake_build::{BaseDisk, BuildError, SourceContext, SourceProvider};
 use imgbake_http::RetryPolicy;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::plan::{Checksum, Source, UrlSource as Spec};
-use imgbake_types::{Arch, Digest, Event, Stage};
-use tokio::sync::mpsc::UnboundedReceiver;
+use imgbake_types::{Arch, Digest, Stage};
 
 use crate::UrlSource;
 use crate::pin::Limits;
@@ -54,7 +53,7 @@ impl Bench {
         &self,
         provider: &dyn SourceProvider,
         source: &Source,
-    ) -> (Result<BaseDisk, BuildError>, UnboundedReceiver<Event>) {
+    ) -> (Result<BaseDisk, BuildError>, imgbake_runtime::EventReceiver) {
         let home = Home::new(self.path().join("home"));
         let id = imgbake_runtime::job::new_id("test");
         let (events, receiver) = Events::channel(&id, self.secrets.clone());

@@ -15,8 +15,7 @@ use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_seal::GuestSealer;
 use imgbake_source::{RegistrySource, UrlSource};
 use imgbake_template::{Schema, Variables, parse};
-use imgbake_types::{Event, Plan, Size};
-use tokio::sync::mpsc::UnboundedReceiver;
+use imgbake_types::{Plan, Size};
 
 use super::{FakeBuilder, Features};
 use crate::base::raw_base;
@@ -107,7 +106,7 @@ impl FakeWorld {
     }
 
     /// Begins a job; its events wait to be read.
-    pub fn begin(&self) -> (Job, UnboundedReceiver<Event>) {
+    pub fn begin(&self) -> (Job, imgbake_runtime::EventReceiver) {
         let id = imgbake_runtime::job::new_id("test");
         let (events, listener) = Events::channel(&id, Secrets::default());
         let job = Job::begin(&self.home, &id, Cancel::new(), events, Secrets::default()).unwrap();
