@@ -49,7 +49,7 @@ pub use pins::PinMemory;
 pub use provision::{Provisioner, StepContext, StepEnd, StepRecorder};
 pub use registry::{BlobFile, Capture, Naming, PlainFile, Registry, Whole};
 pub use seal::{Operation, Pattern, Planted, SealContext, SealReport, Sealer};
-pub use seed::Seed;
+pub use seed::{LOGIN_PORT, Seed};
 pub use share::{LayerShare, SharedLayer};
 pub use slots::{Slot, Slots};
 pub use source::{Pin, SourceContext, SourceProvider};

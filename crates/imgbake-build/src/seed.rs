@@ -5,6 +5,10 @@
 use imgbake_comm::KeyPair;
 use serde::{Deserialize, Serialize};
 
+/// The name of a virtio serial port by which a builder may offer a second way in: root's alone, with the seed's
+/// keys, whatever the image's sshd and firewall allow.
+pub const LOGIN_PORT: &str = "imgbake.login";
+
 /// The seed of one machine. Written down, it holds the private keys as text.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seed {
@@ -50,15 +54,25 @@ impl Seed {
             self.host_key.public_openssh(),
             self.users(),
         );
+        text.push_str("bootcmd:\n  - |\n");
+        text.push_str(&indent(&self.login_port_script(), 4));
         if self.lean {
             // What a build does not need of a first boot: locale, apt sources, package updates, messages.
             text.push_str(
-                "cloud_init_modules:\n  - seed_random\n  - growpart\n  - resizefs\n  - set_hostname\n  \
+                "cloud_init_modules:\n  - bootcmd\n  - seed_random\n  - growpart\n  - resizefs\n  - set_hostname\n  \
                  - users-groups\n  - ssh\ncloud_config_modules: []\ncloud_final_modules: []\n\
                  package_update: false\nmanage_etc_hosts: false\n",
             );
         }
         text
+    }
+
+    /// What opens [`LOGIN_PORT`] in a machine whose own sshd may not let the build in.
+    fn login_port_script(&self) -> String {
+        include_str!("login_port.sh")
+            .replace("@PORT@", LOGIN_PORT)
+            .replace("@HOST_KEY@", &self.host_key.private_openssh())
+            .replace("@USER_KEY@", &self.user_key.public_openssh())
     }
 
     fn users(&self) -> String {
@@ -104,6 +118,8 @@ mod tests {
         assert!(text.contains("- name: admin") && text.contains("NOPASSWD"));
         assert!(seed.meta_data().contains("instance-id: imgbake-build-1-build"));
         assert!(!Seed::new("b", "m", "root", false).user_data().contains("sudo"));
+        assert!(!text.contains('@') || !text.contains("@PORT@"), "{text}");
+        assert!(text.contains("\n    port=/dev/virtio-ports/imgbake.login\n"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! (<https://www.qemu.org/docs/master/system/invocation.html>).
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::KernelFiles;
+use imgbake_build::{KernelFiles, LOGIN_PORT};
 use imgbake_types::Arch;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -16,6 +16,7 @@ use crate::firmware::UefiFiles;
 /// that extra disks are `vdb` and on.
 const SLOT_NET: u8 = 0x3;
 const SLOT_ROOT: u8 = 0x4;
+const SLOT_PORTS: u8 = 0x5;
 const SLOT_RNG: u8 = 0x6;
 const SLOT_PVPANIC: u8 = 0x7;
 const SLOT_EXTRA: u8 = 0x8;
@@ -70,6 +71,8 @@ pub struct Argv<'a> {
     pub qmp: &'a str,
     /// The socket of the serial console, in the same folder.
     pub console: &'a str,
+    /// The socket of the port for a login that no network leads to, in the same folder.
+    pub login: &'a str,
     /// Whether this QEMU has the device `pvpanic-pci`.
     pub pvpanic: bool,
     /// Whether this QEMU has the device `vmgenid`.
@@ -212,6 +215,13 @@ impl Argv<'_> {
         args.device(&format!("virtio-net-pci,id=nic,netdev=net0,mac={mac},romfile="), SLOT_NET);
         args.add("-object", "rng-random,id=entropy,filename=/dev/urandom");
         args.device("virtio-rng-pci,id=rng,rng=entropy", SLOT_RNG);
+        args.device("virtio-serial-pci,id=ports,max_ports=2", SLOT_PORTS);
+        args.add(
+            "-device",
+            format!(
+                "virtserialport,id=login-port,bus=ports.0,nr=1,chardev=login,name={LOGIN_PORT}"
+            ),
+        );
         if self.pvpanic {
             args.device("pvpanic-pci,id=pvpanic", SLOT_PVPANIC);
         }
@@ -221,7 +231,7 @@ impl Argv<'_> {
     }
 
     fn control(&self, args: &mut Args) {
-        for (id, path) in [("console", self.console), ("qmp", self.qmp)] {
+        for (id, path) in [("console", self.console), ("qmp", self.qmp), ("login", self.login)] {
             args.add(
                 "-chardev",
                 format!("socket,id={id},path={},server=on,wait=off", escape(path)),

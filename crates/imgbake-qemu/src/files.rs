@@ -37,6 +37,7 @@ impl Files {
 
     pub(crate) const QMP: &str = ".qmp";
     pub(crate) const CONSOLE: &str = ".console";
+    pub(crate) const LOGIN: &str = ".login";
 }
 
 /// Writes a file that only this user can read.

@@ -40,6 +40,8 @@ pub(crate) struct Launched {
     pub(crate) leash: Leash,
     /// The port of this host that leads to the guest's port 22.
     pub(crate) port: u16,
+    /// This end of the port for a login that no network leads to: the guest sees that somebody listens.
+    pub(crate) login: Option<UnixStream>,
 }
 
 impl Launched {
@@ -128,6 +130,12 @@ pub(crate) async fn launch(
     begun.map(|()| launched)
 }
 
+/// Connects to the port for a login once more: the guest's end begins anew.
+pub(crate) async fn connect_login(files: &Files) -> Option<UnixStream> {
+    let folder = Folder::open(files.dir()).ok()?;
+    UnixStream::connect(folder.path(&files.name(Files::LOGIN))).await.ok()
+}
+
 /// Starts QEMU with its guest paused, and connects to it.
 async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, QemuError> {
     let log = files.path(".qemu.log");
@@ -146,9 +154,10 @@ async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, Q
         let (qmp, events) = answered(Qmp::connect(control)).await?;
         let network = answered(qmp.human("info usernet")).await?;
         let port = parse_port(&network).ok_or(QemuError::NoPort)?;
-        Ok((qmp, events, console, port))
+        let login = UnixStream::connect(folder.path(&files.name(Files::LOGIN))).await.ok();
+        Ok((qmp, events, console, port, login))
     });
-    let (qmp, events, stream, port) = connected.await?;
+    let (qmp, events, stream, port, login) = connected.await?;
 
     let (panic_sender, panics) = mpsc::channel(4);
     let console = Console::new(
@@ -161,7 +170,7 @@ async fn start(job: &Job, files: &Files, command: Command) -> Result<Launched, Q
     let leash = running.leash();
     let watcher = Watcher { job: job.clone(), machine: files.name(""), state: state_sender, log };
     tokio::spawn(watcher.watch(running, events, panics, kills, tokio::spawn(reading)));
-    Ok(Launched { qmp, console, state, kill, leash, port })
+    Ok(Launched { qmp, console, state, kill, leash, port, login })
 }
 
 /// An open folder: a short path to it, however deep it is. The address of a unix socket has 108 bytes.

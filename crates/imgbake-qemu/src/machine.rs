@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::error::QemuError;
 use crate::files::{Files, write_private};
-use crate::launch::Launched;
+use crate::launch::{Launched, connect_login};
 use crate::login::grow_root;
 use crate::spec::QemuSpec;
 use crate::start::Start;
@@ -32,6 +32,9 @@ pub(crate) const RESETS_OF_FIRMWARE: u32 = 1;
 /// The part of a boot's time that credentials are given: they take half as long as a seed, and a host
 /// that is slow has the whole time for the seed.
 const PART_OF_LIMIT: u32 = 2;
+
+/// How long a login over the serial port may take: where it is offered, it was opened before ssh answered.
+const PORT_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long QEMU may take to end when it is asked to.
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
@@ -128,10 +131,47 @@ impl QemuMachine {
             }
             connected = connect => connected,
         };
-        let ssh = connected.map_err(|error| self.unreachable(error, limit))?;
+        let ssh = match connected {
+            Err(error) if error.kind() == CommErrorKind::Auth => {
+                self.reach_by_port(error, limit).await?
+            }
+            connected => connected.map_err(|error| self.unreachable(error, limit))?,
+        };
         // What the firmware was granted is over: the guest's own system runs.
         self.allowed.resets = self.state().resets;
         Ok(Arc::new(ssh))
+    }
+
+    /// Logs in over the machine's own port, after its sshd refused to let the build in.
+    async fn reach_by_port(
+        &mut self,
+        refused: CommError,
+        limit: Duration,
+    ) -> Result<Ssh, QemuError> {
+        let stream = match self.launched.login.take() {
+            Some(stream) => Some(stream),
+            None => connect_login(&self.files).await,
+        };
+        let error = match stream {
+            Some(stream) => {
+                let (cancel, key) = (self.job.cancel(), &self.seed.user_key);
+                let host_key = self.seed.host_key.public_openssh();
+                match Ssh::over(cancel, stream, "root", key, &host_key, PORT_LIMIT).await {
+                    Ok(ssh) => {
+                        let name = &self.name;
+                        self.job.events().info(format!(
+                            "machine `{name}` is reached over its serial port: its sshd does not let {} in",
+                            self.seed.user
+                        ));
+                        return Ok(ssh);
+                    }
+                    Err(error) => error.to_string(),
+                }
+            }
+            None => "it has no serial port for a login".to_owned(),
+        };
+        let what = format!("{refused}; {error}");
+        Err(self.unreachable(CommError::new(CommErrorKind::Auth, what), limit))
     }
 
     /// Writes the file by which a person's ssh knows the machine.

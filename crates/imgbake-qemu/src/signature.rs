@@ -82,6 +82,7 @@ pub(crate) fn argv(
         strings: &[],
         qmp: PLACEHOLDER,
         console: PLACEHOLDER,
+        login: PLACEHOLDER,
         pvpanic: qemu.pvpanic,
         vmgenid: qemu.vmgenid,
         incoming: true,

@@ -94,6 +94,7 @@ impl Start {
             strings: &parts.strings,
             qmp: &parts.files.name(Files::QMP),
             console: &parts.files.name(Files::CONSOLE),
+            login: &parts.files.name(Files::LOGIN),
             pvpanic: qemu.pvpanic,
             vmgenid: qemu.vmgenid,
             incoming: request.saved.is_some(),

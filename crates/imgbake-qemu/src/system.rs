@@ -53,6 +53,7 @@ pub(crate) enum Keys {
 pub(crate) fn account(root: &Ext4, user: &str) -> Result<Account, QemuError> {
     check_systemd(root)?;
     check_network(root)?;
+    check_sshd(root, user)?;
     let passwd = text(root, "/etc/passwd")?.unwrap_or_default();
     let mut account = match found(&passwd, user) {
         Some(home) => Account { name: user.to_owned(), home, new_uid: None, keys: None },
@@ -91,6 +92,37 @@ fn check_systemd(root: &Ext4) -> Result<(), QemuError> {
         Ok(target) if target.ends_with(b"/systemd") => Ok(()),
         _ => Err(QemuError::unsuitable("its init is not systemd")),
     }
+}
+
+/// Whether the disk's sshd may let the build in: where it does not, a seed opens another way.
+fn check_sshd(root: &Ext4, user: &str) -> Result<(), QemuError> {
+    let folder = "/etc/ssh/sshd_config.d";
+    let names = root.list(folder).unwrap_or_default().into_iter();
+    let more = names.filter(|entry| entry.name.ends_with(b".conf"));
+    let more = more.map(|entry| format!("{folder}/{}", String::from_utf8_lossy(&entry.name)));
+    for path in more.chain(["/etc/ssh/sshd_config".to_owned()]) {
+        let config = text(root, &path).ok().flatten().unwrap_or_default();
+        if let Some(line) = refuses(&config, user) {
+            return Err(QemuError::Unsuitable(format!("its {path} says `{line}`")));
+        }
+    }
+    Ok(())
+}
+
+/// The line of a sshd_config(5) by which sshd may not let a user in.
+fn refuses<'c>(config: &'c str, user: &str) -> Option<&'c str> {
+    config.lines().map(str::trim).find(|line| {
+        let mut words = line.split(|c: char| c.is_whitespace() || matches!(c, '=' | '"'));
+        let keyword = words.next().unwrap_or_default().to_ascii_lowercase();
+        let value = words.find(|word| !word.is_empty()).unwrap_or_default();
+        match keyword.as_str() {
+            "permitrootlogin" => user == "root" && value == "no",
+            "allowusers" | "allowgroups" | "denyusers" | "denygroups" | "authenticationmethods" => {
+                true
+            }
+            _ => false,
+        }
+    })
 }
 
 /// The version of systemd on a disk: 252 of `libsystemd-shared-252.so` or `…-252.26-1.fc38.so`.
@@ -188,6 +220,22 @@ mod tests {
             ("[Network]\nDHCP=yes\n", false),
         ] {
             assert_eq!(is_optional(text), optional, "{text}");
+        }
+    }
+
+    #[test]
+    fn knows_an_sshd_that_refuses_the_build() {
+        for (config, user, refused) in [
+            ("PermitRootLogin no\n", "root", true),
+            ("#PermitRootLogin no\nPermitRootLogin prohibit-password\n", "root", false),
+            ("PermitRootLogin no\n", "admin", false),
+            ("Port 22\n  permitrootlogin=\"no\"\n", "root", true),
+            ("AllowUsers ops\n", "root", true),
+            ("DenyGroups wheel\n", "admin", true),
+            ("AuthenticationMethods publickey,keyboard-interactive\n", "root", true),
+            ("AllowTcpForwarding no\n", "root", false),
+        ] {
+            assert_eq!(refuses(config, user).is_some(), refused, "{config}");
         }
     }
 

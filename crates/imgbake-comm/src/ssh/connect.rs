@@ -15,6 +15,7 @@ use imgbake_runtime::retry::Backoff;
 use russh::client::{self, AuthResult, Handle};
 use russh::keys::{Algorithm, HashAlg, PrivateKeyWithHashAlg, PublicKey};
 use russh::{Preferred, compression};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -27,6 +28,8 @@ const SILENCE: Duration = Duration::from_millis(1500);
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 /// How many silent connections are held at once.
 const HELD: usize = 3;
+/// How often a key is refused until that is believed: 12 seconds after the first time.
+const REFUSALS: u32 = 5;
 /// How long the key exchange or a login may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
@@ -99,10 +102,9 @@ impl Target {
     }
 
     fn never(&self, limit: Duration, last: &Missing) -> CommError {
-        let kind = if matches!(last, Missing::Login) {
-            CommErrorKind::Auth
-        } else {
-            CommErrorKind::Unreachable
+        let kind = match last {
+            Missing::Login => CommErrorKind::Auth,
+            _ => CommErrorKind::Unreachable,
         };
         let text = format!(
             "ssh to {}@{} failed for {limit:?}; the last try: {last}",
@@ -111,11 +113,44 @@ impl Target {
         CommError::new(kind, text)
     }
 
+    fn refused(&self) -> CommError {
+        let text = format!(
+            "ssh at {} has the machine's own host key and refused the key of {} {REFUSALS} times: its sshd does \
+             not let {} in (`PermitRootLogin`, `AllowUsers`, …)",
+            self.address, self.user, self.user
+        );
+        CommError::new(CommErrorKind::Auth, text)
+    }
+
+    /// One attempt over a stream.
+    pub(super) async fn over(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        limit: Duration,
+    ) -> Result<Handle<Pinned>, CommError> {
+        match timeout(limit, self.log_in(stream)).await {
+            Ok(Ok(handle)) => Ok(handle),
+            Ok(Err(Failed::Ever(error))) => Err(error),
+            Ok(Err(Failed::Again(missing))) => {
+                let kind = match missing {
+                    Missing::Login => CommErrorKind::Auth,
+                    _ => CommErrorKind::Unreachable,
+                };
+                Err(CommError::new(kind, format!("ssh over its serial port failed: {missing}")))
+            }
+            Err(_) => {
+                let text = format!("nothing answered on its serial port for {limit:?}");
+                Err(CommError::new(CommErrorKind::Unreachable, text))
+            }
+        }
+    }
+
     async fn until_in(&self, last: &mut Missing) -> Result<Handle<Pinned>, CommError> {
         let mut backoff = Backoff::default();
         // sshd 9.8 and later (PerSourcePenalties) shuts out who fails to log in too often: 5 s for each
         // failure, once that sums up to 15 s. At 1, 2, 4, 5, 5, … s it never does.
         let mut refused = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
+        let mut refusals = 0;
         loop {
             let stream = self.answering(last, &mut backoff).await;
             match self.log_in(stream).await {
@@ -123,8 +158,15 @@ impl Target {
                 Err(Failed::Ever(error)) => return Err(error),
                 Err(Failed::Again(missing)) => {
                     tracing::debug!(address = %self.address, %missing, "ssh: trying again");
-                    let wait =
-                        if matches!(missing, Missing::Login) { &mut refused } else { &mut backoff };
+                    let wait = if matches!(missing, Missing::Login) {
+                        refusals += 1;
+                        if refusals == REFUSALS {
+                            return Err(self.refused());
+                        }
+                        &mut refused
+                    } else {
+                        &mut backoff
+                    };
                     *last = missing;
                     wait.wait().await;
                 }
@@ -166,7 +208,10 @@ impl Target {
         }
     }
 
-    async fn log_in(&self, stream: TcpStream) -> Result<Handle<Pinned>, Failed> {
+    async fn log_in(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Handle<Pinned>, Failed> {
         let late = |_| Failed::Again(Missing::Handshake(format!("not done after {HANDSHAKE:?}")));
         let connecting =
             client::connect_stream(Arc::clone(&self.config), stream, self.host_key.clone());

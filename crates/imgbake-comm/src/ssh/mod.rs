@@ -6,11 +6,12 @@ mod connection;
 mod own_output;
 mod pinned;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use imgbake_runtime::Cancel;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::exec::OutputSink;
 use crate::{CommError, CommErrorKind, Communicator, Exec, Exit, KeyPair};
@@ -38,8 +39,8 @@ impl Ssh {
     /// is still starting is asked again and again until `limit`, from 50 ms to 1 s apart.
     ///
     /// # Errors
-    /// [`CommErrorKind::HostKey`] at once if another host key answers; after `limit`,
-    /// [`CommErrorKind::Auth`] if the user's key was refused to the end, else
+    /// [`CommErrorKind::HostKey`] at once if another host key answers; [`CommErrorKind::Auth`] once the user's
+    /// key was refused five times: whoever has the host key has read the user's as well. After `limit`,
     /// [`CommErrorKind::Unreachable`] with what was waited for last; [`CommErrorKind::Cancelled`].
     pub async fn connect(
         cancel: &Cancel,
@@ -51,6 +52,26 @@ impl Ssh {
     ) -> Result<Self, CommError> {
         let target = connect::Target::new(address, user, user_key, host_key_public)?;
         let handle = cancel.run(target.connect(limit)).await.map_err(|_| {
+            CommError::new(CommErrorKind::Cancelled, "interrupted while waiting for ssh")
+        })??;
+        Ok(Self { connection: Connection::new(handle, address), user: user.to_owned() })
+    }
+
+    /// Logs in over a stream on which an ssh server of the machine already listens, such as a serial port.
+    ///
+    /// # Errors
+    /// Those of [`Ssh::connect`]; there is one attempt.
+    pub async fn over(
+        cancel: &Cancel,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        user: &str,
+        user_key: &KeyPair,
+        host_key_public: &str,
+        limit: Duration,
+    ) -> Result<Self, CommError> {
+        let address = (Ipv4Addr::UNSPECIFIED, 0).into();
+        let target = connect::Target::new(address, user, user_key, host_key_public)?;
+        let handle = cancel.run(target.over(stream, limit)).await.map_err(|_| {
             CommError::new(CommErrorKind::Cancelled, "interrupted while waiting for ssh")
         })??;
         Ok(Self { connection: Connection::new(handle, address), user: user.to_owned() })

@@ -19,6 +19,7 @@ fn argv<'a>(uefi: Option<&'a UefiFiles>, kernel: Option<&'a KernelFiles>) -> Arg
         strings: &[],
         qmp: "build.qmp",
         console: "build.console",
+        login: "build.login",
         pvpanic: true,
         vmgenid: true,
         incoming: false,
