@@ -35,7 +35,7 @@ pub use layers::StoredLayer;
 pub use plain::{Identity, PlainGuest};
 pub use random::Random;
 pub use record::{channel_move, image_config};
-pub use registry::{Accepts, Habits, Pause, TestRegistry};
+pub use registry::{Accepts, Habits, Odd, Pause, TestRegistry};
 pub use root::{Root, Volatile, differences};
 pub use secret::{assert_absent, secret_forms};
 pub use small::{can_mount, run_on_small_disk, run_with_mounts};

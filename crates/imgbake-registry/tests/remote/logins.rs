@@ -170,7 +170,8 @@ async fn a_helper_is_asked() {
     fs::write(&file, format!(r#"{{"credHelpers": {{"{}": "{name}"}}}}"#, registry.host())).unwrap();
     let repository =
         fixture.repository_with(&registry.host(), "web", &with_file(file.clone())).await;
-    let error = repository.unwrap().tags().await.unwrap_err().to_string();
+    let error = repository.unwrap().tags().await.unwrap_err();
+    let error = format!("{error} / {}", error.help_text().unwrap_or_default());
     assert!(
         error.contains(&format!("docker-credential-{name}")) && error.contains("config.json"),
         "{error}"
@@ -182,6 +183,7 @@ async fn a_helper_is_asked() {
     let path = format!("/../../..{}/x", fixture.dir);
     fs::write(&file, format!(r#"{{"credsStore": "{path}"}}"#)).unwrap();
     let repository = fixture.repository_with(&registry.host(), "web", &with_file(file)).await;
-    let error = repository.unwrap().tags().await.unwrap_err().to_string();
+    let error = repository.unwrap().tags().await.unwrap_err();
+    let error = format!("{error} / {}", error.help_text().unwrap_or_default());
     assert!(error.contains("cannot be a credential helper"), "{error}");
 }

@@ -15,6 +15,7 @@ mod identity;
 mod kills;
 mod logins;
 mod many;
+mod odd;
 mod pulls;
 mod shared;
 mod signed;

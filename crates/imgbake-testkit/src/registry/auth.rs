@@ -9,17 +9,26 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::call::{query, unescaped};
-use super::habits::{Accepts, Habits};
+use super::habits::{Accepts, Habits, Odd};
 use super::responses::{empty, error};
 use super::shared::Shared;
 use crate::lock::lock;
 
 /// What a request needs: `repository:NAME:ACTION` each.
-pub(super) fn needed(method: &Method, split: Option<(&str, &str)>, uri: &Uri) -> Vec<String> {
-    let Some((name, _)) = split else { return Vec::new() };
+pub(super) fn needed(
+    habits: &Habits,
+    method: &Method,
+    split: Option<(&str, &str)>,
+    uri: &Uri,
+) -> Vec<String> {
+    let Some((name, rest)) = split else { return Vec::new() };
     let writes = !matches!(*method, Method::GET | Method::HEAD);
     let uploads = uri.path().contains("/blobs/uploads/");
-    let action = if writes || uploads { "push" } else { "pull" };
+    let action = match rest {
+        _ if writes || uploads => "push",
+        "tags/list" if habits.odd == Some(Odd::TagsScope) => "metadata_read",
+        _ => "pull",
+    };
     let from = query(uri, "from").map(|from| format!("repository:{from}:pull"));
     std::iter::once(format!("repository:{name}:{action}")).chain(from).collect()
 }
@@ -40,7 +49,16 @@ pub(super) fn check(
             let token = carried.and_then(|carried| carried.strip_prefix("Bearer "));
             let allowed = token.is_some_and(|token| lock(&shared.tokens).accepts(token, needed));
             let realm = format!("http://{}/token", shared.addresses[0]);
-            (allowed, format!("Bearer realm=\"{realm}\",service=\"test\""))
+            let bearer = format!("Bearer realm=\"{realm}\",service=\"test\"");
+            let challenge = match habits.odd {
+                Some(Odd::BasicFirst) => format!("Basic realm=\"test\", {bearer}"),
+                Some(Odd::TagsScope) if !needed.is_empty() => {
+                    let lacks = if token.is_some() { ",error=\"insufficient_scope\"" } else { "" };
+                    format!("{bearer},scope=\"{}\"{lacks}", needed.join(" "))
+                }
+                _ => bearer,
+            };
+            (allowed, challenge)
         }
     };
     if allowed {

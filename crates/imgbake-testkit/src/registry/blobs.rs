@@ -12,7 +12,7 @@ use futures::StreamExt;
 use imgbake_types::Digest;
 
 use super::call::Call;
-use super::habits::Habits;
+use super::habits::{Habits, Odd};
 use super::responses::{empty, error};
 use super::shared::Shared;
 use crate::lock::lock;
@@ -25,6 +25,16 @@ const FLUSH: Duration = Duration::from_millis(10);
 pub(super) async fn answer(shared: &Shared, habits: &Habits, call: Call) -> Response {
     let rest = call.rest.strip_prefix("blobs/").unwrap().to_owned();
     match (rest.strip_prefix("uploads/"), &call.method) {
+        (Some(""), &Method::POST)
+            if habits.odd == Some(Odd::UploadRedirected) && call.query("via").is_none() =>
+        {
+            let query = call.uri.query().map_or_else(String::new, |query| format!("&{query}"));
+            Response::builder()
+                .status(StatusCode::TEMPORARY_REDIRECT)
+                .header(header::LOCATION, format!("{}?via=1{query}", call.uri.path()))
+                .body(Body::empty())
+                .unwrap()
+        }
         (Some(""), &Method::POST) => begin(shared, habits, &call),
         (Some(id), &Method::PATCH | &Method::PUT) => upload(shared, habits, call, id).await,
         (Some(id), &Method::GET) => state(shared, &call.name, id, StatusCode::NO_CONTENT),
@@ -154,7 +164,13 @@ async fn upload(shared: &Shared, habits: &Habits, call: Call, id: &str) -> Respo
     let digest = call.query("digest");
     let length = call.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
     if habits.largest_upload != 0 && length.is_some_and(|length| length > habits.largest_upload) {
-        return error(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", "too much at once");
+        let out_of_range = habits.odd == Some(Odd::PieceOutOfRange) && method == Method::PATCH;
+        let status = if out_of_range {
+            StatusCode::RANGE_NOT_SATISFIABLE
+        } else {
+            StatusCode::PAYLOAD_TOO_LARGE
+        };
+        return error(status, "SIZE_INVALID", "too much at once");
     }
     let first =
         call.header(header::CONTENT_RANGE).and_then(|range| range.split('-').next()?.parse().ok());

@@ -16,6 +16,33 @@ pub enum Accepts {
     Identity(&'static str, Duration),
 }
 
+/// Answers that registries of users give and no specification foresees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    /// The question for referrers is answered 401, without a challenge (Harbor).
+    ReferrersUnauthorized,
+    /// A list of no referrers is `null`.
+    NullReferrers,
+    /// The tag `sha256-HEX` is taken for the digest (GitLab).
+    DashIsDigest,
+    /// The next page of tags is one of several links in one header, written with blanks.
+    ManyLinks,
+    /// A page of tags may be empty and still have a next one.
+    EmptyPage,
+    /// Too large a piece of a blob is answered 416 (GHCR); the limit is `largest_upload`.
+    PieceOutOfRange,
+    /// `/v2/` answers 403, though anybody may read.
+    PingForbidden,
+    /// A manifest is given where one line of `Accept` names its type.
+    OneAcceptLine,
+    /// A login is offered before a token, and not accepted.
+    BasicFirst,
+    /// Listing tags needs a scope of its own, which the challenge names (Azure).
+    TagsScope,
+    /// An upload's beginning is redirected within the registry.
+    UploadRedirected,
+}
+
 /// What a registry does, or does not. All is well by default.
 #[expect(clippy::struct_excessive_bools, reason = "switches, each for itself")]
 #[derive(Debug, Clone, Default)]
@@ -62,4 +89,6 @@ pub struct Habits {
     pub never_deletes: bool,
     /// It gives all tags at once, whatever was asked for.
     pub ignores_pages: bool,
+    /// It has an oddity.
+    pub odd: Option<Odd>,
 }

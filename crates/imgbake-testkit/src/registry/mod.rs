@@ -23,7 +23,7 @@ use axum::response::Response;
 use tokio::task::JoinHandle;
 
 use self::call::Call;
-pub use self::habits::{Accepts, Habits};
+pub use self::habits::{Accepts, Habits, Odd};
 use self::pause::Barrier;
 pub use self::pause::Pause;
 use self::responses::{empty, error};
@@ -167,11 +167,14 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     let below = path.strip_prefix("/v2/").map(str::to_owned);
     let split = below.as_deref().and_then(split);
-    let scopes = auth::needed(&parts.method, split, &parts.uri);
+    let scopes = auth::needed(&habits, &parts.method, split, &parts.uri);
     if let Err(refused) = auth::check(&shared, &habits, &parts.headers, &scopes) {
         return *refused;
     }
     let Some((name, rest)) = split else {
+        if habits.odd == Some(Odd::PingForbidden) {
+            return error(StatusCode::FORBIDDEN, "DENIED", "not for you");
+        }
         return match below.as_deref() {
             Some("") => empty(StatusCode::OK),
             _ => error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "no such thing"),
