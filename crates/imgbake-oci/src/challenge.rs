@@ -1,7 +1,7 @@
 //! What a registry wants to see before it answers: the `WWW-Authenticate` header (RFC 9110, section
 //! 11.6.1; distribution's token specification).
 
-use crate::tags::split_outside_quotes;
+use crate::links::split_outside_quotes;
 
 /// How a registry wants its users to show who they are.
 #[derive(Debug, Clone, PartialEq, Eq)]

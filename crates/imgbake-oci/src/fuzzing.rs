@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::error_body::parse;
 use crate::manifests::MANIFEST_TYPES;
 use crate::token::Answer;
-use crate::{RawManifest, blobs, index::Index, referrers, tags, upload};
+use crate::{RawManifest, blobs, index::Index, links, referrers, upload};
 
 /// How many kinds of answers there are.
 pub const KINDS: u8 = 11;
@@ -54,7 +54,7 @@ fn logins(bytes: &[u8]) {
 }
 
 fn next(header: &str) {
-    let Some(target) = tags::next_of(header) else { return };
+    let Some(target) = links::next_of(header) else { return };
     let from = Url::parse("https://registry.example/v2/").expect("is a URL");
     if let Ok(next) = resolve_redirect(&from, Some(&target)) {
         assert_eq!(next.scheme(), "https", "a way out of TLS");

@@ -18,6 +18,7 @@ mod files;
 #[doc(hidden)]
 pub mod fuzzing;
 mod index;
+mod links;
 mod manifests;
 pub mod referrers;
 mod remote;

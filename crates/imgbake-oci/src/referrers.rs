@@ -19,10 +19,10 @@ use tokio::sync::OnceCell;
 use crate::Result;
 use crate::document::{Annotations, Descriptor, INDEX, or_default};
 use crate::index::Index;
+use crate::links::Pages;
 use crate::manifests::{LONGEST_READ, LONGEST_WRITTEN, ManifestName, RawManifest};
 use crate::remote::Repository;
 use crate::request::status_error;
-use crate::tags::Pages;
 use crate::{OciError, OciErrorKind};
 
 /// Digits of a referrer's digest in its own tag.
