@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use imgbake_runtime::Job;
-use reqwest::header::{CONTENT_LENGTH, HeaderMap};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use reqwest::{Certificate, RequestBuilder};
 use url::Url;
 
@@ -126,7 +126,8 @@ impl Client {
         let is_upload = matches!(request.body, Body::Piece { .. });
         let pool = Pool { is_direct: is_loopback(url), is_upload };
         let mut builder = self.pool(pool)?.request(request.method.clone(), url.clone());
-        builder = builder.headers(request.headers.clone());
+        // Bytes are wanted as they are: what is packed on the way has another digest.
+        builder = builder.header(ACCEPT_ENCODING, "identity").headers(request.headers.clone());
         if let Some(credentials) = credentials {
             builder = builder.headers(credentials.clone());
         }

@@ -113,7 +113,8 @@ impl Response {
         let context = format!("{name} answers {status}{colon}{details}");
         let kind = HttpErrorKind::Status(status.as_u16());
         match status.as_u16() {
-            408 | 425 | 429 | 500 | 502..=504 => {
+            // What a server or something before it says for a while; the last ones are of content delivery networks.
+            408 | 425 | 429 | 500 | 502..=504 | 507 | 509 | 520..=530 => {
                 let after = self.header(&RETRY_AFTER).and_then(imgbake_runtime::retry::after);
                 HttpError::transient(kind, context).after(after)
             }

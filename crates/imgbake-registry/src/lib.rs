@@ -64,7 +64,7 @@ mod versions;
 
 pub use blob::Blob;
 pub use deep::{Damage, DeepReport, Depth, Repair};
-pub use gc::{Clock, GcReport, GcRequest, Retention, VersionCost};
+pub use gc::{Clock, GcReport, GcRequest, RemovedVersion, Retention, VersionCost};
 pub use image::{LayoutImage, RemoteImage};
 pub use layout::Layout;
 pub use read_blobs::ReadBlobs;

@@ -6,7 +6,7 @@ use imgbake_types::Reference;
 use imgbake_types::record::VersionView;
 
 use crate::deep::{DeepReport, Depth, Repair};
-use crate::gc::{GcReport, GcRequest};
+use crate::gc::{GcReport, GcRequest, RemovedVersion};
 use crate::layout::{Layout, StopOnDrop};
 use crate::{Result, deep, gc};
 
@@ -17,6 +17,15 @@ impl Layout {
     /// The registry is damaged, or its files cannot be written.
     pub async fn gc(&self, request: GcRequest) -> Result<GcReport> {
         self.run(move |store| gc::gc(store, &request)).await
+    }
+
+    /// Takes a version's name away, also of one that cannot be read; a later [`Layout::gc`] frees its bytes.
+    ///
+    /// # Errors
+    /// There is no such version; something needs it.
+    pub async fn remove(&self, reference: &Reference) -> Result<RemovedVersion> {
+        let reference = reference.clone();
+        self.run(move |store| gc::remove::remove(store, &reference)).await
     }
 
     /// Reads every blob again, of one version or of all names; what is damaged is put back as far as

@@ -9,6 +9,7 @@ use imgbake_types::{Reference, Target, VersionName};
 
 use crate::files::damaged;
 use crate::index::{Index, Names, Tagged};
+use crate::oci::REASON;
 use crate::problem::problem_of;
 use crate::store::Store;
 use crate::tags::{self, is_hidden};
@@ -129,5 +130,8 @@ fn view(
     let verify = evidence::newest_verify(store, names, entry.name, digest);
     let mut view = VersionView::new(image, digest.clone(), channels, verify.record);
     view.verify.unreadable = verify.unreadable;
+    let hold = names.find(entry.name, &tags::hold(view.version.as_str()));
+    let reason = |hold: Tagged<'_>| hold.descriptor.annotations.get(REASON).cloned();
+    view.hold = hold.map(|hold| reason(hold).unwrap_or_default());
     Ok(view)
 }

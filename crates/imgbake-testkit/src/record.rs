@@ -34,6 +34,7 @@ pub fn image_config(name: &str) -> ImageConfig {
         stages: Vec::new(),
         labels: [].into(),
         imgbake: "0.1.0".to_owned(),
+        origin: None,
     }
 }
 

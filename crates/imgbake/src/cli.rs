@@ -82,11 +82,17 @@ pub enum Command {
         #[command(flatten)]
         variables: VariableArgs,
     },
-    /// Prints the steps of a template, their keys, and which of their results are cached
+    /// Prints the JSON Schema of templates, for editors
+    Schema,
+    /// Prints the steps of templates, their keys, and which of their results are cached
     Plan {
-        /// The template
-        template: Utf8PathBuf,
-        /// The template's variables.
+        /// The templates; a folder means its image.toml, or all its templates where it has none
+        #[arg(required = true)]
+        templates: Vec<Utf8PathBuf>,
+        /// Which of their builds.
+        #[command(flatten)]
+        selection: SelectionArgs,
+        /// The templates' variables.
         #[command(flatten)]
         variables: VariableArgs,
         /// Prints JSON
@@ -160,9 +166,10 @@ pub enum Command {
     Pull {
         /// [HOST/]NAME[:VERSION|:CHANNEL|@sha256:…]
         reference: Reference,
-        /// The file to write, with its checksum beside it; a block device, a FIFO or `-` for standard output
-        #[arg(long, short, value_name = "FILE")]
-        output: Utf8PathBuf,
+        /// The file to write, with its checksum beside it; a block device, a FIFO or `-` for standard output;
+        /// can be given more than once
+        #[arg(long = "output", short, value_name = "FILE", required = true)]
+        outputs: Vec<Utf8PathBuf>,
         /// Writes over a block device that is in use or holds data
         #[arg(long)]
         force: bool,
@@ -255,6 +262,12 @@ pub enum Command {
         #[arg(long, conflicts_with = "reason")]
         release: bool,
     },
+    /// Removes versions by name, also damaged ones, unless a channel, a hold or another version needs them
+    Rm {
+        /// NAME:VERSION or NAME@sha256:…
+        #[arg(required = true)]
+        references: Vec<Reference>,
+    },
     /// Deletes versions that [retention] does not keep, and unreachable blobs
     Gc {
         /// Deletes nothing: prints what would be deleted, and what each version takes
@@ -345,12 +358,18 @@ pub enum CacheMode {
 /// `imgbake build`
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// The templates
+    /// The templates; a folder means its image.toml, or all its templates where it has none
     #[arg(required = true)]
     pub templates: Vec<Utf8PathBuf>,
+    /// Which of their builds.
+    #[command(flatten)]
+    pub selection: SelectionArgs,
     /// The template's variables.
     #[command(flatten)]
     pub variables: VariableArgs,
+    /// Builds nothing: prints what `imgbake plan` does
+    #[arg(long)]
+    pub dry_run: bool,
     /// What happens when the build fails [setting: on_error; variable: IMGBAKE_ON_ERROR]
     #[arg(long, value_enum)]
     pub on_error: Option<OnError>,
@@ -380,9 +399,26 @@ pub struct BuildArgs {
     /// Ends the other builds when one fails
     #[arg(long)]
     pub fail_fast: bool,
+    /// Writes what was built to a JSON file: each build with its outcome, version, digest and channel
+    #[arg(long, value_name = "FILE")]
+    pub metadata_file: Option<Utf8PathBuf>,
+    /// Writes the results of checks and tests to a JUnit XML file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<Utf8PathBuf>,
     /// Where events go.
     #[command(flatten)]
     pub events: EventArgs,
+}
+
+/// Which builds of the given templates.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SelectionArgs {
+    /// Only builds of these images; `*` stands for anything; can be given more than once
+    #[arg(long, value_name = "IMAGE")]
+    pub only: Vec<String>,
+    /// No builds of these images; can be given more than once
+    #[arg(long, value_name = "IMAGE")]
+    pub except: Vec<String>,
 }
 
 /// Values for a template's variables.

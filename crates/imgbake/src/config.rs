@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{CacheMode, Global, OnError, Progress};
 use crate::failure::Failure;
 use crate::logins::Logins;
+use crate::origin::CiJob;
 use crate::text;
 
 /// What the environment variables that set template variables begin with.
@@ -57,6 +58,8 @@ pub struct Config {
     pub who: Actor,
     /// Who the user is to registries.
     pub logins: Logins,
+    /// The CI job in which this runs.
+    pub ci: CiJob,
 }
 
 /// `imgbake.toml`
@@ -185,6 +188,7 @@ impl Config {
                 .collect(),
             who: who(&env),
             logins: Logins::of(&env, user_id()),
+            ci: CiJob::of(&env),
         })
     }
 }

@@ -13,6 +13,7 @@ pub mod failure;
 pub mod images;
 pub mod load;
 pub mod logins;
+pub mod origin;
 pub mod store;
 pub mod text;
 

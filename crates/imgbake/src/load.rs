@@ -3,14 +3,14 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{Components, Pin, Sealer};
 use imgbake_plan::{FsHasher, PlanError, Request};
-use imgbake_runtime::{Home, Job};
+use imgbake_runtime::{Home, Job, RuntimeError};
 use imgbake_seal::GuestSealer;
 use imgbake_template::{CheckOptions, Resolved, Schema, Template, Variables};
 use imgbake_types::spec::ImageSpec;
 use imgbake_types::{MachineSpec, Plan, Reference, StepKind};
 
 use crate::app::App;
-use crate::cli::VariableArgs;
+use crate::cli::{SelectionArgs, VariableArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::text;
@@ -37,10 +37,14 @@ impl Unit {
         &self.resolved.machine
     }
 
+    /// The version that it is based on, where its source is one of the registry.
+    pub fn parent(&self) -> Option<Reference> {
+        self.resolved.spec.source.image.as_deref()?.parse().ok()
+    }
+
     /// The name of the image that it is based on, where its source is one of the registry.
     pub fn parent_image(&self) -> Option<String> {
-        let reference: Reference = self.resolved.spec.source.image.as_deref()?.parse().ok()?;
-        Some(reference.name)
+        Some(self.parent()?.name)
     }
 
     /// The sensitive values that were given, by their variables' names.
@@ -49,13 +53,19 @@ impl Unit {
     }
 }
 
-/// Reads templates and their variables: one unit for each combination of each template's matrix.
+/// Reads templates and their variables: one unit for each combination of each template's matrix, as far as it
+/// is selected.
 pub fn units(
     app: &App,
-    paths: &[Utf8PathBuf],
+    given: &[Utf8PathBuf],
+    selection: &SelectionArgs,
     variables: &VariableArgs,
 ) -> Result<Vec<Unit>, Failure> {
     let schema = app.wiring.schema();
+    let mut paths = Vec::new();
+    for path in given {
+        paths.extend(template_paths(path)?);
+    }
     let templates = paths.iter().map(|path| read(path, &schema)).collect::<Result<Vec<_>, _>>()?;
     for flag in &variables.vars {
         let name = flag.split('=').next().unwrap_or_default();
@@ -63,11 +73,11 @@ pub fn units(
             return Err(Failure::usage(format!("no template declares the variable `{name}`")));
         }
     }
+    let one = templates.len() == 1;
     let mut units = Vec::new();
     for template in templates {
-        let known = |flag: &&String| {
-            paths.len() == 1 || template.declares(flag.split('=').next().unwrap_or_default())
-        };
+        let known =
+            |flag: &&String| one || template.declares(flag.split('=').next().unwrap_or_default());
         let vars: Vec<String> = variables.vars.iter().filter(known).cloned().collect();
         let values = values(&app.config, &VariableArgs { vars, ..variables.clone() })?;
         let all = template.resolve_all(&values).map_err(|found| Failure::diagnostics(&found))?;
@@ -75,7 +85,66 @@ pub fn units(
             units.push(Unit { template: template.clone(), resolved });
         }
     }
-    Ok(units)
+    select(units, selection)
+}
+
+/// The templates that a path means: of a folder its `image.toml`, else all that are in it.
+fn template_paths(path: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let image = path.join("image.toml");
+    if image.exists() {
+        return Ok(vec![image]);
+    }
+    let unreadable = |error| RuntimeError::io("read the folder", path, error);
+    let mut found = Vec::new();
+    for entry in path.read_dir_utf8().map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.into_path();
+        if path.extension() == Some("toml") && path.file_name() != Some("imgbake.toml") {
+            found.push(path);
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::usage(format!("there is no template in the folder {path}")));
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The units that `--only` and `--except` leave.
+fn select(units: Vec<Unit>, selection: &SelectionArgs) -> Result<Vec<Unit>, Failure> {
+    for (flag, patterns) in [("only", &selection.only), ("except", &selection.except)] {
+        for pattern in patterns {
+            if !units.iter().any(|unit| matches(pattern, &unit.image().name)) {
+                let names: Vec<&str> =
+                    units.iter().map(|unit| unit.image().name.as_str()).collect();
+                return Err(Failure::usage(format!(
+                    "--{flag} {pattern}: no template builds such an image; there are {}",
+                    names.join(", ")
+                )));
+            }
+        }
+    }
+    let named = |patterns: &[String], unit: &Unit| {
+        patterns.iter().any(|pattern| matches(pattern, &unit.image().name))
+    };
+    let left: Vec<Unit> = units
+        .into_iter()
+        .filter(|unit| selection.only.is_empty() || named(&selection.only, unit))
+        .filter(|unit| !named(&selection.except, unit))
+        .collect();
+    if left.is_empty() {
+        return Err(Failure::usage("--only and --except leave no build".to_owned()));
+    }
+    Ok(left)
+}
+
+/// Whether a name is what a pattern says, in which `*` stands for anything.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
+    let Some(name) = name.strip_prefix(start) else { return false };
+    (0..=name.len()).any(|at| name.get(at..).is_some_and(|tail| matches(rest, tail)))
 }
 
 /// Makes a unit's plan; its source is asked what it is right now.
@@ -116,7 +185,7 @@ pub fn validate(
     path: &Utf8Path,
     variables: &VariableArgs,
 ) -> Result<Vec<Plan>, Failure> {
-    let units = units(app, &[path.to_owned()], variables)?;
+    let units = units(app, &[path.to_owned()], &SelectionArgs::default(), variables)?;
     units.iter().map(|unit| make(unit, &FsHasher::new(), &[0; 32], None, true)).collect()
 }
 
@@ -168,4 +237,25 @@ fn make(
         PlanError::Template(found) => Failure::diagnostics(&found),
         key @ PlanError::Key { .. } => Failure::internal(key.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, name, expected) in [
+            ("web", "web", true),
+            ("web", "web-1", false),
+            ("web*", "web-1", true),
+            ("*", "", true),
+            ("*-1", "web-1", true),
+            ("w*b-*", "web-12", true),
+            ("w*x", "web", false),
+            ("team/*", "team/web", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
 }

@@ -12,9 +12,11 @@ if [ -e usr/lib/systemd/system/systemd-resolved.service ] || [ -e lib/systemd/sy
     ln -sf ../run/systemd/resolve/stub-resolv.conf etc/resolv.conf
 fi
 
+# Where the package itself says which data sources there are: so that any file of the user's comes later.
+printf '# by the bootstrap\ndatasource_list: [ NoCloud, ConfigDrive, OpenStack, Ec2, None ]\n' \
+    > etc/cloud/cloud.cfg.d/90_dpkg.cfg
 # cloud-init renders for networkd; netplan, once it is installed, is preferred.
-cat > etc/cloud/cloud.cfg.d/91_image.cfg <<'CFG'
-datasource_list: [ NoCloud, ConfigDrive, OpenStack, Ec2, None ]
+cat > etc/cloud/cloud.cfg.d/00_image.cfg <<'CFG'
 locale: C.UTF-8
 apt:
   preserve_sources_list: true

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use imgbake_runtime::Job;
 use imgbake_types::Plan;
-use imgbake_types::record::StageRecord;
+use imgbake_types::record::{Origin, StageRecord};
 
 use super::rescue::Rescue;
 use crate::cache::{CacheMode, LayerCache};
@@ -23,6 +23,8 @@ pub struct Build<'a> {
     pub components: &'a Components,
     /// This program's name and version, for the record.
     pub tool: &'a str,
+    /// Where the template came from, for the record.
+    pub origin: Option<&'a Origin>,
     /// The layers of earlier builds; without them, every step runs.
     pub layers: Option<&'a Layers>,
     /// The rights to run a machine: one for each that may run at once.

@@ -56,6 +56,7 @@ impl Captured {
             stages: published(self.log),
             labels: image.labels,
             imgbake: build.tool.to_owned(),
+            origin: build.origin.cloned(),
         };
         let version = build.components.registry.publish(&self.capture, config, &naming).await?;
         basis::keep(build, &version.digest, self.files);

@@ -7,6 +7,8 @@ umask 077
 # A login over ssh may lack the administrator's programs.
 case ":$PATH:" in *:/usr/sbin:*) ;; *) PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin" ;; esac
 export PATH
+# Programs print one language, whatever the image's is; the step's own environment may name another.
+for dir in /usr/lib/locale/C.utf8 /usr/lib/locale/C.UTF-8; do [ ! -d "$dir" ] || export LC_ALL=C.UTF-8; done
 # In memory where it can be.
 for base in /run /dev/shm /tmp; do dir=$(mktemp -d "$base/imgbake.XXXXXX" 2>/dev/null) && break; done
 [ -d "$dir" ] || { echo 'imgbake: no folder can be made in /run, /dev/shm or /tmp' >&2; exit 125; }

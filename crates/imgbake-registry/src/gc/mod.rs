@@ -11,6 +11,7 @@ mod costs;
 mod dead;
 pub(crate) mod hold;
 mod names;
+pub(crate) mod remove;
 mod report;
 mod retention;
 
@@ -21,6 +22,7 @@ use imgbake_types::record::{ListedVersion, UnreadableVersion, VersionView};
 
 pub use clock::Clock;
 pub use costs::VersionCost;
+pub use remove::RemovedVersion;
 pub use report::{GcReport, GcRequest};
 pub use retention::Retention;
 
@@ -53,7 +55,8 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
     let before = reached(&mut documents, &index, &pulled);
     let gone: Vec<&VersionView> =
         versions.iter().filter(|version| !kept.contains_key(&version.digest)).collect();
-    names::untag(&mut documents, &mut index, &gone);
+    let going = gone.iter().map(|version| (version.name.as_str(), version.version.as_str()));
+    names::untag(&mut documents, &mut index, going);
     let after = reached(&mut documents, &index, &pulled);
     let blocked_by: Vec<String> =
         documents.unreadable().values().map(|error| with_causes(error)).collect();
@@ -84,7 +87,7 @@ pub(crate) fn gc(store: &Store, request: &GcRequest) -> Result<GcReport> {
 }
 
 /// Versions that can be read, and the others.
-fn split(listed: Vec<ListedVersion>) -> (Vec<VersionView>, Vec<UnreadableVersion>) {
+pub(super) fn split(listed: Vec<ListedVersion>) -> (Vec<VersionView>, Vec<UnreadableVersion>) {
     let (mut readable, mut unreadable) = (Vec::new(), Vec::new());
     for version in listed {
         match version {
@@ -97,7 +100,7 @@ fn split(listed: Vec<ListedVersion>) -> (Vec<VersionView>, Vec<UnreadableVersion
 
 /// The digests that the documents of unreadable versions hold, each with the version: one may be the
 /// parent that a newer imgbake's version was built on.
-fn named_by(
+pub(super) fn named_by(
     documents: &mut Documents<'_>,
     index: &Index,
     unreadable: &[UnreadableVersion],

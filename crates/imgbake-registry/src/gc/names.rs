@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use imgbake_types::Digest;
-use imgbake_types::record::VersionView;
 
 use crate::index::{Index, Tagged};
 use crate::reachable::{Documents, Reachable};
 use crate::tags;
 
-/// Takes the names away from versions, with all that is attached to them, to their manifests or to what is
+/// Takes the names away from versions, given by name and tag, with all that is attached to them, to their manifests or to what is
 /// attached to these. What something that stays needs as well keeps its attachments.
-pub(super) fn untag(documents: &mut Documents<'_>, index: &mut Index, gone: &[&VersionView]) {
+pub(super) fn untag<'v>(
+    documents: &mut Documents<'_>,
+    index: &mut Index,
+    gone: impl IntoIterator<Item = (&'v str, &'v str)>,
+) {
     let mut going: HashMap<String, HashSet<String>> = HashMap::new();
-    for version in gone {
-        let tag = version.version.to_string();
-        going.entry(version.name.clone()).or_default().insert(tag);
+    for (name, tag) in gone {
+        going.entry(name.to_owned()).or_default().insert(tag.to_owned());
     }
     let mut images: HashMap<&str, Image<'_>> = HashMap::new();
     for entry in index.tagged() {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use imgbake_types::Digest;
-use imgbake_types::record::{ChannelMove, VersionView};
+use imgbake_types::record::{ChannelMove, VerifyStatus, VersionView};
 use jiff::{SignedDuration, Timestamp};
 
 /// `[retention]`: without any rule every version stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// The newest versions of each image that stay; one always does.
+    /// The newest versions of each image that stay; one always does. Where any passed verification, those that
+    /// did not are no part of the number.
     pub keep: Option<usize>,
     /// The last versions of each channel that stay, the one that it points at among them.
     pub keep_per_channel: Option<usize>,
@@ -72,16 +73,20 @@ pub(crate) fn kept(rules: &Retention, facts: &Facts<'_>) -> BTreeMap<Digest, Str
     kept
 }
 
-/// How many versions of its image are newer than each.
+/// How many versions of its image are newer than each and count: where any passed, only those that did.
 fn newer(versions: &[VersionView]) -> Vec<usize> {
+    let passed = |version: &VersionView| version.verify.status == VerifyStatus::Passed;
+    let proved: HashSet<&str> =
+        versions.iter().filter(|it| passed(it)).map(|it| it.name.as_str()).collect();
     let mut counts: HashMap<&str, usize> = HashMap::new();
     let mut newer: Vec<usize> = versions
         .iter()
         .rev()
         .map(|version| {
             let count = counts.entry(&version.name).or_default();
-            *count += 1;
-            *count - 1
+            let newer = *count;
+            *count += usize::from(passed(version) || !proved.contains(version.name.as_str()));
+            newer
         })
         .collect();
     newer.reverse();

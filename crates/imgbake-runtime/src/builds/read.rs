@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::time::SystemTime;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_types::record::TestOutcome;
 use imgbake_types::record::build::{BuildResult, BuildStart, FORMAT, OutputHeader, RecordedLine};
 use imgbake_types::{Event, EventKind, Outcome, Stage, StepReport};
 use jiff::Timestamp;
@@ -171,6 +172,18 @@ impl StoredBuild {
             apply(&mut stages, event.kind);
         }
         Ok(stages)
+    }
+
+    /// The results of its checks and tests, in their order.
+    pub fn tests(&self) -> Result<Vec<TestOutcome>, RuntimeError> {
+        let path = self.dir.join(EVENTS);
+        let events = lines(&path).map_err(io_at("read", &path))?;
+        let events = events.filter_map(|line| serde_json::from_slice::<Event>(&line).ok());
+        let result = |event: Event| match event.kind {
+            EventKind::TestFinished { result } => Some(result),
+            _ => None,
+        };
+        Ok(events.filter_map(result).collect())
     }
 
     /// Its outputs in the order in which they began.

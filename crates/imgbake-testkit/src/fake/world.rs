@@ -142,6 +142,7 @@ impl FakeWorld {
             plan,
             components: &self.components,
             tool: "imgbake test",
+            origin: None,
             layers,
             slots: &self.slots,
             rescue: None,

@@ -21,5 +21,5 @@ pub use proof::{Proof, TestRecord, VerifySettings};
 pub use seal::{SealRecord, SealedItems};
 pub use step::StepReport;
 pub use verify::{TestOutcome, VerifyRecord, VerifyStatus};
-pub use version::{ImageConfig, LayerRef, Parent, PlanRecord, StageRecord};
+pub use version::{ImageConfig, LayerRef, Origin, Parent, PlanRecord, StageRecord};
 pub use view::{UnreadableEvidence, VerifyView, VersionView};

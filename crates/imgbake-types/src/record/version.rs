@@ -42,9 +42,27 @@ pub struct ImageConfig {
     pub labels: BTreeMap<String, String>,
     /// Which imgbake built it.
     pub imgbake: String,
+    /// Where its template came from; no key depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Document for ImageConfig {}
+
+/// Where a version's template came from, and who built it: for people who look for its cause.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Origin {
+    /// The git commit that was checked out where the template is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
+    /// Its branch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The CI job's page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ci_job: Option<String>,
+}
 
 /// What a version was built on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    DiskRecord, ImageConfig, Parent, PlanRecord, Problem, Proof, StageRecord, TestOutcome,
+    DiskRecord, ImageConfig, Origin, Parent, PlanRecord, Problem, Proof, StageRecord, TestOutcome,
     VerifyRecord, VerifyStatus,
 };
 use crate::firmware::Firmware;
@@ -23,6 +23,9 @@ pub struct VersionView {
     pub digest: Digest,
     /// The channels that point at it.
     pub channels: Vec<String>,
+    /// Why it is held, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
     /// When it was captured.
     pub created: Timestamp,
     /// The disk.
@@ -47,6 +50,9 @@ pub struct VersionView {
     pub proof: Proof,
     /// Which imgbake built it.
     pub imgbake: String,
+    /// Where its template came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl VersionView {
@@ -82,6 +88,7 @@ impl VersionView {
             version: config.version,
             digest,
             channels,
+            hold: None,
             created: config.created,
             disk,
             verify,
@@ -94,6 +101,7 @@ impl VersionView {
             labels: config.labels,
             proof: config.proof,
             imgbake: config.imgbake,
+            origin: config.origin,
         }
     }
 }

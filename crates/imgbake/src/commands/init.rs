@@ -19,9 +19,20 @@ pub(super) fn run(app: &App, dir: &Utf8Path) -> Result<(), Failure> {
     let template = dir.join("image.toml");
     write(&template, &TEMPLATE.replace("IMAGE_NAME", &name))?;
     write(&script_dir.join("motd.sh"), SCRIPT)?;
+    let quoted = quoted(template.as_str());
     app.print(&format!(
-        "wrote {template} and {script_dir}/motd.sh\n\nNext:\n  imgbake validate {template}\n  imgbake build {template}\n"
+        "wrote {template} and {script_dir}/motd.sh\n\nNext:\n  imgbake validate {quoted}\n  imgbake build {quoted}\n"
     ))
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 fn write(path: &Utf8Path, text: &str) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ mod plan;
 mod promote;
 mod pull;
 mod push;
+mod rm;
 mod rollback;
 mod show;
 mod test;
@@ -63,8 +64,9 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Init { dir } => init::run(app, &dir),
         Command::Doctor { json } => doctor::run(app, json).await,
         Command::Validate { templates, variables } => validate::run(app, &templates, &variables),
-        Command::Plan { template, variables, json } => {
-            plan::run(app, &template, &variables, json).await
+        Command::Schema => app.print_json(&imgbake_template::json_schema(&app.wiring.schema())),
+        Command::Plan { templates, selection, variables, json } => {
+            plan::run(app, &templates, &selection, &variables, json).await
         }
         Command::Build(args) => build::run(app, &args).await,
         Command::Cache { command } => cache::run(app, &command),
@@ -82,9 +84,10 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::History { reference, remote, json } => {
             history::run(app, &reference, &remote, json).await
         }
-        Command::Pull { reference, output, force, format, seeds, sync, remote, events } => {
+        Command::Pull { reference, outputs, force, format, seeds, sync, remote, events } => {
             let durable = if sync { export::Durable::Yes } else { export::Durable::No };
-            let into = pull::PullOutput { output: &output, format, seeds: &seeds, durable, force };
+            let into =
+                pull::PullOutput { outputs: &outputs, format, seeds: &seeds, durable, force };
             pull::run(app, &reference, &into, &remote, &events).await
         }
         Command::Push { reference, dest, remote, events } => {
@@ -106,6 +109,7 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Hold { reference, reason, release: _ } => {
             hold::run(app, &reference, reason.as_deref()).await
         }
+        Command::Rm { references } => rm::run(app, &references).await,
         Command::Gc { dry_run, grace, trust_clock, json } => {
             gc::run(app, dry_run, grace, trust_clock, json).await
         }

@@ -1,9 +1,9 @@
 //! `imgbake plan`: the steps, their keys, and which of their results are there already.
 
-use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::Sealer;
+use camino::Utf8PathBuf;
 use imgbake_build::cache::{Found, Layer, LayerCache};
 use imgbake_build::stage;
+use imgbake_build::{BuildErrorKind, Sealer};
 use imgbake_runtime::{Home, Secrets};
 use imgbake_seal::GuestSealer;
 use imgbake_types::plan::{Source, Step, StepKind};
@@ -12,7 +12,7 @@ use imgbake_ui::{Align, Cell, Table, Tone, human_bytes};
 use serde::Serialize;
 
 use crate::app::{App, conclude};
-use crate::cli::{CacheMode, EventArgs, VariableArgs};
+use crate::cli::{CacheMode, EventArgs, SelectionArgs, VariableArgs};
 use crate::components;
 use crate::failure::Failure;
 use crate::load::{self, Unit};
@@ -44,31 +44,81 @@ struct Looked {
     why: Option<String>,
 }
 
-/// Prints the steps of every build of a template.
+/// A build as it would be.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Planned {
+    /// Its plan.
+    Now(Box<Shown>),
+    /// It has a plan once another build of these is done.
+    Later {
+        /// The image.
+        image: String,
+        /// The template.
+        template: Utf8PathBuf,
+        /// The image that is built first.
+        after: String,
+    },
+}
+
+/// Prints the steps of every build of some templates.
 pub(super) async fn run(
     app: &App,
-    path: &Utf8Path,
+    templates: &[Utf8PathBuf],
+    selection: &SelectionArgs,
     variables: &VariableArgs,
     json: bool,
 ) -> Result<(), Failure> {
-    let units = load::units(app, &[path.to_owned()], variables)?;
-    let mut shown = Vec::new();
-    for unit in &units {
-        shown.push(look(app, unit).await?);
+    let units = load::units(app, templates, selection, variables)?;
+    show(app, &units, json).await
+}
+
+/// Prints the steps of builds.
+pub(super) async fn show(app: &App, units: &[Unit], json: bool) -> Result<(), Failure> {
+    let mut planned = Vec::new();
+    for unit in units {
+        planned.push(match waits_for(app, unit, units).await? {
+            Some(after) => Planned::Later {
+                image: unit.image().name.clone(),
+                template: unit.path().to_owned(),
+                after,
+            },
+            None => Planned::Now(Box::new(look(app, unit).await?)),
+        });
     }
     if json {
-        return match shown.as_slice() {
+        return match planned.as_slice() {
             [one] => app.print_json(one),
             many => app.print_json(&many),
         };
     }
-    for (number, one) in shown.iter().enumerate() {
+    for (number, one) in planned.iter().enumerate() {
         if number > 0 {
             app.print("\n")?;
         }
-        print(app, one)?;
+        match one {
+            Planned::Now(shown) => print(app, shown)?,
+            Planned::Later { image, template, after } => app.print(&format!(
+                "{image} from {template}\n\nwill be built on {after}, which is built first\n"
+            ))?,
+        }
     }
     Ok(())
+}
+
+/// The image that one of the builds makes and that this one needs, if no version of it is there yet.
+async fn waits_for(app: &App, unit: &Unit, units: &[Unit]) -> Result<Option<String>, Failure> {
+    let Some(parent) = unit.parent() else { return Ok(None) };
+    if !units.iter().any(|other| other.image().name == parent.name) {
+        return Ok(None);
+    }
+    app.home.ensure()?;
+    let image = components::registry(&app.home)?.image(&parent.name);
+    match image.version(parent.target.as_ref()).await {
+        Err(error) if error.kind() == BuildErrorKind::NotFound => Ok(Some(parent.name)),
+        // What else is wrong is found out where the plan is made.
+        _ => Ok(None),
+    }
 }
 
 /// Makes a unit's plan and looks its results up.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use imgbake_build::{BuildError, BuildErrorKind, Whole};
 use imgbake_disk::ExportFormat;
 use imgbake_oci::RemoteOptions;
@@ -22,8 +22,8 @@ use crate::images;
 
 /// What shall be written, and from what beside the registry.
 pub(super) struct PullOutput<'a> {
-    /// The file.
-    pub(super) output: &'a Utf8Path,
+    /// The files, devices, FIFOs or standard output.
+    pub(super) outputs: &'a [Utf8PathBuf],
     /// Its format, if the extension does not tell.
     pub(super) format: Option<ExportFormat>,
     /// Disks that may have some of the bytes.
@@ -34,7 +34,7 @@ pub(super) struct PullOutput<'a> {
     pub(super) force: bool,
 }
 
-/// Writes a version's disk to a file.
+/// Writes a version's disk to one output after the other; what the first ones have is not moved again.
 pub(super) async fn run(
     app: &App,
     reference: &Reference,
@@ -42,10 +42,19 @@ pub(super) async fn run(
     remote: &RemoteArgs,
     events: &EventArgs,
 ) -> Result<(), Failure> {
+    // What cannot be written is found out before anything is.
+    for output in into.outputs {
+        Output::of(output, into.durable, into.force)?.format(into.format)?;
+    }
     if reference.host.is_some() {
         let options = images::remote_options(&app.config, remote, &[reference])?;
         let (job, listener) = app.begin_reading("pull", events, Secrets::default())?;
-        let result = from_remote(&job, &options, reference, into).await;
+        let mut result = Ok(());
+        for at in 0..into.outputs.len() {
+            if result.is_ok() {
+                result = from_remote(&job, &options, reference, into, at).await;
+            }
+        }
         return conclude(job, listener, result).await;
     }
     if !into.seeds.is_empty() {
@@ -56,10 +65,15 @@ pub(super) async fn run(
     let registry = components::registry(&app.home)?;
     let version = images::local(&app.home, reference)?.version(reference.target.as_ref()).await?;
     let (job, listener) = app.begin_reading("pull", events, Secrets::default())?;
-    let result = match Output::of(into.output, into.durable, into.force) {
-        Ok(output) => export::export(&job, &*registry, &version, output, into.format).await,
-        Err(failure) => Err(failure),
-    };
+    let mut result = Ok(());
+    for output in into.outputs {
+        if result.is_ok() {
+            result = match Output::of(output, into.durable, into.force) {
+                Ok(output) => export::export(&job, &*registry, &version, output, into.format).await,
+                Err(failure) => Err(failure),
+            };
+        }
+    }
     conclude(job, listener, result).await
 }
 
@@ -69,9 +83,10 @@ async fn from_remote(
     options: &RemoteOptions,
     reference: &Reference,
     into: &PullOutput<'_>,
+    at: usize,
 ) -> Result<(), Failure> {
     let target = images::remote_target(reference)?;
-    let output = Output::of(into.output, into.durable, into.force)?;
+    let output = Output::of(&into.outputs[at], into.durable, into.force)?;
     let format = output.format(into.format)?;
     let repository = images::repository(job, options, reference).await?;
     let finding = RemoteVersion::find(&repository, &target);
@@ -82,7 +97,7 @@ async fn from_remote(
         Output::File(file) if format == ExportFormat::Raw => beside(file)?,
         _ => in_cache(job, &version)?,
     };
-    let sources = Sources { layout: layout(job)?, seeds: seeds(&output, format, into), whole };
+    let sources = Sources { layout: layout(job)?, seeds: seeds(&output, format, into, at), whole };
     let pulled = pull(job, version, part, sources).await?;
     let raw = pulled.part.path();
     let file = match &output {
@@ -130,12 +145,16 @@ fn layout(job: &Job) -> Result<Option<Layout>, Failure> {
 }
 
 /// The disks at hand: those that were given, and what is under the file's name now.
-fn seeds(output: &Output, format: ExportFormat, into: &PullOutput<'_>) -> Vec<Seed> {
+fn seeds(output: &Output, format: ExportFormat, into: &PullOutput<'_>, at: usize) -> Vec<Seed> {
+    let written = into.outputs[..at]
+        .iter()
+        .filter(|path| path.is_file() && matches!(path.extension(), Some("raw" | "img" | "qcow2")));
+    let written = written.map(|path| Seed { path: path.clone(), must: false });
     let given = into.seeds.iter().map(|path| Seed { path: path.clone(), must: true });
     let readable = matches!(format, ExportFormat::Raw | ExportFormat::Qcow2);
     let old = match output {
         Output::File(file) => Some(file.path()).filter(|path| readable && path.is_file()),
         Output::Target(_) => None,
     };
-    given.chain(old.map(|path| Seed { path, must: false })).collect()
+    written.chain(given).chain(old.map(|path| Seed { path, must: false })).collect()
 }

@@ -1,5 +1,7 @@
 //! `imgbake show`
 
+use std::fmt::Write as _;
+
 use imgbake_runtime::Secrets;
 use imgbake_types::Reference;
 use imgbake_types::record::{StageRecord, VersionView};
@@ -67,6 +69,10 @@ pub(super) async fn run(
         }
         text.push('\n');
         text.push_str(&tests.render(paint));
+        for test in version.verify.tests.iter().filter(|test| !test.passed) {
+            let _ = writeln!(text, "\n{} failed on {}:", test.name, test.machine);
+            test.detail.lines().for_each(|line| _ = writeln!(text, "  {line}"));
+        }
     }
     app.print(&text)
 }
@@ -95,6 +101,7 @@ fn facts(version: &VersionView) -> Table {
     facts.extend(version.description.clone().map(|text| ("description", text)));
     facts.push(("digest", version.digest.to_string()));
     facts.push(("channels", version.channels.join(" ")));
+    facts.extend(version.hold.clone().map(|reason| ("held", reason)));
     let status = format!("{:?}", version.verify.status).to_lowercase();
     facts.push(("verify", status));
     for evidence in &version.verify.unreadable {
@@ -124,5 +131,11 @@ fn facts(version: &VersionView) -> Table {
     }
     facts.push(("plan", version.plan.digest.to_string()));
     facts.push(("built by", version.imgbake.clone()));
+    if let Some(origin) = &version.origin {
+        let branch = origin.branch.as_ref().map(|name| format!("({name})"));
+        let commit: Vec<String> = origin.commit.clone().into_iter().chain(branch).collect();
+        facts.extend((!commit.is_empty()).then(|| ("git commit", commit.join(" "))));
+        facts.extend(origin.ci_job.clone().map(|url| ("CI job", url)));
+    }
     Table::facts(facts)
 }

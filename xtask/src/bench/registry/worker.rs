@@ -177,6 +177,7 @@ fn config(name: &str, disk: imgbake_types::record::DiskRecord) -> Result<ImageCo
         stages: Vec::new(),
         labels: std::collections::BTreeMap::new(),
         imgbake: "bench".to_owned(),
+        origin: None,
     })
 }
 

@@ -15,6 +15,8 @@ use crate::components;
 use crate::failure::Failure;
 use crate::load::Unit;
 
+use super::report::Report;
+
 /// All that the builds of one command share.
 pub(super) struct Batch<'a> {
     pub(super) app: &'a App,
@@ -26,6 +28,8 @@ pub(super) struct Batch<'a> {
     /// Ends all of them.
     pub(super) cancel: Cancel,
     pub(super) terminal: tokio::sync::Mutex<()>,
+    /// How each ended.
+    pub(super) report: Report,
 }
 
 impl<'a> Batch<'a> {
@@ -46,6 +50,7 @@ impl<'a> Batch<'a> {
             slots: Slots::new(parallel),
             cancel: app.cancel.child(),
             terminal: tokio::sync::Mutex::new(()),
+            report: Report::default(),
         })
     }
 

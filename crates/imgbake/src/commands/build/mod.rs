@@ -2,6 +2,7 @@
 
 mod batch;
 mod graph;
+mod report;
 mod rescue;
 mod single;
 
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::export::{Durable, Output};
+use super::plan;
 use crate::app::{App, Listener};
 use crate::cli::BuildArgs;
 use crate::components;
@@ -31,7 +33,7 @@ enum End {
 
 /// Builds every template, in an order in which parents come first.
 pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
-    let units = load::units(app, &args.templates, &args.variables)?;
+    let units = load::units(app, &args.templates, &args.selection, &args.variables)?;
     if units.len() > 1 && !args.output.is_empty() {
         let words = "--output writes one version's disk, and these are several builds";
         return Err(Failure::usage(words));
@@ -46,6 +48,9 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
         }
     }
     let graph = Graph::of(&units)?;
+    if args.dry_run {
+        return plan::show(app, &units, false).await;
+    }
     app.home.ensure()?;
     if let Err(error) = builds::sweep(&app.home, app.config.builds, Timestamp::now()) {
         app.note(&format!("records of old builds stay: {error}"));
@@ -99,6 +104,7 @@ async fn build_all(
             failed.push((index, failure));
         }
     }
+    batch.report.write(&app.home, args.metadata_file.as_deref(), args.junit.as_deref())?;
     let mut failures = failed.into_iter().map(|(index, failure)| {
         if units.len() == 1 { failure } else { failure.of(&units[index].image().name) }
     });
@@ -129,7 +135,7 @@ impl Batch<'_> {
                 Ok(_) => stood_on = End::Bad,
                 Err(interrupted) => {
                     let ended = single::Ended::failed(interrupted.into());
-                    single::tell_end(&job, &ended, std::time::Instant::now());
+                    self.tell_end(unit, &job, &ended, std::time::Instant::now());
                     job.end()?;
                     return ended.result;
                 }
@@ -137,7 +143,7 @@ impl Batch<'_> {
         }
         if stood_on == End::Bad {
             let ended = single::Ended::skipped(unit);
-            single::tell_end(&job, &ended, std::time::Instant::now());
+            self.tell_end(unit, &job, &ended, std::time::Instant::now());
             job.end()?;
             return ended.result;
         }

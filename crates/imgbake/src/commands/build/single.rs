@@ -10,12 +10,14 @@ use imgbake_types::record::VersionView;
 use imgbake_types::{Action, ChannelName, EventKind, Outcome, Plan, Reference};
 
 use super::batch::Batch;
+use super::report::Built;
 use super::rescue;
 use crate::access::ssh_command;
 use crate::cli::OnError;
 use crate::components;
 use crate::failure::Failure;
 use crate::load::{self, Unit};
+use crate::origin;
 
 use super::super::export::{self, Durable, Output};
 use super::super::{plan, promote};
@@ -56,7 +58,7 @@ impl Batch<'_> {
             Ok(plan) => self.flow(unit, &job, &plan).await,
             Err(failure) => Ended::failed(failure),
         };
-        tell_end(&job, &ended, started);
+        self.tell_end(unit, &job, &ended, started);
         let result =
             ended.result.map_err(|failure| failure.redacted(job.secrets()).logged_by(job.id()));
         if ended.kept {
@@ -65,6 +67,36 @@ impl Batch<'_> {
         let cleaned = job.end();
         result?;
         Ok(cleaned?)
+    }
+
+    /// Emits how a build ended, and keeps it for the reports.
+    pub(super) fn tell_end(&self, unit: &Unit, job: &Job, ended: &Ended, started: Instant) {
+        let version = ended.version.as_ref();
+        let reference = version.map(|v| Reference::tag(&v.name, v.version.as_str()));
+        let digest = version.map(|v| v.digest.clone());
+        let seconds = started.elapsed().as_secs_f64();
+        let error = ended.result.as_ref().err().map(Failure::summary);
+        self.report.add(Built {
+            build: job.id().to_owned(),
+            image: unit.image().name.clone(),
+            template: unit.path().to_owned(),
+            outcome: ended.outcome,
+            reference: reference.as_ref().map(Reference::to_string),
+            digest: digest.clone(),
+            channel: ended.channel.clone(),
+            seconds,
+            error: error.as_ref().map(|error| job.secrets().redact(error)),
+        });
+        job.events().emit(EventKind::BuildFinished {
+            outcome: ended.outcome,
+            reference,
+            digest,
+            channel: ended.channel.clone(),
+            virtual_size: version.map(|v| v.disk.virtual_size),
+            stored_bytes: version.map(|v| v.disk.stored_bytes),
+            seconds,
+            error,
+        });
     }
 
     async fn flow(&self, unit: &Unit, job: &Job, plan: &Plan) -> Ended {
@@ -95,11 +127,13 @@ impl Batch<'_> {
             Err(failure) => return Ended::failed(failure),
         }
         let session = rescue::Session { job, listener: self.listener, terminal: &self.terminal };
+        let origin = origin::of(unit.path(), &self.app.config.ci);
         let build = Build {
             job,
             plan,
             components: self.components,
             tool: crate::TOOL,
+            origin: origin.as_ref(),
             layers: self.layers.as_ref(),
             slots: &self.slots,
             rescue: (self.app.config.on_error == OnError::Shell).then_some(&session as &dyn Rescue),
@@ -206,18 +240,4 @@ impl Batch<'_> {
             }
         }
     }
-}
-
-pub(super) fn tell_end(job: &Job, ended: &Ended, started: Instant) {
-    let version = ended.version.as_ref();
-    job.events().emit(EventKind::BuildFinished {
-        outcome: ended.outcome,
-        reference: version.map(|v| Reference::tag(&v.name, v.version.as_str())),
-        digest: version.map(|v| v.digest.clone()),
-        channel: ended.channel.clone(),
-        virtual_size: version.map(|v| v.disk.virtual_size),
-        stored_bytes: version.map(|v| v.disk.stored_bytes),
-        seconds: started.elapsed().as_secs_f64(),
-        error: ended.result.as_ref().err().map(Failure::summary),
-    });
 }
