@@ -173,6 +173,7 @@ async fn machine(start: Start) -> Result<QemuMachine, QemuError> {
         },
         expected: 0,
         grows: parts.login.is_some_and(|login| login.grows) && boots_by_credentials,
+        by_port: None,
         fallback: boots_by_credentials.then(|| Box::new(start)),
     };
     machine.write_known_hosts()?;

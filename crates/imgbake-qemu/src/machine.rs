@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use camino::Utf8PathBuf;
@@ -10,6 +10,7 @@ use imgbake_build::{Access, BuildError, FreezeDisk, Machine, MachineDisk, SaveMa
 use imgbake_comm::ssh::Ssh;
 use imgbake_comm::{CommError, CommErrorKind, Communicator};
 use imgbake_disk::DiskFormat;
+use imgbake_runtime::retry::Backoff;
 use imgbake_runtime::{Job, RuntimeError, space};
 use serde_json::json;
 
@@ -33,8 +34,11 @@ pub(crate) const RESETS_OF_FIRMWARE: u32 = 1;
 /// that is slow has the whole time for the seed.
 const PART_OF_LIMIT: u32 = 2;
 
-/// How long a login over the serial port may take: where it is offered, it was opened before ssh answered.
-const PORT_LIMIT: Duration = Duration::from_secs(30);
+/// How long a login over the serial port is tried: where it is offered, it was opened before ssh answered.
+const PORT_LIMIT: Duration = Duration::from_secs(45);
+
+/// How long one try may take.
+const PORT_TRY: Duration = Duration::from_secs(15);
 
 /// How long QEMU may take to end when it is asked to.
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
@@ -61,6 +65,8 @@ pub(crate) struct QemuMachine {
     pub(crate) expected: u32,
     /// Whether its root file system must be grown once it answers.
     pub(crate) grows: bool,
+    /// The login over its serial port, where it has one.
+    pub(crate) by_port: Option<Arc<Ssh>>,
     /// How it is started anew with a seed, should it not accept the login by credentials at its first boot.
     pub(crate) fallback: Option<Box<Start>>,
 }
@@ -119,6 +125,11 @@ impl QemuMachine {
 
     /// Waits until ssh accepts the login.
     async fn reach(&mut self, limit: Duration) -> Result<Arc<dyn Communicator>, QemuError> {
+        if let Some(before) = self.by_port.take() {
+            // The port has one connection: what the old one still sends would reach the new login.
+            before.close().await;
+            self.launched.login = connect_login(&self.files).await;
+        }
         let host_key = self.seed.host_key.public_openssh();
         let (cancel, user, key) = (self.job.cancel(), &self.seed.user, &self.seed.user_key);
         let connect = Ssh::connect(cancel, self.address(), user, key, &host_key, limit);
@@ -133,13 +144,15 @@ impl QemuMachine {
         };
         let ssh = match connected {
             Err(error) if error.kind() == CommErrorKind::Auth => {
-                self.reach_by_port(error, limit).await?
+                let ssh = Arc::new(self.reach_by_port(error, limit).await?);
+                self.by_port = Some(Arc::clone(&ssh));
+                ssh
             }
-            connected => connected.map_err(|error| self.unreachable(error, limit))?,
+            connected => Arc::new(connected.map_err(|error| self.unreachable(error, limit))?),
         };
         // What the firmware was granted is over: the guest's own system runs.
         self.allowed.resets = self.state().resets;
-        Ok(Arc::new(ssh))
+        Ok(ssh)
     }
 
     /// Logs in over the machine's own port, after its sshd refused to let the build in.
@@ -148,27 +161,35 @@ impl QemuMachine {
         refused: CommError,
         limit: Duration,
     ) -> Result<Ssh, QemuError> {
-        let stream = match self.launched.login.take() {
-            Some(stream) => Some(stream),
-            None => connect_login(&self.files).await,
-        };
-        let error = match stream {
-            Some(stream) => {
-                let (cancel, key) = (self.job.cancel(), &self.seed.user_key);
-                let host_key = self.seed.host_key.public_openssh();
-                match Ssh::over(cancel, stream, "root", key, &host_key, PORT_LIMIT).await {
-                    Ok(ssh) => {
-                        let name = &self.name;
-                        self.job.events().info(format!(
-                            "machine `{name}` is reached over its serial port: its sshd does not let {} in",
-                            self.seed.user
-                        ));
-                        return Ok(ssh);
-                    }
-                    Err(error) => error.to_string(),
-                }
+        let deadline = Instant::now() + PORT_LIMIT;
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
+        let mut stream = self.launched.login.take();
+        let error = loop {
+            if stream.is_none() {
+                stream = connect_login(&self.files).await;
             }
-            None => "it has no serial port for a login".to_owned(),
+            let Some(stream) = stream.take() else {
+                break "it has no serial port for a login".to_owned();
+            };
+            let (cancel, key) = (self.job.cancel(), &self.seed.user_key);
+            let host_key = self.seed.host_key.public_openssh();
+            match Ssh::over(cancel, stream, "root", key, &host_key, PORT_TRY).await {
+                Ok(ssh) => {
+                    let name = &self.name;
+                    self.job.events().info(format!(
+                        "machine `{name}` is reached over its serial port: its sshd does not let {} in",
+                        self.seed.user
+                    ));
+                    return Ok(ssh);
+                }
+                // What came first may be the rest of an earlier login: each connection begins anew.
+                Err(error) if Instant::now() < deadline => {
+                    self.job.cancel().check()?;
+                    tracing::debug!(%error, "no login over the serial port");
+                    backoff.wait().await;
+                }
+                Err(error) => break error.to_string(),
+            }
         };
         let what = format!("{refused}; {error}");
         Err(self.unreachable(CommError::new(CommErrorKind::Auth, what), limit))

@@ -65,12 +65,10 @@ impl fmt::Display for Location {
 
 /// Opens a file to read; the usual mistakes have errors of their own.
 pub(crate) fn open_file(path: &Utf8Path) -> Result<std::fs::File, SourceError> {
-    let file = imgbake_runtime::regular::open(path)
-        .map_err(|source| SourceError::Open { path: path.to_owned(), source })?;
-    match file.metadata() {
-        Ok(metadata) if metadata.is_file() => Ok(file),
-        _ => Err(SourceError::NotAFile(path.to_owned())),
-    }
+    imgbake_runtime::regular::open(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::InvalidInput => SourceError::NotAFile(path.to_owned()),
+        _ => SourceError::Open { path: path.to_owned(), source },
+    })
 }
 
 #[cfg(test)]

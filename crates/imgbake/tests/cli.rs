@@ -187,7 +187,7 @@ fn init_writes_a_template_that_is_valid() {
     let home = Home::new();
     let (code, out, err) = home.run(&["init", "My Web"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("imgbake build My Web/image.toml"), "{out}");
+    assert!(out.contains("imgbake build 'My Web/image.toml'"), "{out}");
     assert_eq!(home.run(&["validate", "My Web/image.toml"]).0, 0);
     let (code, _, err) = home.run(&["init", "My Web"]);
     assert!(code == 2 && err.contains("exists already"), "{err}");

@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 /// `[retention]`: without any rule every version stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retention {
-    /// The newest versions of each image that stay; one always does. Where any passed verification, those that
-    /// did not are no part of the number.
+    /// The newest versions of each image that stay; one always does. Of those that
+    /// passed verification only such are counted: a week of failed builds takes no good version away.
     pub keep: Option<usize>,
     /// The last versions of each channel that stay, the one that it points at among them.
     pub keep_per_channel: Option<usize>,
@@ -73,19 +73,19 @@ pub(crate) fn kept(rules: &Retention, facts: &Facts<'_>) -> BTreeMap<Digest, Str
     kept
 }
 
-/// How many versions of its image are newer than each and count: where any passed, only those that did.
+/// How many versions of its image are newer than each: of one that passed verification, those that did as well; of
+/// another, any.
 fn newer(versions: &[VersionView]) -> Vec<usize> {
-    let passed = |version: &VersionView| version.verify.status == VerifyStatus::Passed;
-    let proved: HashSet<&str> =
-        versions.iter().filter(|it| passed(it)).map(|it| it.name.as_str()).collect();
-    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
     let mut newer: Vec<usize> = versions
         .iter()
         .rev()
         .map(|version| {
-            let count = counts.entry(&version.name).or_default();
-            let newer = *count;
-            *count += usize::from(passed(version) || !proved.contains(version.name.as_str()));
+            let passed = version.verify.status == VerifyStatus::Passed;
+            let (all, proved) = counts.entry(&version.name).or_default();
+            let newer = if passed { *proved } else { *all };
+            *all += 1;
+            *proved += usize::from(passed);
             newer
         })
         .collect();

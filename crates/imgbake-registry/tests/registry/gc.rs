@@ -52,8 +52,10 @@ async fn versions_go_by_rule_and_their_blobs_after_the_grace_period() {
     for seed in 1..=4 {
         published.push(fixture.publish("web", seed).await);
     }
-    let record = verified(&published[0], VerifyStatus::Passed);
-    record_verify(&*fixture.layout.image("web"), &record).await.unwrap();
+    for proved in [&published[0], &published[3]] {
+        let record = verified(proved, VerifyStatus::Passed);
+        record_verify(&*fixture.layout.image("web"), &record).await.unwrap();
+    }
     fixture.move_to("web", "prod", &published[1]).await;
     let before = fixture.blobs();
 
@@ -210,4 +212,51 @@ async fn bytes_that_no_version_uses_are_told() {
     crate::common::scribble(&fixture.blob(&table), 40, b"rust");
     let (all, half, report) = dry(keep(1)).await;
     assert_eq!((all, half), (None, None), "{report:?}");
+}
+
+#[tokio::test]
+async fn builds_that_failed_take_no_good_version_away() {
+    let fixture = Fixture::new();
+    let mut published = Vec::new();
+    for seed in 1..=5 {
+        published.push(fixture.publish("web", seed).await);
+    }
+    let image = fixture.layout.image("web");
+    for (version, status) in [
+        (&published[0], VerifyStatus::Passed),
+        (&published[1], VerifyStatus::Passed),
+        (&published[2], VerifyStatus::Failed),
+        (&published[4], VerifyStatus::Failed),
+    ] {
+        record_verify(&*image, &verified(version, status)).await.unwrap();
+    }
+    let planned = gc(&fixture, GcRequest { dry_run: true, ..request(keep(1), later(25)) }).await;
+    let kept: Vec<bool> = planned.versions.iter().map(|version| version.kept).collect();
+    // The newest of all, and the newest that passed.
+    assert_eq!(kept, [false, true, false, false, true], "{planned:?}");
+}
+
+#[tokio::test]
+async fn a_version_is_removed_by_name_unless_something_needs_it() {
+    let fixture = Fixture::new();
+    let mut published = Vec::new();
+    for seed in 1..=3 {
+        published.push(fixture.publish("web", seed).await);
+    }
+    fixture.move_to("web", "prod", &published[0]).await;
+    let named = |number: usize| format!("web:{}", published[number].version).parse().unwrap();
+    fixture.layout.hold(&named(1), "audit").await.unwrap();
+    for (number, why) in [(0, "the channel prod points at it"), (1, "it is held: audit")] {
+        let error = fixture.layout.remove(&named(number)).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    assert!(fixture.layout.remove(&"web".parse().unwrap()).await.is_err());
+    // One that cannot be read can be removed as well, and its name is never given again.
+    let damaged = fixture.dir.join("registry/blobs/sha256").join(published[2].digest.hex());
+    std::fs::write(&damaged, "x").unwrap();
+    let removed = fixture.layout.remove(&named(2)).await.unwrap();
+    assert_eq!(removed.digest, published[2].digest);
+    assert_eq!(versions(&fixture).await.len(), 2);
+    let next = fixture.publish("web", 9).await;
+    assert!(next.version.to_string() != removed.version, "{}", next.version);
 }
