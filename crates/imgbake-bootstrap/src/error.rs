@@ -23,6 +23,14 @@ pub enum BootstrapError {
         /// The source's.
         arch: Arch,
     },
+    /// This process may not make namespaces.
+    #[error("packages cannot be installed here: {why}")]
+    NoNamespaces {
+        /// What is missing.
+        why: String,
+        /// What to do.
+        help: String,
+    },
     /// A platform of GRUB is not installed.
     #[error("GRUB's {platform} modules are not installed ({folder})")]
     NoGrub {
@@ -116,9 +124,10 @@ impl BootstrapError {
     /// What a caller may act on.
     pub const fn kind(&self) -> BuildErrorKind {
         match self {
-            Self::ForeignArch { .. } | Self::NoGrub { .. } | Self::NoKeys { .. } => {
-                BuildErrorKind::Lacking
-            }
+            Self::ForeignArch { .. }
+            | Self::NoNamespaces { .. }
+            | Self::NoGrub { .. }
+            | Self::NoKeys { .. } => BuildErrorKind::Lacking,
             Self::NoKeyring(_)
             | Self::TooSmall(_)
             | Self::UnknownSecurity(_)
@@ -135,6 +144,7 @@ impl BootstrapError {
             Self::ForeignArch { arch, .. } => format!(
                 "apt-get install qemu-user-static binfmt-support, or build on a machine of {arch}"
             ),
+            Self::NoNamespaces { help, .. } => help.clone(),
             Self::NoGrub { package, .. } | Self::NoKeys { package, .. } => {
                 format!("apt-get install {package}")
             }

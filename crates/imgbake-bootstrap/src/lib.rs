@@ -17,6 +17,7 @@ mod packages;
 mod pin;
 mod release;
 mod release_file;
+mod rights;
 mod root;
 mod sources;
 
@@ -32,6 +33,7 @@ pub use assemble::{Assembled, DiskRequest, EPOCH, assemble};
 pub use error::BootstrapError;
 pub use layout::DiskLayout;
 pub use packages::packages;
+pub use rights::check_namespaces;
 pub use root::sources_in_use;
 
 /// Kernel messages go to the screen and to the serial port, which is `/dev/console`.
@@ -55,13 +57,12 @@ impl Bootstrap {
         Err(BootstrapError::ForeignArch { host: Arch::host(), arch })
     }
 
-    /// An ordinary user needs ids of its own for the root's users.
+    /// Packages are installed in namespaces; an ordinary user needs ids of its own for the root's users.
     fn check_ids() -> Result<(), BootstrapError> {
-        if root::is_root() {
-            return Ok(());
+        if !root::is_root() {
+            imgbake_runtime::Tool::new("newuidmap", "uidmap").find()?;
         }
-        imgbake_runtime::Tool::new("newuidmap", "uidmap").find()?;
-        Ok(())
+        check_namespaces().map(drop)
     }
 }
 

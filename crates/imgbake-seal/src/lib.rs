@@ -40,6 +40,6 @@ mod script;
 mod tests;
 
 pub use error::{SealError, ShellExit};
-pub use operations::{Selection, check};
+pub use operations::{LEFT, Selection, check};
 pub use phases::GuestSealer;
 pub use scan::ResidueScanner;

@@ -59,6 +59,18 @@ pub(crate) static OPERATIONS: [Operation; 35] = [
     by_default("trim", "deleted bytes: free blocks and file-system journals"),
 ];
 
+/// What stays in an image, in the words of whoever wonders.
+pub const LEFT: [&str; 8] = [
+    "authorized_keys: every key but the build's own",
+    "accounts, passwords and sudo rules that a step made",
+    "/etc/hosts and the host name, but for what the build's seed wrote there",
+    "name servers that a step configured",
+    "package sources that are not marked `# imgbake: build-only`",
+    "scripts and configuration of cloud-init",
+    "log folders with their owners and modes: files in them are emptied, rotated ones removed",
+    "keys and certificates under /etc that no operation names",
+];
+
 /// Operations that are repeated when every process has ended, for shutting down writes such files again.
 const LATE: [&str; 12] = [
     "machine-id",

@@ -84,6 +84,15 @@ pub enum Command {
     },
     /// Prints the JSON Schema of templates, for editors
     Schema,
+    /// Lists what the seal stage takes out of an image, and what it leaves there
+    Seal {
+        /// Lists the operations
+        #[arg(long, required = true)]
+        list: bool,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Prints the steps of templates, their keys, and which of their results are cached
     Plan {
         /// The templates; a folder means its image.toml, or all its templates where it has none

@@ -42,9 +42,10 @@ impl Unit {
         self.resolved.spec.source.image.as_deref()?.parse().ok()
     }
 
-    /// The name of the image that it is based on, where its source is one of the registry.
+    /// The name of the image that it is based on, where its source is one of the local registry: an image of
+    /// that name in another is none of these builds'.
     pub fn parent_image(&self) -> Option<String> {
-        Some(self.parent()?.name)
+        Some(self.parent().filter(|parent| parent.host.is_none())?.name)
     }
 
     /// The sensitive values that were given, by their variables' names.

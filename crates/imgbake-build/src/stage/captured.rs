@@ -145,9 +145,7 @@ impl Stored {
     /// error.
     async fn find(build: Build<'_>, parent: &Parent) -> Self {
         let registry = &*build.components.registry;
-        // Every byte is searched for a sensitive value that this build knows.
-        let version =
-            (parent.kind == "image" && !basis::sensitive(build)).then_some(&parent.digest);
+        let version = (parent.kind == "image").then_some(&parent.digest);
         let known = match registry.known(&build.plan.image.name, version).await {
             Ok(known) => known,
             Err(error) => {
@@ -157,8 +155,9 @@ impl Stored {
             }
         };
         let table = async |version: &Digest| registry.table(version).await.ok().map(Arc::new);
-        // A version of another registry is none of this one's.
-        let parent = match version {
+        // Every byte is searched for a sensitive value that this build knows: then all of the disk is read, and only
+        // stored as far as it is new. A version of another registry is none of this one's.
+        let parent = match version.filter(|_| !basis::sensitive(build)) {
             Some(version) => table(version).await,
             None => None,
         };

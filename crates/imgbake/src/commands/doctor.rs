@@ -49,6 +49,7 @@ pub(super) async fn run(app: &App, json: bool) -> Result<(), Failure> {
         TOOLS.iter().map(|(tool, needs, needed)| program(*tool, needs, *needed)).collect();
     findings.push(firmware(Arch::X86_64));
     findings.push(firmware(Arch::Aarch64));
+    findings.push(namespaces());
     findings.push(kvm(app).await?);
     findings.push(room(app));
     findings.extend(app.left.iter().flat_map(left));
@@ -84,6 +85,20 @@ fn firmware(arch: Arch) -> Finding {
         ok: found.is_ok(),
         needed: false,
         seen: found.as_ref().map_or_else(ToString::to_string, |files| files.code.to_string()),
+        fix: found.err().and_then(|error| error.help()),
+    }
+}
+
+/// Whether packages can be installed into a root here.
+fn namespaces() -> Finding {
+    let found = imgbake_bootstrap::check_namespaces();
+    Finding {
+        name: "namespaces".to_owned(),
+        ok: found.is_ok(),
+        needed: false,
+        seen: found
+            .as_ref()
+            .map_or_else(ToString::to_string, |how| format!("packages are installed {how}")),
         fix: found.err().and_then(|error| error.help()),
     }
 }

@@ -20,6 +20,7 @@ mod pull;
 mod push;
 mod rm;
 mod rollback;
+mod seal;
 mod show;
 mod test;
 mod validate;
@@ -65,6 +66,7 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Doctor { json } => doctor::run(app, json).await,
         Command::Validate { templates, variables } => validate::run(app, &templates, &variables),
         Command::Schema => app.print_json(&imgbake_template::json_schema(&app.wiring.schema())),
+        Command::Seal { list: _, json } => seal::run(app, json),
         Command::Plan { templates, selection, variables, json } => {
             plan::run(app, &templates, &selection, &variables, json).await
         }

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use imgbake_build::cache::{Found, Layer, LayerCache};
 use imgbake_build::stage;
-use imgbake_build::{BuildErrorKind, Sealer};
+use imgbake_build::{BuildErrorKind, Components, Sealer};
 use imgbake_runtime::{Home, Secrets};
 use imgbake_seal::GuestSealer;
 use imgbake_types::plan::{Source, Step, StepKind};
@@ -140,6 +140,10 @@ async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
         ),
     };
     let before = last(&app.home, &plan);
+    let moved = match &before {
+        Some(before) => parent_moved(unit, &components, &plan, before).await,
+        None => None,
+    };
     let layers = plan
         .layers()
         .iter()
@@ -150,12 +154,38 @@ async fn look(app: &App, unit: &Unit) -> Result<Shown, Failure> {
                     Some(Found::Damaged(why)) => Some(why),
                     _ => None,
                 };
-                missing(step, damaged.unwrap_or_else(|| why(step, &plan, before.as_ref())))
+                let moved = moved.clone().filter(|_| matches!(step.kind, StepKind::Source { .. }));
+                let why = || moved.unwrap_or_else(|| why(step, &plan, before.as_ref()));
+                missing(step, damaged.unwrap_or_else(why))
             }
         })
         .collect();
     let version = version.map(|version| format!("{}:{}", version.name, version.version));
     Ok(Shown { plan, layers, version })
+}
+
+/// The versions between which the parent's channel moved since the last build, where that is what changed.
+async fn parent_moved(
+    unit: &Unit,
+    components: &Components,
+    plan: &Plan,
+    before: &Plan,
+) -> Option<String> {
+    let image = |plan: &Plan| match plan.source() {
+        Some((_, Source::Image { reference })) => Some(reference.clone()),
+        _ => None,
+    };
+    let (parent, now, was) = (unit.parent()?, image(plan)?, image(before)?);
+    if now == was || now.name != was.name {
+        return None;
+    }
+    let versions = components.registry.image(&now.name);
+    let mut names = Vec::new();
+    for reference in [&was, &now] {
+        let version = versions.version(reference.target.as_ref()).await;
+        names.push(version.map_or_else(|_| reference.to_string(), |it| it.version.to_string()));
+    }
+    Some(format!("{parent} moved from {} to {}", names[0], names[1]))
 }
 
 fn there(step: &Step, layer: &Layer) -> Looked {
