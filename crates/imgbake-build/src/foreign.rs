@@ -90,9 +90,9 @@ mod tests {
 
     #[test]
     fn keeps_kind_message_and_cause() {
-        let own = BuildError::new(BuildErrorKind::Full, "full").help("make room");
+        let own = BuildError::new(BuildErrorKind::Full, "full").help("free space");
         let back = BuildError::unboxed(Box::new(own));
-        assert_eq!((back.kind(), back.help_text()), (BuildErrorKind::Full, Some("make room")));
+        assert_eq!((back.kind(), back.help_text()), (BuildErrorKind::Full, Some("free space")));
         let oci = OciError::new(OciErrorKind::Refused, "the tag moved");
         let built = BuildError::unboxed(Box::new(oci));
         assert_eq!(

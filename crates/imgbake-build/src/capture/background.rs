@@ -109,7 +109,7 @@ impl Flusher {
     }
 }
 
-/// For `map_err`: a full file system is told with what a pack needs.
+/// For `map_err`: the error of a full file system says what a pack needs.
 pub(super) fn written(path: &Utf8Path) -> impl FnOnce(io::Error) -> BuildError + '_ {
     move |error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -18,7 +18,7 @@ pub(super) struct Piece {
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
     /// Where the buffer goes when nobody looks at the bytes any more.
-    spare: SyncSender<Vec<u8>>,
+    recycled: SyncSender<Vec<u8>>,
 }
 
 impl Piece {
@@ -43,7 +43,7 @@ impl Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let _ = self.spare.try_send(std::mem::take(&mut self.bytes));
+        let _ = self.recycled.try_send(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -63,6 +63,6 @@ impl Buffers {
         let mut bytes = self.back.try_recv().unwrap_or_default();
         bytes.resize(usize::try_from(piece.len).unwrap_or_default(), 0);
         disk.read_at(piece.offset, &mut bytes).map_err(disk_error)?;
-        Ok(Piece { offset: piece.offset, bytes, spare: self.give.clone() })
+        Ok(Piece { offset: piece.offset, bytes, recycled: self.give.clone() })
     }
 }

@@ -7,11 +7,12 @@
 use std::fs;
 
 use imgbake_build::{BuildError, BuildErrorKind};
+use imgbake_types::record::format::{self, Document, Written};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::files::{self, parse, read_small};
+use crate::files::{self, read_small};
 use crate::store::{Store, json};
 
 const FILE: &str = "clock.json";
@@ -28,6 +29,8 @@ pub struct Clock {
     /// Seconds since that boot (`/proc/uptime`, `proc(5)`).
     pub uptime: f64,
 }
+
+impl Document for Clock {}
 
 impl Clock {
     /// Reads the clocks. None where the kernel does not show them.
@@ -59,9 +62,9 @@ impl Clock {
 /// [`BuildErrorKind::Refused`]: the clock jumped.
 pub(super) fn check(store: &Store, now: &Clock) -> Result<()> {
     let path = store.root().join(FILE);
-    // One that cannot be read tells nothing, and is written anew.
+    // One that cannot be read, or is of a newer format, says nothing, and is written anew.
     let earlier = read_small(&path).ok().flatten();
-    let earlier: Option<Clock> = earlier.and_then(|bytes| parse(&bytes, path.as_str()).ok());
+    let earlier: Option<Clock> = earlier.and_then(|bytes| format::read(&bytes).ok());
     let Some(earlier) = earlier else { return Ok(()) };
     let jump = now.jump(&earlier);
     if jump.is_zero() {
@@ -81,7 +84,7 @@ pub(super) fn check(store: &Store, now: &Clock) -> Result<()> {
 
 /// Writes a reading down for the next collection. The lock must be held.
 pub(super) fn remember(store: &Store, now: &Clock) -> Result<()> {
-    files::write(&store.scratch(), &store.root().join(FILE), &json(now)?)
+    files::write(&store.scratch(), &store.root().join(FILE), &json(&Written(now))?)
 }
 
 fn shown(time: Timestamp) -> String {

@@ -78,12 +78,12 @@ impl LayoutIncoming {
     }
 
     /// The same error; one of a full file system says what was needed.
-    fn told_if_full(&self, error: BuildError, blob: &Blob) -> BuildError {
+    fn described_if_full(&self, error: BuildError, blob: &Blob) -> BuildError {
         if error.kind() != BuildErrorKind::Full {
             return error;
         }
         let full = space::full(&self.partials.path(&blob.digest), Some(self.lacks(blob)));
-        BuildError::from(full).help("make room and copy again: it goes on from what came")
+        BuildError::from(full).help("free space and copy again: it continues from what came")
     }
 
     /// Takes a blob's bytes into its file.
@@ -229,7 +229,7 @@ impl Incoming for LayoutIncoming {
             return Ok(Pushed::There);
         }
         let taken = self.take(blob, source).await;
-        let path = taken.map_err(|error| self.told_if_full(error, blob))?;
+        let path = taken.map_err(|error| self.described_if_full(error, blob))?;
         self.come().insert(blob.digest.clone(), (blob.size, path));
         Ok(Pushed::Sent)
     }

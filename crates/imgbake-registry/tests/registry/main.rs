@@ -12,6 +12,7 @@ mod deep;
 mod full;
 mod gc;
 mod hostile;
+mod kept;
 mod kills;
 mod names;
 mod order;

@@ -55,6 +55,7 @@ fn one(has: &dyn Fn(&str) -> bool) -> Vec<(u64, EventKind)> {
 
 #[expect(clippy::disallowed_methods, reason = "a replay goes at a speed that can be watched")]
 fn pause(millis: u64) {
+    // No poll: the pace of the demonstration itself.
     std::thread::sleep(Duration::from_millis(millis));
 }
 
