@@ -121,7 +121,7 @@ async fn child_copies() {
     let (copied, ()) = tokio::join!(copying(), child.fill(begun));
     let error = copied.unwrap_err();
     child.is_named(&error);
-    assert!(error.help_text().is_some_and(|help| help.contains("goes on")), "{error:?}");
+    assert!(error.help_text().is_some_and(|help| help.contains("continues")), "{error:?}");
     assert!(!index().contains(&child.version) && bytes_in(&blobs) == 0);
     child.make_room();
     let kept = bytes_in(&transfers);
