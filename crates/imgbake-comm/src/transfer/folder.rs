@@ -5,6 +5,7 @@ use std::io;
 use camino::Utf8Path;
 use tokio_util::io::SyncIoBridge;
 
+use super::attributes::{self, Attributes};
 use super::pack::{self, Entry, Owner};
 use super::{Uploaded, UploadedFile, absolute, checked, failed, host_failed};
 use crate::shell::quote;
@@ -13,9 +14,13 @@ use crate::{CommError, CommErrorKind, Communicator, Exec};
 /// Bytes of the archive that wait between the host's disk and the connection.
 const BUFFER: usize = 256 << 10;
 
+/// What the machine says whose tar keeps extended attributes.
+const KEEPS_ATTRIBUTES: &str = "keeps extended attributes";
+
 /// Copies what is in a folder of the host into a folder of the machine, which is made if it is not
 /// there. Files replace those of the same name; folders that are there keep their owner and mode.
-/// `mode` is for each file; without it, files keep their own. New folders have the host's modes.
+/// `mode` is for each file; without it, files keep their own. New folders have the host's modes. Hard links
+/// stay such; file capabilities and `user.` attributes are kept by a machine with GNU tar.
 ///
 /// # Errors
 /// A host file that cannot be read or is neither file, folder nor link; an owner that the machine
@@ -43,7 +48,11 @@ pub async fn upload_dir(
     let prepare =
         Exec::new(comm.as_root(&folders_script(path, owner))).stdin_bytes(folder_lines(&folders));
     let ids = checked(comm, prepare, &doing).await?;
-    let owner = Owner::read(&ids).ok_or_else(|| {
+    let (ids, keeps_attributes) = match ids.trim_end().strip_suffix(KEEPS_ATTRIBUTES) {
+        Some(ids) => (ids, true),
+        None => (ids.as_str(), false),
+    };
+    let owner = Owner::read(ids).ok_or_else(|| {
         CommError::new(
             CommErrorKind::Failed,
             format!("{doing}: the machine's `ls -ln` says {:?}", ids.trim()),
@@ -53,21 +62,48 @@ pub async fn upload_dir(
     let folder = Utf8Path::new(path);
     let files = rest.iter().map(|entry| folder.join(entry.name()).into_string());
     let files = files.map(|path| UploadedFile { path, changed: true }).collect();
+    let warnings = warnings(&folders, &rest, keeps_attributes);
     let (reader, writer) = tokio::io::duplex(BUFFER);
     let packing = tokio::task::spawn_blocking(move || {
-        pack::write(SyncIoBridge::new(writer), &rest, owner, mode)
+        pack::write(SyncIoBridge::new(writer), &rest, owner, mode, keeps_attributes)
     });
-    let extract = format!("cd {} && tar -x -p -f -", quote(path));
+    let options = if keeps_attributes { "--xattrs --xattrs-include='*'" } else { "" };
+    let extract = format!("cd {} && tar -x -p {options} -f -", quote(path));
     let exec = Exec::new(comm.as_root(&extract)).stdin(reader).timeout(super::LIMIT);
     let extracted = comm.capture(exec).await;
     let packed = packing.await.map_err(io::Error::other).flatten();
     let (exit, _, err) = extracted?;
     match packed {
-        Ok(bytes) if exit.ok() => Ok(Uploaded { bytes, files }),
+        Ok(bytes) if exit.ok() => Ok(Uploaded { bytes, files, warnings }),
         // The machine's tar ended before all was written: it says why.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unreadable(error)),
         _ => Err(failed(&doing, &exit, &err)),
     }
+}
+
+/// What of a folder's files cannot be carried over.
+fn warnings(folders: &[Entry], rest: &[Entry], keeps_attributes: bool) -> Vec<String> {
+    let left = |entry: &Entry| {
+        let mut attributes = entry.attributes().clone();
+        if keeps_attributes && !entry.is_folder() {
+            attributes.carried.clear();
+        }
+        attributes
+    };
+    let all: Vec<(&str, Attributes)> =
+        folders.iter().chain(rest).map(|entry| (entry.name().as_str(), left(entry))).collect();
+    let all: Vec<(&str, &Attributes)> = all.iter().map(|(name, left)| (*name, left)).collect();
+    let sparse: Vec<&str> =
+        rest.iter().filter(|entry| entry.is_sparse()).map(|entry| entry.name().as_str()).collect();
+    let sparse = match sparse.as_slice() {
+        [] => None,
+        [first] => Some(format!("{first} is sparse here, and is written in full there")),
+        [first, rest @ ..] => Some(format!(
+            "{first} and {} more are sparse here, and are written in full there",
+            rest.len()
+        )),
+    };
+    attributes::lost(&all).into_iter().chain(sparse).collect()
 }
 
 /// The script that makes the folders that are missing, and tells the owner's numbers. The folder
@@ -80,7 +116,8 @@ fn folders_script(path: &str, owner: &str) -> String {
          cd \"$path\"\n\
          while IFS=' ' read -r mode name; do [ -d \"$name\" ] || made \"$mode\" \"$name\"; done\n\
          probe=$(mktemp ./.imgbake.XXXXXX); trap 'rm -f \"$probe\"' EXIT\n\
-         chown \"$owner\" \"$probe\"; ls -ln \"$probe\"\n",
+         chown \"$owner\" \"$probe\"; ls -ln \"$probe\"\n\
+         if tar --help 2>&1 | grep -q -e --xattrs-include; then echo {KEEPS_ATTRIBUTES}; fi\n",
         path = quote(path),
         owner = quote(owner),
     )

@@ -6,6 +6,7 @@
 //! `user:group`, each a name or number that the machine knows. All functions give the bytes that they
 //! moved. Their errors name both paths where there are two.
 
+mod attributes;
 mod download;
 mod folder;
 mod pack;
@@ -34,6 +35,8 @@ pub struct Uploaded {
     pub bytes: u64,
     /// Each file, in order.
     pub files: Vec<UploadedFile>,
+    /// What of them could not be carried over, in words.
+    pub warnings: Vec<String>,
 }
 
 /// One file that an upload wrote.
@@ -50,7 +53,8 @@ impl Uploaded {
     /// One file, by what the script of [`write_script`] says.
     fn one(path: &str, bytes: u64, said: &str) -> Self {
         let changed = said.trim() != UNCHANGED;
-        Self { bytes, files: vec![UploadedFile { path: path.to_owned(), changed }] }
+        let files = vec![UploadedFile { path: path.to_owned(), changed }];
+        Self { bytes, files, warnings: Vec::new() }
     }
 }
 
@@ -99,7 +103,10 @@ pub async fn upload_file(
     let script = write_script(path, mode.unwrap_or(own), owner, size)?;
     let exec = Exec::new(comm.as_root(&script)).stdin(file.take(size));
     let said = checked(comm, exec, &format!("cannot copy {host} to {path} in the machine")).await?;
-    Ok(Uploaded::one(path, size, &said))
+    let mut uploaded = Uploaded::one(path, size, &said);
+    let attributes = attributes::read(host).map_err(unreadable)?;
+    uploaded.warnings.extend(attributes::lost(&[(host.as_str(), &attributes)]));
+    Ok(uploaded)
 }
 
 /// What a failure of the host is, while doing something.

@@ -1,5 +1,6 @@
 //! A folder as a tar stream (POSIX ustar with GNU's long names, which busybox reads as well).
 
+use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -7,17 +8,38 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use camino::{Utf8Path, Utf8PathBuf};
 use tar::{Builder, EntryType, Header};
 
+use super::attributes::{self, Attributes};
+
+/// A file of fewer bytes is not told to be sparse.
+const LEAST_SPARSE: u64 = 1 << 20;
+
 /// Something in a folder.
 pub(super) struct Entry {
     host: Utf8PathBuf,
     name: Utf8PathBuf,
     metadata: Metadata,
+    attributes: Attributes,
+    /// The entry before it that is the same file under another name.
+    same_as: Option<Utf8PathBuf>,
 }
 
 impl Entry {
     /// Its path below the folder.
     pub(super) fn name(&self) -> &Utf8Path {
         &self.name
+    }
+
+    /// Its extended attributes.
+    pub(super) fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    /// Whether it takes less room than it has bytes: the copy has no holes.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.metadata.is_file()
+            && self.same_as.is_none()
+            && self.metadata.len() >= LEAST_SPARSE
+            && self.metadata.blocks() * 512 < self.metadata.len() / 2
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -48,6 +70,7 @@ impl Owner {
 /// All that is in a folder, each folder before what it holds, in the order of names.
 pub(super) fn list(root: &Utf8Path) -> io::Result<Vec<Entry>> {
     let mut found = Vec::new();
+    let mut linked: HashMap<(u64, u64), Utf8PathBuf> = HashMap::new();
     let mut waiting = vec![(root.to_owned(), Utf8PathBuf::new())];
     while let Some((host, name)) = waiting.pop() {
         let mut inside = read_folder(&host)?;
@@ -59,7 +82,14 @@ pub(super) fn list(root: &Utf8Path) -> io::Result<Vec<Entry>> {
             if metadata.is_dir() {
                 waiting.push((host.clone(), name.clone()));
             }
-            found.push(Entry { host, name, metadata });
+            let file = (metadata.dev(), metadata.ino());
+            let is_linked = metadata.is_file() && metadata.nlink() > 1;
+            let same_as = linked.get(&file).filter(|_| is_linked).cloned();
+            if is_linked && same_as.is_none() {
+                linked.insert(file, name.clone());
+            }
+            let attributes = attributes::read(&host).map_err(|error| at(&host, &error))?;
+            found.push(Entry { host, name, metadata, attributes, same_as });
         }
     }
     Ok(found)
@@ -92,16 +122,24 @@ fn check(host: &Utf8Path, name: &Utf8Path, metadata: &Metadata) -> io::Result<()
 }
 
 /// Writes files and links as a tar stream; gives the bytes of the files. `mode` replaces each file's
-/// own.
+/// own. With `attributes`, extended attributes are in it, in the way of GNU tar (pax records `SCHILY.xattr.NAME`).
 pub(super) fn write(
     to: impl Write,
     entries: &[Entry],
     owner: Owner,
     mode: Option<u32>,
+    attributes: bool,
 ) -> io::Result<u64> {
     let mut tar = Builder::new(to);
     let mut bytes = 0;
     for entry in entries {
+        let carried = entry.attributes.carried.iter();
+        if attributes && entry.same_as.is_none() && carried.len() > 0 {
+            let names: Vec<String> =
+                carried.clone().map(|(name, _)| format!("SCHILY.xattr.{name}")).collect();
+            let values = carried.map(|(_, value)| value.as_slice());
+            tar.append_pax_extensions(names.iter().map(String::as_str).zip(values))?;
+        }
         let mut header = Header::new_gnu();
         header.set_uid(owner.uid);
         header.set_gid(owner.gid);
@@ -112,6 +150,11 @@ pub(super) fn write(
             header.set_mode(0o777);
             header.set_size(0);
             tar.append_link(&mut header, &entry.name, target)?;
+        } else if let Some(first) = &entry.same_as {
+            header.set_entry_type(EntryType::Link);
+            header.set_mode(mode.unwrap_or(entry.mode()));
+            header.set_size(0);
+            tar.append_link(&mut header, &entry.name, first)?;
         } else {
             bytes += append_file(&mut tar, header, entry, mode)?;
         }

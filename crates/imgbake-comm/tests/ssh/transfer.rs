@@ -1,7 +1,7 @@
 //! Files both ways through a real OpenSSH server. The owner is the test's own user where the test
 //! does not run as root.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use crate::support::Sshd;
@@ -10,6 +10,7 @@ use imgbake_comm::transfer::{
     Uploaded, UploadedFile, download_dir, download_file, upload_bytes, upload_dir, upload_file,
 };
 use imgbake_comm::{CommErrorKind, Communicator, Ssh};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 
 struct Fixture {
     _sshd: Sshd,
@@ -62,7 +63,7 @@ async fn bytes_land_whole() {
         let uploaded =
             upload_bytes(place.comm(), path.as_str(), 0o640, "daemon", bytes).await.unwrap();
         let file = UploadedFile { path: path.to_string(), changed };
-        assert_eq!(uploaded, Uploaded { bytes: 5, files: vec![file] });
+        assert_eq!(uploaded, Uploaded { bytes: 5, files: vec![file], warnings: Vec::new() });
     }
     assert_eq!(fs::read(&path).unwrap(), b"one\0\n");
     assert_eq!((mode(&path), path.metadata().unwrap().uid()), (0o640, 1));
@@ -178,6 +179,45 @@ async fn folder_both_ways(place: Fixture) {
     assert_eq!(fs::read(back.join("etc/it's")).unwrap(), vec![7; 3 << 20]);
     let long = back.join("d".repeat(90)).join("e".repeat(90)).join("long");
     assert_eq!(fs::read_to_string(long).unwrap(), "long name");
+}
+
+/// Hard links, extended attributes and holes: kept, or named.
+#[tokio::test]
+async fn what_cannot_be_carried_is_said() {
+    for (place, keeps) in
+        [(Fixture::new().await, true), (Fixture::on(Sshd::start_with_busybox()).await, false)]
+    {
+        let (host, guest) = (place.at("host"), place.at("guest"));
+        fs::create_dir(&host).unwrap();
+        fs::write(host.join("one"), "hello").unwrap();
+        fs::hard_link(host.join("one"), host.join("two")).unwrap();
+        fs::write(host.join("own"), "x").unwrap();
+        File::create(host.join("holes")).unwrap().set_len(8 << 20).unwrap();
+        let own = host.join("own");
+        setxattr(own.as_std_path(), "user.note", b"kept\0", XattrFlags::empty()).unwrap();
+
+        let uploaded = upload_dir(place.comm(), &host, guest.as_str(), None, "root").await.unwrap();
+        assert_eq!(uploaded.bytes, (8 << 20) + 6, "a file of two names is sent once");
+        let inode = |name: &str| guest.join(name).metadata().unwrap().ino();
+        assert_eq!(inode("one"), inode("two"));
+        assert_eq!(fs::read_to_string(guest.join("two")).unwrap(), "hello");
+        let words = uploaded.warnings.join("\n");
+        assert!(words.contains("holes is sparse here, and is written in full there"), "{words}");
+        let mut value = [0; 16];
+        let found = getxattr(guest.join("own").as_std_path(), "user.note", &mut value[..]);
+        if keeps {
+            assert_eq!(&value[..found.unwrap()], b"kept\0");
+            assert!(!words.contains("attributes"), "{words}");
+        } else {
+            found.unwrap_err();
+            assert!(
+                words.contains("extended attributes were not copied: own (user.note)"),
+                "{words}"
+            );
+        }
+        let one = upload_file(place.comm(), &own, guest.join("alone").as_str(), None, "root").await;
+        assert!(one.unwrap().warnings[0].ends_with("/own (user.note)"));
+    }
 }
 
 #[tokio::test]

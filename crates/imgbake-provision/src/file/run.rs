@@ -76,6 +76,9 @@ async fn move_files(context: &StepContext<'_>, spec: &FileSpec) -> Result<(), St
 /// Writes down what an upload did.
 fn record(recorder: &StepRecorder, uploaded: Uploaded) {
     recorder.moved(uploaded.bytes);
+    for warning in &uploaded.warnings {
+        recorder.warn(warning);
+    }
     for file in uploaded.files {
         let outcome =
             if file.changed { ResourceOutcome::Changed } else { ResourceOutcome::Unchanged };
