@@ -57,7 +57,7 @@ impl PinMemory {
             return Err(error);
         };
         job.events().warn(format!(
-            "{error}: the source is taken to be what it was at {}",
+            "{error}: it is taken to be what it was at {}",
             answer.asked.strftime("%Y-%m-%d %H:%M:%S UTC")
         ));
         Ok(Pin::Now(answer.pin))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use imgbake_types::{Plan, Step};
 
-use crate::key::{FILE, MODE, PIN, SECRET, TOOL};
+use crate::key::{ASKED, FILE, MODE, PIN, SECRET, TOOL};
 
 /// The first input by which a step differs from the same step of another plan, in words; `None` if
 /// they have the same inputs: then their keys differ only if their parents' do.
@@ -41,7 +41,7 @@ fn rank(name: &str) -> u8 {
     match name {
         TOOL => 0,
         name if name.starts_with(FILE) || name.starts_with(MODE) => 1,
-        name if name.starts_with(SECRET) => 3,
+        name if name.starts_with(ASKED) || name.starts_with(SECRET) => 3,
         PIN => 4,
         _ => 2,
     }

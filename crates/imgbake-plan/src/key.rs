@@ -20,6 +20,8 @@ pub(crate) const PIN: &str = "source as it is now";
 pub(crate) const FILE: &str = "file ";
 /// What the name of a host file's permissions begins with.
 pub(crate) const MODE: &str = "mode of file ";
+/// What the name of an input begins with that somebody was asked for.
+pub(crate) const ASKED: &str = "input ";
 /// What the name of a sensitive value begins with.
 pub(crate) const SECRET: &str = "sensitive variable ";
 
@@ -86,6 +88,11 @@ impl Inputs {
     /// Adds the permissions of a file.
     pub(crate) fn mode(&mut self, shown: &str, mode: u32) {
         self.named.insert(format!("{MODE}{shown}"), Digest::sha256(format!("{mode:o}")));
+    }
+
+    /// Adds what an input outside of this host's files is now.
+    pub(crate) fn asked(&mut self, text: &str, digest: Digest) {
+        self.named.insert(format!("{ASKED}{text}"), digest);
     }
 
     /// Adds what the source is now.

@@ -1,6 +1,6 @@
 //! From a resolved template to a plan.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use camino::Utf8Path;
@@ -44,6 +44,9 @@ pub struct Request<'r> {
     /// Whether the template and `source_pin` decide the source's disk. Where nobody can tell what the
     /// source is now, they do not, and the source step's result is not used again.
     pub source_known: bool,
+    /// What the steps' `url:` and `command:` inputs are right now, by their text. One that is not here was
+    /// not asked for, and decides nothing.
+    pub asked: &'r BTreeMap<String, Digest>,
 }
 
 /// Makes the plan, or tells of every file that is missing.

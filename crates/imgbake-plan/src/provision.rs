@@ -2,7 +2,7 @@
 
 use imgbake_template::Names;
 use imgbake_types::StepKind;
-use imgbake_types::spec::{HostAccess, HostPath, ProvisionSpec};
+use imgbake_types::spec::{HostAccess, HostPath, ProvisionSpec, StepInput};
 use serde_json::Value;
 
 use crate::PlanError;
@@ -18,11 +18,15 @@ impl Planner<'_> {
             let name = names.next(&step.spec.kind, step.spec.name.as_deref());
             let mut inputs = Inputs::new(name.as_str());
             // Neither its name nor whether its result is used again decides that result.
-            let mut decides = ProvisionSpec { name: None, cache: None, ..step.spec.clone() };
+            let mut decides =
+                ProvisionSpec { name: None, cache: None, inputs: Vec::new(), ..step.spec.clone() };
             let mut provision = ProvisionSpec { name: Some(name), ..step.spec.clone() };
             for path in &step.host_paths {
                 let place = format!("provision[{index}].{}", path.setting());
                 self.host_path(path, &place, &mut inputs, &mut provision, &mut decides);
+            }
+            for (at, text) in step.spec.inputs.iter().enumerate() {
+                self.input(text, &format!("provision[{index}].inputs[{at}]"), &mut inputs);
             }
             inputs.settings("", &decides)?;
             // What it writes is on the host, where no layer keeps it.
@@ -30,6 +34,22 @@ impl Planner<'_> {
             self.push(inputs, StepKind::Provision { provision }, cache)?;
         }
         Ok(())
+    }
+
+    /// Adds what one of a step's `inputs` is now.
+    fn input(&mut self, text: &str, place: &str, inputs: &mut Inputs) {
+        match StepInput::parse(text) {
+            Some(StepInput::File(written)) => {
+                let full = absolute(self.request.template_dir, written);
+                self.file(inputs, place, written, &full);
+            }
+            Some(StepInput::Url(_) | StepInput::Command(_)) => {
+                if let Some(digest) = self.request.asked.get(text) {
+                    inputs.asked(text, digest.clone());
+                }
+            }
+            None => {}
+        }
     }
 
     /// Makes a path of the host absolute. The bytes of a file that is read become an input, and so does its

@@ -102,13 +102,24 @@ impl<'a> SourceClient<'a> {
 
     /// Gets a checksum file, at most `most` bytes.
     pub(crate) async fn text(&self, url: &Url, most: usize) -> Result<String, SourceError> {
+        match self.small(url, most).await {
+            Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            Err(SourceError::Http(error)) if error.kind() == HttpErrorKind::Body => {
+                Err(SourceError::NoChecksumFile(error.into()))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gets a small file, at most `most` bytes.
+    pub(crate) async fn small(&self, url: &Url, most: usize) -> Result<Vec<u8>, SourceError> {
         let mut retry = self.retry(url);
         loop {
-            let text = async { self.get(url, HeaderMap::new()).await?.bytes(most).await };
-            match text.await {
-                Ok(text) => return Ok(String::from_utf8_lossy(&text).into_owned()),
+            let bytes = async { self.get(url, HeaderMap::new()).await?.bytes(most).await };
+            match bytes.await {
+                Ok(bytes) => return Ok(bytes.into()),
                 Err(error) if error.kind() == HttpErrorKind::Body && !error.is_transient() => {
-                    return Err(SourceError::NoChecksumFile(error.into()));
+                    return Err(error.into());
                 }
                 Err(error) => retry.after(error).await?,
             }

@@ -16,6 +16,7 @@ mod files;
 pub mod fuzzing;
 mod hash;
 mod image;
+mod inputs;
 mod inspect;
 mod location;
 mod partial;
@@ -27,6 +28,7 @@ mod url_source;
 
 pub use error::SourceError;
 pub use image::{RegistrySource, pinned};
+pub use inputs::StepInputs;
 pub use url_source::UrlSource;
 
 #[cfg(test)]

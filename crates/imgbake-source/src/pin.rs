@@ -58,7 +58,7 @@ pub(crate) async fn pin(job: &Job, spec: &Spec, limits: Limits) -> Result<Pin, B
 }
 
 /// What is asked of `address`, within the limit.
-async fn within(
+pub(crate) async fn within(
     job: &Job,
     limits: Limits,
     address: &str,

@@ -144,7 +144,7 @@ fn from_error(error: &minijinja::Error, source: &str, node: &Node, text: &str) -
 }
 
 /// What to do where another program's braces were meant: Go templates, `${#list}` of a shell, Jinja files.
-const RAW: &str = "`{{`, `{%` and `{#` begin an expression of the template; for text that holds them, write \
+const RAW: &str = "`{{` and `{%` begin an expression of the template; for text that holds them, write \
     `{% raw %}…{% endraw %}` around it";
 
 /// Stands in expressions for a sensitive value; counts how often it was turned into text.

@@ -1,13 +1,16 @@
 //! From templates' paths to plans.
 
+use std::collections::BTreeMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{Components, Pin, Sealer};
 use imgbake_plan::{FsHasher, PlanError, Request};
 use imgbake_runtime::{Home, Job, RuntimeError};
 use imgbake_seal::GuestSealer;
+use imgbake_source::StepInputs;
 use imgbake_template::{CheckOptions, Resolved, Schema, Template, Variables};
 use imgbake_types::spec::ImageSpec;
-use imgbake_types::{MachineSpec, Plan, Reference, StepKind};
+use imgbake_types::{Digest, MachineSpec, Plan, Reference, StepKind};
 
 use crate::app::App;
 use crate::cli::{SelectionArgs, VariableArgs};
@@ -75,12 +78,17 @@ pub fn units(
         }
     }
     let one = templates.len() == 1;
+    let declared: Vec<String> = templates
+        .iter()
+        .flat_map(|template| template.variables().map(|variable| variable.name.clone()))
+        .collect();
     let mut units = Vec::new();
     for template in templates {
         let known =
             |flag: &&String| one || template.declares(flag.split('=').next().unwrap_or_default());
         let vars: Vec<String> = variables.vars.iter().filter(known).cloned().collect();
-        let values = values(&app.config, &VariableArgs { vars, ..variables.clone() })?;
+        let mut values = values(&app.config, &VariableArgs { vars, ..variables.clone() })?;
+        values.allow(declared.iter().cloned());
         let all = template.resolve_all(&values).map_err(|found| Failure::diagnostics(&found))?;
         for (_, resolved) in all {
             units.push(Unit { template: template.clone(), resolved });
@@ -157,13 +165,17 @@ pub async fn plan(
 ) -> Result<Plan, Failure> {
     let files = FsHasher::with_memo(&home.cache().join("digests.json"));
     let key = home.secret_key()?;
-    let plan = make(unit, &files, &key, Some(""), true)?;
+    let texts = unit.resolved.provision.iter().flat_map(|step| &step.spec.inputs);
+    let dir = template_dir(unit)?;
+    let asked = StepInputs::default().ask(job, &dir, texts.map(String::as_str)).await?;
+    let make = |pin, known| make(unit, &files, &key, &asked, (pin, known));
+    let plan = make(Some(""), true)?;
     let Some((_, source)) = plan.source() else { return Ok(plan) };
     let provider = components.source(source)?;
     match job.cancel().run(provider.pin(job, source, plan.image.arch)).await?? {
-        Pin::Fixed => make(unit, &files, &key, None, true),
+        Pin::Fixed => make(None, true),
         ref now @ Pin::Now(ref text) => {
-            let mut plan = make(unit, &files, &key, Some(text), true)?;
+            let mut plan = make(Some(text), true)?;
             // What was found now is what is fetched, whatever the name comes to mean meanwhile.
             let pinned = imgbake_source::pinned(source, now);
             for step in &mut plan.steps {
@@ -175,7 +187,7 @@ pub async fn plan(
         }
         Pin::Unknown(why) => {
             job.events().info(format!("no layer of this build is kept: {why}"));
-            make(unit, &files, &key, None, false)
+            make(None, false)
         }
     }
 }
@@ -187,7 +199,8 @@ pub fn validate(
     variables: &VariableArgs,
 ) -> Result<Vec<Plan>, Failure> {
     let units = units(app, &[path.to_owned()], &SelectionArgs::default(), variables)?;
-    units.iter().map(|unit| make(unit, &FsHasher::new(), &[0; 32], None, true)).collect()
+    let (files, asked) = (FsHasher::new(), BTreeMap::new());
+    units.iter().map(|unit| make(unit, &files, &[0; 32], &asked, (None, true))).collect()
 }
 
 fn read(path: &Utf8Path, schema: &Schema) -> Result<Template, Failure> {
@@ -212,17 +225,26 @@ fn values(config: &Config, args: &VariableArgs) -> Result<Variables, Failure> {
     Ok(variables)
 }
 
+/// The folder of a unit's template, absolute.
+fn template_dir(unit: &Unit) -> Result<Utf8PathBuf, Failure> {
+    let path = absolute(unit.path())?;
+    Ok(path.parent().map_or_else(|| Utf8PathBuf::from("/"), Utf8Path::to_owned))
+}
+
+fn absolute(path: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+    camino::absolute_utf8(path)
+        .map_err(|error| Failure::usage(format!("the working folder has no usable path: {error}")))
+}
+
 fn make(
     unit: &Unit,
     files: &FsHasher,
     secret_key: &[u8],
-    pin: Option<&str>,
-    source_known: bool,
+    asked: &BTreeMap<String, Digest>,
+    (source_pin, source_known): (Option<&str>, bool),
 ) -> Result<Plan, Failure> {
-    let no_path = |error| Failure::usage(format!("the working folder has no usable path: {error}"));
-    let path = camino::absolute_utf8(unit.path()).map_err(no_path)?;
-    let template_dir = path.parent().map_or_else(|| Utf8PathBuf::from("/"), Utf8Path::to_owned);
-    let work_dir = camino::absolute_utf8(Utf8Path::new(".")).map_err(no_path)?;
+    let template_dir = template_dir(unit)?;
+    let work_dir = absolute(Utf8Path::new("."))?;
     let request = Request {
         template: &unit.template,
         resolved: &unit.resolved,
@@ -231,8 +253,9 @@ fn make(
         files,
         secret_key,
         tool: crate::TOOL,
-        source_pin: pin,
+        source_pin,
         source_known,
+        asked,
     };
     imgbake_plan::plan(&request).map_err(|error| match error {
         PlanError::Template(found) => Failure::diagnostics(&found),

@@ -90,6 +90,7 @@ pub(crate) struct Case {
     pub(crate) tool: &'static str,
     pub(crate) pin: Option<&'static str>,
     pub(crate) known: bool,
+    pub(crate) asked: BTreeMap<String, Digest>,
 }
 
 impl Default for Case {
@@ -103,6 +104,7 @@ impl Default for Case {
             tool: "imgbake 1",
             pin: None,
             known: true,
+            asked: BTreeMap::new(),
         }
     }
 }
@@ -138,6 +140,7 @@ impl Case {
             tool: self.tool,
             source_pin: self.pin,
             source_known: self.known,
+            asked: &self.asked,
         })
     }
 }

@@ -1,5 +1,9 @@
 //! A key changes with all that decides its step's result, and with nothing else.
 
+use std::collections::BTreeMap;
+
+use imgbake_plan::differences;
+use imgbake_types::{Digest, Plan};
 use proptest::prelude::*;
 
 use crate::common::{Case, Files, files};
@@ -69,6 +73,42 @@ fn one_change_at_a_time() {
     for (what, case, expected) in cases {
         assert_eq!(changed(&case), expected, "{what}");
     }
+}
+
+/// `inputs` of the step `site`: files by their bytes, others by what they were found to be.
+#[test]
+fn inputs_decide_their_step() {
+    let case = |version: &str, index: &str| {
+        let list = "[\"file:version\", \"url:https://h/InRelease\", \"command:git describe\"]";
+        let site = "name = \"site\"";
+        let asked = BTreeMap::from([
+            ("url:https://h/InRelease".to_owned(), Digest::sha256(index)),
+            ("command:git describe".to_owned(), Digest::sha256("v1")),
+        ]);
+        let files = files().with("/t/version", version, 0o644);
+        Case { files, asked, ..Case::edit(site, &format!("{site}\ninputs = {list}")) }
+            .plan()
+            .unwrap()
+    };
+    let before = case("1", "a");
+    let why =
+        |now: &Plan| -> Vec<(String, String)> { differences(now, &before).into_iter().collect() };
+    assert!(why(&case("1", "a")).is_empty());
+    for (now, reason) in [
+        (case("2", "a"), "file version changed"),
+        (case("1", "b"), "input url:https://h/InRelease changed"),
+    ] {
+        let found = why(&now);
+        assert!(found.contains(&("site".to_owned(), reason.to_owned())), "{found:?}");
+        assert_eq!(found.len(), ALL[3..].len(), "{found:?}");
+    }
+    assert_eq!(before.steps[3].files.len(), 2, "they are read when the build begins, and shown");
+    let Err(error) =
+        Case::edit("name = \"site\"", "name = \"site\"\ninputs = [\"file:gone\"]").plan()
+    else {
+        panic!("there is no such file")
+    };
+    assert!(error.to_string().contains("there is no file `/t/gone`"), "{error}");
 }
 
 #[test]

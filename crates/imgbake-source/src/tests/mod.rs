@@ -2,6 +2,7 @@
 
 mod download;
 mod images;
+mod inputs;
 mod local;
 mod packed;
 mod pins;

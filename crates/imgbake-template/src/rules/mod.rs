@@ -65,7 +65,7 @@ fn seal(scope: &Scope<'_>, out: &mut Vec<Diagnostic>) {
         if !known.contains(&name) {
             let message = format!("there is no seal operation `{name}`");
             let help = suggest::hint(name, &known)
-                .unwrap_or_else(|| "`imgbake plan` lists the operations".into());
+                .unwrap_or_else(|| "`imgbake seal --list` lists the operations".into());
             out.push(Diagnostic::new("seal-operation", node.span.clone(), message).help(help));
         }
     }

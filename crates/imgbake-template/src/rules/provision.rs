@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use imgbake_types::spec::ProvisionerKind;
 use imgbake_types::spec::pointer::parts;
 use imgbake_types::spec::rules::{At, Mistake};
+use imgbake_types::spec::{ProvisionerKind, StepInput};
 
 use crate::names::{Names, RESERVED};
 use crate::tree::{Node, Value};
 use crate::{Diagnostic, Schema};
 
 /// The keys that every step has.
-const EVERY_STEP: [&str; 4] = ["type", "name", "cache", "cache_key"];
+const EVERY_STEP: [&str; 5] = ["type", "name", "cache", "cache_key", "inputs"];
 
 pub(super) fn check(root: &Node, schema: &Schema, out: &mut Vec<Diagnostic>) {
     let steps = root.get("provision").map(Node::items).unwrap_or_default();
@@ -23,6 +23,7 @@ pub(super) fn check(root: &Node, schema: &Schema, out: &mut Vec<Diagnostic>) {
             own(step, kind, out);
         }
         cache(step, out);
+        inputs(step, out);
     }
     let kind = |step: &Node| step.get("type").and_then(Node::text).unwrap_or("step").to_owned();
     unique(steps, "step", kind, out);
@@ -95,14 +96,25 @@ fn span(step: &Node, at: &At) -> Range<usize> {
 
 fn cache(step: &Node, out: &mut Vec<Diagnostic>) {
     let never = step.get("cache").filter(|node| node.value == Value::Bool(false));
-    if let Some(never) = never
-        && let Some(entry) = step.entry("cache_key")
-    {
-        let message = "`cache_key` has no meaning beside `cache = false`";
+    let Some(never) = never else { return };
+    for entry in ["cache_key", "inputs"].into_iter().filter_map(|key| step.entry(key)) {
+        let message = format!("`{}` has no meaning beside `cache = false`", entry.key);
         out.push(
             Diagnostic::new("cache-key", entry.key_span.clone(), message)
                 .help("with `cache = false` the step always runs; take one of them out")
                 .related(never.span.clone(), "always runs"),
         );
+    }
+}
+
+fn inputs(step: &Node, out: &mut Vec<Diagnostic>) {
+    for input in step.get("inputs").map(Node::items).unwrap_or_default() {
+        if input.text().is_some_and(|text| StepInput::parse(text).is_none()) {
+            out.push(
+                Diagnostic::new("bad-value", input.span.clone(), "this is no input of a step")
+                    .label("neither `file:`, `url:` nor `command:`")
+                    .help("such as `file:../VERSION`, `url:https://MIRROR/InRelease` or `command:git rev-parse HEAD`"),
+            );
+        }
     }
 }

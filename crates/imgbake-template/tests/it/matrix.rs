@@ -186,6 +186,10 @@ fn rules_of_caching() {
             "[[provision]]\ntype = \"shell\"\ninline = [\"x\"]\ncache = false\ncache_key = \"1\"\n",
         ),
         (
+            "inputs",
+            "[[provision]]\ntype = \"shell\"\ninline = [\"x\"]\ncache = false\ninputs = [\"file:x\", \"x\", \"url:\"]\n",
+        ),
+        (
             "a file",
             "[[provision]]\ntype = \"file\"\ncontent = \"x\"\ndestination = \"/x\"\ncache_key = \"1\"\ncache = false\n",
         ),

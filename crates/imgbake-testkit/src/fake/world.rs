@@ -1,6 +1,7 @@
 //! A home, a plan and all that a build is made with: real layers, seal, provisioners and registry, and
 //! machines in memory.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -101,6 +102,7 @@ impl FakeWorld {
             tool: "imgbake test",
             source_pin: None,
             source_known: true,
+            asked: &BTreeMap::new(),
         };
         imgbake_plan::plan(&request).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -119,7 +121,7 @@ impl FakeWorld {
         let built = self.build_in(&job, plan, Some(&self.layers)).await;
         let built = match built {
             Err(mut failure) => {
-                if let Some(machine) = &mut failure.machine {
+                for machine in &mut failure.machines {
                     machine.end().await;
                 }
                 Err(failure)
@@ -146,6 +148,7 @@ impl FakeWorld {
             layers,
             slots: &self.slots,
             rescue: None,
+            keep_failed: false,
         })
         .await
     }

@@ -5,6 +5,7 @@
 //! nothing; the method of the same name as the field gives the value that then holds.
 
 mod builder;
+mod input;
 pub mod pointer;
 mod provision;
 mod provisioner;
@@ -20,11 +21,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use builder::{BuilderKind, BuilderSpec, SshSpec};
+pub use input::StepInput;
 pub use provision::ProvisionSpec;
 pub use provisioner::{HostAccess, HostPath, ProvisionStep, ProvisionerKind, ProvisionerSettings};
 pub use seal::{Residue, SealSpec};
 pub use source::{BootstrapSpec, Distribution, SourceSpec};
-pub use verify::{TestSpec, VerifySpec};
+pub use verify::{Datasource, ExtraDisks, TestSpec, VerifySpec};
 
 pub use crate::firmware::Firmware;
 
@@ -157,6 +159,11 @@ pub struct PublishSpec {
     /// `qcow2` or `raw.zst`. It takes its full size in the registry with every version. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plain: Option<PlainFormat>,
+    /// The published disk's size, at least that of the machine's disk: the first boot of a machine grows its
+    /// root into it, as on a cloud. It decides no layer, so that builds of several sizes share all of theirs.
+    /// Default: that of the machine's disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_size: Option<crate::Size>,
 }
 
 /// The form of a whole disk that a version has beside its chunks.

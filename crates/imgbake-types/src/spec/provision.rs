@@ -26,6 +26,11 @@ pub struct ProvisionSpec {
     /// index: where it differs, the step runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_key: Option<String>,
+    /// What decides the step's result outside of the template, each as it is when the build begins:
+    /// `file:PATH` (a file or folder of the host), `url:URL` (what an http(s) URL has) or `command:COMMAND`
+    /// (what a command for `/bin/sh` prints on the host). Where one differs, the step runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<String>,
     /// The kind's own settings, by the names of its template table. Only its provisioner reads them.
     #[serde(flatten)]
     #[schemars(skip)]
@@ -43,6 +48,7 @@ impl ProvisionSpec {
             name: None,
             cache: None,
             cache_key: None,
+            inputs: Vec::new(),
             settings: serde_json::from_value(serde_json::to_value(settings)?)?,
         })
     }

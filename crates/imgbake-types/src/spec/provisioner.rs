@@ -10,7 +10,7 @@ use super::provision::ProvisionSpec;
 use super::rules::Mistake;
 
 /// The settings of a kind of provisioner: its `[[provision]]` table beside the keys that every step has
-/// (`type`, `name`, `cache`, `cache_key`), and what imgbake must know of them to check and plan a step.
+/// (`type`, `name`, `cache`, `cache_key`, `inputs`), and what imgbake must know of them to check and plan a step.
 pub trait ProvisionerSettings: JsonSchema + Serialize + DeserializeOwned {
     /// The keys at and below which a sensitive variable may stand. Its marker comes to the provisioner,
     /// which reveals the value at the last moment, and puts it where neither logs nor other users of the
