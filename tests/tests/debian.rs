@@ -33,6 +33,13 @@ fn a_real_debian_is_reproducible_baked_and_boots_anywhere() {
     home.run(&["build", template.as_str()]).exits(0);
     let shown = home.run(&["show", "debian-12:dev", "--json"]).json();
     assert_eq!(shown["verify"]["status"], "passed");
+    let tests = shown["verify"]["tests"].as_array().unwrap();
+    let boots = |machine: &str| {
+        let boots = tests.iter().find(|one| one["name"] == "boots" && one["machine"] == machine);
+        boots.unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    assert!(!boots("verify-1").contains("datasource"), "{}", boots("verify-1"));
+    assert!(boots("verify-2").ends_with("without a datasource"), "{}", boots("verify-2"));
     home.run(&["promote", "debian-12:dev", "--to", "prod"]).exits(0);
     assert_eq!(home.run(&["show", "debian-12:prod", "--json"]).json()["digest"], shown["digest"]);
 

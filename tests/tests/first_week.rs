@@ -93,19 +93,45 @@ fn all_at_once(home: &TestHome) -> Utf8PathBuf {
     web_template
 }
 
+/// What a step wrote on a data disk is there for the next one, whether it ran now or before; and for the tests,
+/// where the template wants it.
 fn a_data_disk(home: &TestHome) {
-    let db = tiny_template(
-        home,
-        "db",
-        &[
-            "extra_disks = [\"64MiB\"]\n",
-            &shell("data", "test -b /dev/vdb && echo ready > /etc/db"),
-            &test("is ready", "grep -qx ready /etc/db"),
-            "[publish]\nchannel = \"dev\"\n",
-        ]
-        .concat(),
-    );
-    home.build(&[db.as_str()]).exits(0);
+    let db = |state: &str| {
+        tiny_template(
+            home,
+            "db",
+            &[
+                "extra_disks = [\"64MiB\"]\n",
+                &shell("data", "echo the-data > /tmp/data; dd if=/tmp/data of=/dev/vdb"),
+                &shell(
+                    "state",
+                    &format!("head -c 8 /dev/vdb | grep -qx the-data; echo {state} > /etc/db"),
+                ),
+                &test(
+                    "has its data",
+                    &format!("head -c 8 /dev/vdb | grep -q the-data && grep -qx {state} /etc/db"),
+                ),
+                "[verify]\nextra_disks = \"built\"\n[publish]\nchannel = \"dev\"\n",
+            ]
+            .concat(),
+        )
+    };
+    let first = home.build(&[db("new").as_str()]).exits(0);
+    assert!(first.layers("saved").contains(&"state"), "{:?}", first.layers("saved"));
+    let second = home.build(&[db("changed").as_str()]).exits(0);
+    assert_eq!(second.ran(), ["state"]);
+    // A version does not hold it: there the test fails, and the clone can be looked at.
+    let kept = home.run(&["test", "db", "--keep"]).exits(1);
+    assert!(kept.stderr.contains("clones' extra disks are empty"), "{}", kept.stderr);
+    assert_eq!(looked_at(home, &kept.stderr, "cat /etc/db"), "changed\n");
+}
+
+/// What a command prints in a machine that runs on; then it is ended.
+fn looked_at(home: &TestHome, stderr: &str, command: &str) -> String {
+    let ssh = stderr.lines().find(|line| line.trim_start().starts_with("ssh -i ")).unwrap();
+    let output = run_tool("sh", &["-c", &format!("{ssh} {command}")]).exits(0).stdout;
+    home.run(&["clean"]).exits(0);
+    output
 }
 
 /// The channel stays where it is, and the reason is found afterwards.
@@ -114,7 +140,9 @@ fn a_failing_test_blocks(home: &TestHome, web_template: &Utf8PathBuf) {
     let broken = broken.replace("grep -qx hello", "echo seen this; grep -qx other");
     home.write("images/web.toml", &broken);
     let before = home.run(&["show", "web-a:dev", "--json"]).json()["digest"].clone();
-    home.build(&[web_template.as_str(), "--only", "web-a", "--junit", "failed.xml"]).exits(1);
+    let build = ["build", web_template.as_str(), "--only", "web-a", "--on-error", "keep"];
+    let output = home.run(&[&build[..], &["--junit", "failed.xml"]].concat()).exits(1);
+    assert_eq!(looked_at(home, &output.stderr, "cat /etc/page"), "hello\n");
     assert_eq!(home.run(&["show", "web-a:dev", "--json"]).json()["digest"], before);
     let failed = home.run(&["show", "web-a"]).exits(0).stdout;
     let found = failed.contains("has its page failed on verify-1:") && failed.contains("seen this");

@@ -45,7 +45,7 @@ fn a_change_costs_what_changed() {
     };
     let first = template("three");
     let _lock = lock_guests();
-    let plan = home.run(&["plan", first.as_str(), "--json"]).json();
+    let plan = home.run(&["plan", first.as_str(), "--json"]).json()[0].clone();
     assert_eq!(why(&plan, "one"), "never built");
     assert!(plan["version"].is_null(), "{plan}");
     let cold = home.build(&[first.as_str()]).exits(0);
@@ -57,7 +57,7 @@ fn a_change_costs_what_changed() {
     nothing_to_do(&home, first.as_str(), &steps);
 
     let changed = template("drei");
-    let plan = home.run(&["plan", changed.as_str(), "--json"]).json();
+    let plan = home.run(&["plan", changed.as_str(), "--json"]).json()[0].clone();
     assert!(why(&plan, "three").contains("inline"), "{plan}");
     assert_eq!(planned(&plan, "two")["cached"], true, "{plan}");
     let warm = home.build(&[changed.as_str()]).exits(0);
@@ -66,7 +66,7 @@ fn a_change_costs_what_changed() {
 
     // A file that a step in the middle reads: the plan names it.
     home.write("site.conf", "a = 2\n");
-    let plan = home.run(&["plan", changed.as_str(), "--json"]).json();
+    let plan = home.run(&["plan", changed.as_str(), "--json"]).json()[0].clone();
     assert_eq!(planned(&plan, "one")["cached"], true, "{plan}");
     assert!(why(&plan, "two").contains("site.conf changed"), "{plan}");
     assert_eq!(why(&plan, "three"), "an earlier step changed");
@@ -76,7 +76,7 @@ fn a_change_costs_what_changed() {
 }
 
 fn nothing_to_do(home: &TestHome, template: &str, steps: &[&str]) {
-    let plan = home.run(&["plan", template, "--json"]).json();
+    let plan = home.run(&["plan", template, "--json"]).json()[0].clone();
     for step in steps {
         let cached = planned(&plan, step);
         assert_eq!(cached["cached"], true, "{cached}");
@@ -148,7 +148,7 @@ fn what_is_kept_is_what_the_user_says() {
 
     // A key of the user's own, and disks alone.
     let keyed = template(&format!("{two}cache_key = \"packages of today\"\n"));
-    let plan = home.run(&["plan", keyed.as_str(), "--json"]).json();
+    let plan = home.run(&["plan", keyed.as_str(), "--json"]).json()[0].clone();
     assert!(why(&plan, "two").contains("cache_key"), "{plan}");
     let booted = home.build(&[keyed.as_str(), "--cache", "disk"]).exits(0);
     assert_eq!((booted.layers("booted"), booted.layers("restored")), (vec!["one"], vec![]));
@@ -160,7 +160,7 @@ fn what_is_kept_is_what_the_user_says() {
     let last = shell("last", "cat /etc/one /etc/two");
     let uncached = template(&format!("{two}{last}cache = false\n"));
     for _ in 0..2 {
-        let plan = home.run(&["plan", uncached.as_str(), "--json"]).json();
+        let plan = home.run(&["plan", uncached.as_str(), "--json"]).json()[0].clone();
         assert_eq!(why(&plan, "last"), "cache = false");
         assert!(plan["version"].is_null(), "{plan}");
         let built = home.build(&[uncached.as_str()]).exits(0);
@@ -171,7 +171,7 @@ fn what_is_kept_is_what_the_user_says() {
     let off =
         home.command(&["plan", uncached.as_str(), "--json"]).env("IMGBAKE_CACHE", "off").output();
     let off: Value = serde_json::from_slice(&off.unwrap().stdout).unwrap();
-    assert_eq!(planned(&off, "one")["cached"], false);
+    assert_eq!(planned(&off[0], "one")["cached"], false);
 
     least_recently_used_goes_first(&home);
     assert_eq!(home.leftovers(), Vec::<String>::new());

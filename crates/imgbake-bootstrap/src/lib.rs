@@ -119,6 +119,7 @@ impl SourceProvider for Bootstrap {
             format: imgbake_disk::DiskFormat::Raw,
             virtual_size: made.layout.size,
             kernel: Some(made.kernel),
+            extra: Vec::new(),
         };
         Ok(BaseDisk {
             location: local.into(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_disk::DiskFormat;
 use imgbake_types::Digest;
 use imgbake_types::record::Parent;
@@ -42,6 +42,15 @@ pub struct LocalDisk {
     pub virtual_size: u64,
     /// The disk's kernel beside it, where the source has it at hand.
     pub kernel: Option<KernelFiles>,
+    /// What the machine's extra disks hold that it was frozen with, as qcow2 images, the first disk's first.
+    /// A machine's further extra disks are empty.
+    pub extra: Vec<Utf8PathBuf>,
+}
+
+/// Where what an extra disk holds is frozen to, beside the root disk's file; `number` counts from 1.
+pub fn extra_beside(disk: &Utf8Path, number: usize) -> Utf8PathBuf {
+    let stem = disk.file_stem().unwrap_or_default();
+    disk.with_file_name(format!("{stem}-extra-{number}.qcow2"))
 }
 
 /// A kernel that QEMU can load directly, with the command line the disk's boot loader gives it.
@@ -117,16 +126,18 @@ impl BaseDisk {
         }
     }
 
-    /// What a machine that started from it has as its disk once that was frozen to a qcow2 file.
+    /// What a machine that started from it has as its disks once those were frozen: the root disk to a qcow2
+    /// file, its `extra_disks` beside that one ([`extra_beside`]).
     ///
     /// # Errors
     /// It is native to a builder: no file of this host can be based on it.
-    pub fn frozen_to(&self, path: Utf8PathBuf) -> Result<Self, BuildError> {
+    pub fn frozen_to(&self, path: Utf8PathBuf, extra_disks: usize) -> Result<Self, BuildError> {
         let Some(disk) = self.local() else {
             return Err(BuildError::failed("a machine's native disk is not frozen to a file"));
         };
         let (format, virtual_size) = (DiskFormat::Qcow2, disk.virtual_size);
-        let frozen = LocalDisk { path, format, virtual_size, kernel: None };
+        let extra = (1..=extra_disks).map(|number| extra_beside(&path, number)).collect();
+        let frozen = LocalDisk { path, format, virtual_size, kernel: None, extra };
         let parent = self.parent.clone();
         Ok(Self { location: frozen.into(), parent, bytes: 0, cached: true })
     }

@@ -50,6 +50,8 @@ pub enum Purpose {
     Build,
     /// It proves an image: it starts as any machine of that image will.
     Clone,
+    /// As `Clone`, without any datasource for cloud-init: the login comes by another way.
+    Bare,
 }
 
 /// A machine as it stood when it was saved. `disk`, `seed` and `uuid` of the request are its own.

@@ -43,6 +43,8 @@ pub struct Identity<'a> {
     pub uuid: Uuid,
     /// The disk that it was booted from.
     pub booted_from: &'a BaseDisk,
+    /// How many extra disks it has.
+    pub extra_disks: usize,
 }
 
 impl Snapshot {
@@ -85,7 +87,7 @@ impl Snapshot {
         let folder = job.work().join(format!("draft-{name}"));
         std::fs::create_dir(&folder).map_err(io_at("make the folder", &folder))?;
         let (path, state) = (folder.join("disk.qcow2"), folder.join("state"));
-        let disk = identity.booted_from.frozen_to(path.clone())?;
+        let disk = identity.booted_from.frozen_to(path.clone(), identity.extra_disks)?;
         let kept = save(machine, &path, signature.as_ref().map(|_| state.as_path())).await?;
         let memory = signature.filter(|_| kept.is_ok()).map(|signature| SavedMemory {
             saved: SavedMachine { state, booted_from: identity.booted_from.clone() },
@@ -224,7 +226,6 @@ async fn resume(
     }
 }
 
-/// Extra disks are a build's own: a disposable machine has none.
 fn machine_request(
     request: DisposableRequest<'_>,
     disk: &BaseDisk,
@@ -232,12 +233,10 @@ fn machine_request(
     uuid: Uuid,
     saved: Option<SavedMachine>,
 ) -> MachineRequest {
-    let mut machine = request.machine.clone();
-    machine.extra_disks.clear();
     MachineRequest {
         name: request.name.to_owned(),
         arch: request.arch,
-        machine,
+        machine: request.machine.clone(),
         firmware: request.firmware,
         purpose: request.purpose,
         disk: disk.clone(),

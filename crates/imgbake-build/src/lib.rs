@@ -34,7 +34,7 @@ mod state_file;
 pub mod verify;
 pub mod versions;
 
-pub use base::{BaseDisk, DiskLocation, KernelFiles, LocalDisk, NativeDisk};
+pub use base::{BaseDisk, DiskLocation, KernelFiles, LocalDisk, NativeDisk, extra_beside};
 pub use builder::{Builder, MachineRequest, Purpose, SavedMachine};
 pub use cache::{CacheMode, LayerCache};
 pub use capture::{Hit, KnownChunks, Tap};

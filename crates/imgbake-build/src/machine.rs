@@ -61,6 +61,11 @@ pub trait Machine: Send + Sync {
         None
     }
 
+    /// What its extra disks hold, as [`crate::LocalDisk::extra`] has it. Read it only once the machine is off.
+    fn extra_disks(&self) -> Vec<Utf8PathBuf> {
+        Vec::new()
+    }
+
     /// Freezes its disk while it runs. A machine that started from a native disk cannot.
     fn freeze(&mut self) -> Option<&mut dyn FreezeDisk> {
         None
@@ -82,7 +87,8 @@ pub trait Machine: Send + Sync {
 pub trait FreezeDisk: Send + Sync {
     /// Moves what the disk holds now to a file, on the same file system, whose parent is the disk that
     /// the machine started from; the guest resumes at once and writes to a new overlay on it. What the
-    /// guest has not written to its disk is not on the frozen one.
+    /// guest has not written to its disk is not on the frozen one. What its extra disks hold goes to files
+    /// beside it ([`crate::extra_beside`]).
     ///
     /// # Errors
     /// The disk could not be frozen; the machine runs as if nothing had been asked.

@@ -10,6 +10,7 @@ mod crc32c;
 mod error;
 mod file;
 mod guid;
+mod longer;
 mod source;
 
 pub mod chunk;
@@ -29,4 +30,5 @@ pub use error::{DiskError, DiskErrorKind, Result};
 pub use export::{ExportFormat, ExportOptions, export};
 pub use hash::DiskHasher;
 pub use image::{DiskFormat, DiskImage};
+pub use longer::Longer;
 pub use source::{DiskSource, Extent};

@@ -1,4 +1,4 @@
-//! Making a qcow2 overlay: an empty image on top of a backing file, without any other program.
+//! Making a qcow2 overlay: an empty image on top of a backing file or of none, without any other program.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,14 @@ pub fn create_overlay(
     virtual_size: u64,
     cluster_bits: u32,
 ) -> Result<()> {
-    create(path, backing_path, backing_format, virtual_size, cluster_bits, &BTreeMap::new())
+    let backing = Some((backing_path, backing_format));
+    create(path, backing, virtual_size, cluster_bits, &BTreeMap::new())
+}
+
+/// Writes an empty qcow2 (version 3) of `virtual_size` bytes at `path`, over no backing file: a new disk.
+/// Otherwise as [`create_overlay`].
+pub fn create_empty(path: &Utf8Path, virtual_size: u64, cluster_bits: u32) -> Result<()> {
+    create(path, None, virtual_size, cluster_bits, &BTreeMap::new())
 }
 
 /// As [`create_overlay`], over a backing file that is there, with bytes that differ from it.
@@ -36,7 +43,8 @@ pub fn create_patched_overlay(
 ) -> Result<()> {
     let clusters = clusters(backing, 1 << cluster_bits.min(21), virtual_size, patches)
         .map_err(|e| e.in_file(path))?;
-    create(path, backing.path(), backing.format(), virtual_size, cluster_bits, &clusters)
+    let backing = Some((backing.path(), backing.format()));
+    create(path, backing, virtual_size, cluster_bits, &clusters)
 }
 
 /// The whole clusters that patches lie in, by their number.
@@ -72,14 +80,13 @@ fn clusters(
 
 fn create(
     path: &Utf8Path,
-    backing_path: &Utf8Path,
-    backing_format: DiskFormat,
+    backing: Option<(&Utf8Path, DiskFormat)>,
     virtual_size: u64,
     cluster_bits: u32,
     clusters: &BTreeMap<u64, Vec<u8>>,
 ) -> Result<()> {
-    let image = build(backing_path, backing_format, virtual_size, cluster_bits, clusters)
-        .map_err(|e| e.in_file(path))?;
+    let image =
+        build(backing, virtual_size, cluster_bits, clusters).map_err(|e| e.in_file(path))?;
     let out = OutFile::create(path)?;
     out.write(0, &image.head)?;
     for (at, bytes) in &image.rest {
@@ -120,8 +127,7 @@ struct Overlay {
 }
 
 fn build(
-    backing_path: &Utf8Path,
-    backing_format: DiskFormat,
+    backing: Option<(&Utf8Path, DiskFormat)>,
     virtual_size: u64,
     cluster_bits: u32,
     clusters: &BTreeMap<u64, Vec<u8>>,
@@ -169,7 +175,9 @@ fn build(
         zstd: false,
     };
     let end = fields.write(&mut head);
-    write_backing(&mut head[..to_usize(cluster)], end, backing_path, backing_format)?;
+    if let Some((path, format)) = backing {
+        write_backing(&mut head[..to_usize(cluster)], end, path, format)?;
+    }
     let rest = place(clusters, &l2_tables, cluster, l1_offset, l1_offset + l1_clusters * cluster);
     Ok(Overlay { head, rest, len: total * cluster })
 }

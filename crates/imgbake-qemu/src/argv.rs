@@ -60,10 +60,10 @@ pub struct Argv<'a> {
     pub kernel: Option<&'a KernelFiles>,
     /// The root disk's overlay, a qcow2 whose header names its backing file.
     pub root: &'a Utf8Path,
-    /// Empty raw disks.
+    /// The extra disks, each a qcow2.
     pub extra_disks: &'a [Utf8PathBuf],
-    /// The seed volume.
-    pub seed: &'a Utf8Path,
+    /// The seed volume, where the machine has one.
+    pub seed: Option<&'a Utf8Path>,
     /// Files of one SMBIOS string each.
     pub strings: &'a [Utf8PathBuf],
     /// The socket of the control connection. QEMU is run in its folder: the address of a unix socket
@@ -188,22 +188,17 @@ impl Argv<'_> {
     fn disks(&self, args: &mut Args) {
         args.json("-blockdev", &overlay_node(ROOT_NODE, self.root));
         args.block(ROOT_NODE, SLOT_ROOT, Some("bootindex=1"));
-        for (slot, (number, path)) in
-            (SLOT_EXTRA..SLOT_SEED).zip(self.extra_disks.iter().enumerate())
+        for (slot, (path, number)) in (SLOT_EXTRA..SLOT_SEED).zip(self.extra_disks.iter().zip(1..))
         {
-            let node = format!("extra-{}", number + 1);
-            args.json(
-                "-blockdev",
-                &json!({"driver": "raw", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
-                    "cache": {"direct": false, "no-flush": true},
-                    "file": file_node(&format!("{node}-file"), path)}),
-            );
+            let node = extra_node(number);
+            args.json("-blockdev", &overlay_node(&node, path));
             args.block(&node, slot, None);
         }
+        let Some(seed) = self.seed else { return };
         args.json(
             "-blockdev",
             &json!({"driver": "raw", "node-name": "seed", "read-only": true,
-                "file": {"driver": "file", "node-name": "seed-file", "filename": self.seed, "read-only": true}}),
+                "file": {"driver": "file", "node-name": "seed-file", "filename": seed, "read-only": true}}),
         );
         args.block("seed", SLOT_SEED, None);
     }
@@ -254,7 +249,12 @@ fn file_node(node: &str, path: &Utf8Path) -> Value {
         "cache": {"direct": false, "no-flush": true}})
 }
 
-/// The root disk's topmost image. What is below it is opened as the images' headers say.
+/// The node of an extra disk's first image; `number` counts from 1.
+pub(crate) fn extra_node(number: usize) -> String {
+    format!("extra-{number}")
+}
+
+/// A disk's topmost image. What is below it is opened as the images' headers say.
 pub(crate) fn overlay_node(node: &str, path: &Utf8Path) -> Value {
     json!({"driver": "qcow2", "node-name": node, "discard": "unmap", "detect-zeroes": "unmap",
         "cache": {"direct": false, "no-flush": true},

@@ -3,13 +3,13 @@
 use std::fs;
 
 use async_trait::async_trait;
-use imgbake_build::{BuildError, Builder, Machine, MachineRequest};
+use imgbake_build::{BuildError, Builder, Machine, MachineRequest, Purpose};
 use imgbake_runtime::Job;
 use imgbake_types::spec::{BuilderKind, Firmware};
 use imgbake_types::{Arch, MachineSpec};
 use tokio::sync::OnceCell;
 
-use crate::argv::{Engine, MOST_EXTRA_DISKS, ROOT_NODE, cpu_model};
+use crate::argv::{Engine, MOST_EXTRA_DISKS, cpu_model};
 use crate::error::QemuError;
 use crate::firmware;
 use crate::machine::{QemuMachine, RESETS_OF_FIRMWARE};
@@ -154,16 +154,14 @@ async fn machine(start: Start) -> Result<QemuMachine, QemuError> {
     // UEFI may restart once by itself, to settle its variables, before it starts the system.
     let by_firmware =
         request.firmware == Firmware::Uefi && parts.kernel.is_none() && request.saved.is_none();
-    let boots_by_credentials = request.saved.is_none() && parts.login.is_some();
+    let boots_by_credentials =
+        request.saved.is_none() && parts.login.is_some() && request.purpose == Purpose::Build;
     let machine = QemuMachine {
         name: request.name.clone(),
         job: job.clone(),
         files: parts.files,
         seed: request.seed.clone(),
-        disk: parts.root,
-        virtual_size: parts.virtual_size,
-        node: ROOT_NODE.to_owned(),
-        frozen: 0,
+        disks: std::iter::once(parts.root).chain(parts.extra_disks).collect(),
         spec: spec.clone(),
         version: qemu.version.clone(),
         launched,

@@ -52,6 +52,9 @@ pub enum QemuError {
     /// The system on a disk cannot be booted in this way; another way may serve.
     #[error("{0}")]
     Unsuitable(String),
+    /// A machine that has no datasource can be given no login.
+    #[error("without a datasource there is no way into it: {0}")]
+    NoBareLogin(#[source] Box<QemuError>),
     /// Machines like this one cannot be saved.
     #[error("{0}")]
     Unsavable(String),

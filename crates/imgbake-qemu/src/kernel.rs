@@ -39,7 +39,7 @@ pub(crate) fn direct(
     spec: &QemuSpec,
     prefix: &Utf8Path,
 ) -> Option<KernelFiles> {
-    if request.purpose == Purpose::Clone || spec.boot == Boot::Firmware {
+    if request.purpose != Purpose::Build || spec.boot == Boot::Firmware {
         return None;
     }
     // A saved machine has the kernel that it was booted with, whatever its disk has by now.

@@ -15,6 +15,7 @@ pub mod boots;
 mod builder;
 mod console;
 mod credentials;
+mod disks;
 mod error;
 mod files;
 pub mod firmware;

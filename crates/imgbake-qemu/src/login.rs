@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use imgbake_build::MachineRequest;
+use imgbake_build::{MachineRequest, Purpose};
 use imgbake_comm::Communicator;
 use imgbake_disk::gpt::{Patch, grow};
 use imgbake_runtime::{Job, RuntimeError};
@@ -40,17 +40,13 @@ pub(crate) struct Login {
 /// A file system that misses less than this of its partition is as long as it can be.
 const LEAST_GAIN: u64 = 1 << 20;
 
-/// Whether this machine, whose kernel is loaded directly, accepts the login by credentials: without its
+/// Whether this building machine, whose kernel is loaded directly, accepts the login by credentials: without its
 /// command line cloud-init could not be turned off. If not, an event says why. `virtual_size` is its disk's.
 pub(crate) fn by_credentials(
     job: &Job,
     request: &MachineRequest,
     virtual_size: u64,
 ) -> Option<Login> {
-    // A verified clone's first boot is cloud-init's.
-    if !request.seed.lean {
-        return None;
-    }
     match find(request, virtual_size) {
         Ok(login) => Some(login),
         Err(error) => {
@@ -61,8 +57,16 @@ pub(crate) fn by_credentials(
     }
 }
 
+/// The login of a machine that has no datasource: there is no other way in.
+pub(crate) fn bare(request: &MachineRequest, virtual_size: u64) -> Result<Login, QemuError> {
+    let login =
+        find(request, virtual_size).map_err(|error| QemuError::NoBareLogin(Box::new(error)))?;
+    // Its disk is as it was published: only cloud-init would grow it.
+    Ok(Login { patches: Vec::new(), grows: false, ..login })
+}
+
 fn find(request: &MachineRequest, virtual_size: u64) -> Result<Login, QemuError> {
-    if request.arch != Arch::X86_64 {
+    if request.arch != Arch::X86_64 && request.purpose == Purpose::Build {
         // Without firmware an aarch64 kernel finds no SMBIOS.
         let why = format!("credentials are not passed to {} machines", request.arch);
         return Err(QemuError::Unsuitable(why));

@@ -14,6 +14,7 @@ use imgbake_runtime::retry::Backoff;
 use imgbake_runtime::{Job, RuntimeError, space};
 use serde_json::json;
 
+use crate::disks::LiveDisk;
 use crate::error::QemuError;
 use crate::files::{Files, write_private};
 use crate::launch::{Launched, connect_login};
@@ -50,12 +51,8 @@ pub(crate) struct QemuMachine {
     pub(crate) job: Job,
     pub(crate) files: Files,
     pub(crate) seed: Seed,
-    /// The topmost image of its root disk, that disk's size in bytes, and the image's node in QEMU.
-    pub(crate) disk: Utf8PathBuf,
-    pub(crate) virtual_size: u64,
-    pub(crate) node: String,
-    /// How often the disk was frozen.
-    pub(crate) frozen: u32,
+    /// Its disks, the root disk first.
+    pub(crate) disks: Vec<LiveDisk>,
     pub(crate) spec: QemuSpec,
     /// The version of QEMU.
     pub(crate) version: String,
@@ -99,7 +96,7 @@ impl QemuMachine {
     fn unasked(&self, state: &State, waiting_for: &str) -> Option<QemuError> {
         let what = state.unasked(self.allowed)?;
         if let Some(Fault::Disk { full: true, .. }) = state.fault {
-            return Some(space::full(&self.disk, None).into());
+            return Some(space::full(self.files.dir(), None).into());
         }
         Some(self.error(format!("{what}{waiting_for}"), None))
     }
@@ -293,7 +290,12 @@ impl Machine for QemuMachine {
     }
 
     fn disk(&self) -> Option<MachineDisk> {
-        Some(MachineDisk::File { path: self.disk.clone(), format: DiskFormat::Qcow2 })
+        let path = self.disks.first()?.path.clone();
+        Some(MachineDisk::File { path, format: DiskFormat::Qcow2 })
+    }
+
+    fn extra_disks(&self) -> Vec<Utf8PathBuf> {
+        self.disks.iter().skip(1).map(|disk| disk.path.clone()).collect()
     }
 
     fn freeze(&mut self) -> Option<&mut dyn FreezeDisk> {

@@ -15,7 +15,8 @@ use imgbake_runtime::error::io_at;
 use imgbake_runtime::{job, space};
 use serde_json::json;
 
-use crate::argv::{ROOT_NODE, overlay_node};
+use crate::argv::overlay_node;
+use crate::disks::{self, LiveDisk};
 use crate::error::QemuError;
 use crate::machine::QemuMachine;
 use crate::migrate::Migration;
@@ -57,11 +58,15 @@ impl QemuMachine {
         state: Option<&Utf8Path>,
     ) -> Result<StateWritten, QemuError> {
         saves(&self.spec).map_err(|error| self.not_saved(error))?;
-        let overlay = self.files.path(&format!("-{}.qcow2", self.frozen + 1));
-        let (path, parent, size) = (overlay.clone(), disk.to_owned(), self.virtual_size);
+        let frozen = disks::frozen_to(disk, self.disks.len());
+        let overlays: Vec<LiveDisk> =
+            self.disks.iter().map(|disk| disk.next(&self.files)).collect();
+        let (made, below) = (overlays.clone(), frozen.clone());
         let made = tokio::task::spawn_blocking(move || {
-            overlay::create_overlay(&path, &parent, DiskFormat::Qcow2, size, CLUSTER_BITS)
-                .map_err(|error| disk_error(error, &path))
+            made.iter().zip(&below).try_for_each(|(LiveDisk { path, virtual_size, .. }, below)| {
+                overlay::create_overlay(path, below, DiskFormat::Qcow2, *virtual_size, CLUSTER_BITS)
+                    .map_err(|error| disk_error(error, path))
+            })
         });
         made.await.map_err(|source| {
             self.not_saved(QemuError::Stopped { what: "making its overlay", source })
@@ -69,7 +74,7 @@ impl QemuMachine {
 
         self.allowed.pause = true;
         let saved = match self.pause().await {
-            Ok(()) => self.freeze_and_write(disk, state, overlay).await,
+            Ok(()) => self.freeze_and_write(&frozen, overlays, state).await,
             Err(error) => Err(error),
         };
         let resumed = match self.state().off {
@@ -100,42 +105,50 @@ impl QemuMachine {
 
     async fn freeze_and_write(
         &mut self,
-        disk: &Utf8Path,
+        frozen: &[Utf8PathBuf],
+        overlays: Vec<LiveDisk>,
         state: Option<&Utf8Path>,
-        overlay: Utf8PathBuf,
     ) -> Result<StateWritten, QemuError> {
-        self.put_overlay(disk, overlay).await?;
+        for (index, (frozen, overlay)) in frozen.iter().zip(overlays).enumerate() {
+            self.put_overlay(index, frozen, overlay).await?;
+        }
         Ok(match state {
             Some(path) => self.save_state(path).await,
             None => Ok(()),
         })
     }
 
-    /// Puts the overlay on top of the disk, whose file gets its new name. The old name goes last: QEMU
+    /// Puts the overlay on top of a disk, whose file gets its new name. The old name goes last: QEMU
     /// opens the file anew, to read only.
-    async fn put_overlay(&mut self, to: &Utf8Path, overlay: Utf8PathBuf) -> Result<(), QemuError> {
-        let (from, number) = (self.disk.clone(), self.frozen + 1);
+    async fn put_overlay(
+        &mut self,
+        index: usize,
+        to: &Utf8Path,
+        overlay: LiveDisk,
+    ) -> Result<(), QemuError> {
+        let below = self.disks[index].clone();
+        let from = &below.path;
         let private = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(&from, private).map_err(io_at("make private", &from))?;
-        fs::hard_link(&from, to).map_err(io_at("move the disk to", to))?;
-        let node = format!("{ROOT_NODE}-{number}");
-        if let Err(error) = self.put_on_top(&node, &overlay).await {
+        fs::set_permissions(from, private).map_err(io_at("make private", from))?;
+        fs::hard_link(from, to).map_err(io_at("move the disk to", to))?;
+        if let Err(error) = self.put_on_top(&below, &overlay).await {
             let _ = job::remove_path(to);
-            let _ = job::remove_path(&overlay);
+            let _ = job::remove_path(&overlay.path);
             return Err(error);
         }
-        (self.disk, self.frozen, self.node) = (overlay, number, node);
+        self.disks[index] = overlay;
         // It is in the job's folder, and goes with that.
-        let _ = fs::remove_file(&from);
+        let _ = fs::remove_file(from);
         Ok(())
     }
 
-    async fn put_on_top(&self, node: &str, overlay: &Utf8Path) -> Result<(), QemuError> {
-        let mut options = overlay_node(node, overlay);
+    async fn put_on_top(&self, below: &LiveDisk, overlay: &LiveDisk) -> Result<(), QemuError> {
+        let node = overlay.topmost();
+        let mut options = overlay_node(&node, &overlay.path);
         // Its backing file is the very node that it is put on.
         options["backing"] = serde_json::Value::Null;
         self.command("blockdev-add", options).await?;
-        let snapshot = json!({"node": self.node, "overlay": node});
+        let snapshot = json!({"node": below.topmost(), "overlay": node});
         let put = self.command("blockdev-snapshot", snapshot).await;
         if put.is_err() {
             let _ = self.launched.qmp.execute("blockdev-del", json!({"node-name": node})).await;

@@ -78,7 +78,7 @@ pub(crate) fn argv(
         kernel: None,
         root: file,
         extra_disks: &[],
-        seed: file,
+        seed: Some(file),
         strings: &[],
         qmp: PLACEHOLDER,
         console: PLACEHOLDER,

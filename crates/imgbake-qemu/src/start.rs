@@ -3,13 +3,14 @@
 use std::fs;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{KernelFiles, MachineRequest, Seed};
-use imgbake_disk::{DiskError, DiskErrorKind, DiskImage, overlay, seed};
+use imgbake_build::{KernelFiles, MachineRequest, Purpose, Seed};
+use imgbake_disk::{DiskError, DiskErrorKind, DiskFormat, DiskImage, overlay, seed};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Command, Job, RuntimeError, space};
 use imgbake_types::spec::Firmware;
 
 use crate::argv::{Argv, Engine};
+use crate::disks::LiveDisk;
 use crate::error::QemuError;
 use crate::files::{Files, write_private};
 use crate::firmware::{self, UefiFiles};
@@ -29,12 +30,11 @@ const SECTOR: u64 = 512;
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) files: Files,
-    pub(crate) root: Utf8PathBuf,
-    pub(crate) virtual_size: u64,
-    extra_disks: Vec<Utf8PathBuf>,
+    pub(crate) root: LiveDisk,
+    pub(crate) extra_disks: Vec<LiveDisk>,
     pub(crate) kernel: Option<KernelFiles>,
     uefi: Option<UefiFiles>,
-    seed: Utf8PathBuf,
+    seed: Option<Utf8PathBuf>,
     /// What a login by credentials needs, where the machine accepts one, and its files.
     pub(crate) login: Option<Login>,
     strings: Vec<Utf8PathBuf>,
@@ -78,6 +78,8 @@ impl Start {
 
     fn command(&self, parts: &Parts) -> Result<Command, RuntimeError> {
         let Self { request, spec, qemu, engine, .. } = self;
+        let extra_disks: Vec<Utf8PathBuf> =
+            parts.extra_disks.iter().map(|disk| disk.path.clone()).collect();
         let argv = Argv {
             name: &request.name,
             uuid: request.uuid,
@@ -88,9 +90,9 @@ impl Start {
             memory: spec.memory().as_bytes(),
             uefi: parts.uefi.as_ref(),
             kernel: parts.kernel.as_ref(),
-            root: &parts.root,
-            extra_disks: &parts.extra_disks,
-            seed: &parts.seed,
+            root: &parts.root.path,
+            extra_disks: &extra_disks,
+            seed: parts.seed.as_deref(),
             strings: &parts.strings,
             qmp: &parts.files.name(Files::QMP),
             console: &parts.files.name(Files::CONSOLE),
@@ -119,8 +121,12 @@ fn make_parts(
     let size = spec.disk.map_or(0, imgbake_types::Size::as_bytes).max(base.virtual_size);
     let virtual_size = size.next_multiple_of(SECTOR);
     let mut kernel = kernel::direct(job, request, spec, &files.path(""));
-    let login = match &kernel {
-        Some(_) if by_credentials => login::by_credentials(job, request, virtual_size),
+    let login = match (request.purpose, &kernel) {
+        (Purpose::Bare, _) => Some(login::bare(request, virtual_size)?),
+        (Purpose::Build, Some(_)) if by_credentials => {
+            login::by_credentials(job, request, virtual_size)
+        }
+        // A verified clone's first boot is cloud-init's.
         _ => None,
     };
     // The disk of a saved machine is as it was when that was saved.
@@ -131,30 +137,52 @@ fn make_parts(
     overlay::create_patched_overlay(&root, &image, virtual_size, CLUSTER_BITS, patches)
         .map_err(|e| disk_error(e, &root))?;
     let mut strings = Vec::new();
-    if let (Some(login), Some(kernel)) = (&login, &mut kernel) {
+    if let Some(login) = &login {
         strings = login.write(&files, request)?;
-        kernel.cmdline = credentials::cmdline(&kernel.cmdline, &request.seed);
+        if let Some(kernel) = &mut kernel {
+            kernel.cmdline = credentials::cmdline(&kernel.cmdline, &request.seed);
+        }
     }
-    let seed = make_seed(&files, &request.seed)?;
-    let mut extra_disks = Vec::new();
-    for (number, size) in spec.extra_disks.iter().enumerate() {
-        let path = files.path(&format!("-extra-{}.img", number + 1));
-        let made = fs::File::create(&path).and_then(|file| file.set_len(size.as_bytes()));
-        made.map_err(io_at("make the file", &path))?;
-        extra_disks.push(path);
-    }
+    write_private(&files.path("-key"), &request.seed.user_key.private_openssh())?;
+    let seed = match request.purpose {
+        Purpose::Bare => None,
+        Purpose::Build | Purpose::Clone => Some(make_seed(&files, &request.seed)?),
+    };
+    let extra_disks = make_extra_disks(&files, spec, &base.extra)?;
     let uefi = match request.firmware {
         Firmware::Bios => None,
         Firmware::Uefi => Some(own_variables(&files, firmware::uefi(request.arch)?)?),
     };
-    Ok(Parts { files, root, virtual_size, extra_disks, kernel, uefi, seed, login, strings })
+    let root = LiveDisk::root(root, virtual_size);
+    Ok(Parts { files, root, extra_disks, kernel, uefi, seed, login, strings })
+}
+
+/// The machine's extra disks: over what `bases` hold, the others empty.
+fn make_extra_disks(
+    files: &Files,
+    spec: &QemuSpec,
+    bases: &[Utf8PathBuf],
+) -> Result<Vec<LiveDisk>, QemuError> {
+    let make = |(index, size): (usize, &imgbake_types::Size)| {
+        let path = files.path(&format!("-extra-{}.qcow2", index + 1));
+        let virtual_size = size.as_bytes().next_multiple_of(SECTOR);
+        let made = match bases.get(index) {
+            Some(base) => {
+                let format = DiskFormat::Qcow2;
+                overlay::create_overlay(&path, base, format, virtual_size, CLUSTER_BITS)
+            }
+            None => overlay::create_empty(&path, virtual_size, CLUSTER_BITS),
+        };
+        made.map_err(|error| disk_error(error, &path))?;
+        Ok(LiveDisk::extra(path, virtual_size, index + 1))
+    };
+    spec.extra_disks.iter().enumerate().map(make).collect()
 }
 
 fn make_seed(files: &Files, keys: &Seed) -> Result<Utf8PathBuf, QemuError> {
     let path = files.path("-seed.img");
     seed::nocloud(&path, &keys.user_data(), &keys.meta_data(), None)
         .map_err(|error| disk_error(error, &path))?;
-    write_private(&files.path("-key"), &keys.user_key.private_openssh())?;
     Ok(path)
 }
 

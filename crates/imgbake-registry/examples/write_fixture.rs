@@ -308,6 +308,7 @@ fn base_disk(dir: &Utf8Path) -> BaseDisk {
             format: imgbake_disk::DiskFormat::Raw,
             virtual_size: DISK as u64,
             kernel: Some(KernelFiles { kernel, initrd: Some(initrd), cmdline: "quiet".to_owned() }),
+            extra: Vec::new(),
         }
         .into(),
         parent: Parent {

@@ -164,7 +164,13 @@ impl SourceProvider for RegistrySource {
             host: reference.host.clone(),
             ..Reference::tag(&view.name, view.version.as_str())
         };
-        let local = LocalDisk { path, format: DiskFormat::Raw, virtual_size: size, kernel: None };
+        let local = LocalDisk {
+            path,
+            format: DiskFormat::Raw,
+            virtual_size: size,
+            kernel: None,
+            extra: Vec::new(),
+        };
         Ok(BaseDisk {
             location: local.into(),
             parent: Parent {

@@ -239,6 +239,7 @@ fn disk(stored: Stored, digest: &Digest, fetched: Option<u64>) -> Result<BaseDis
         path: stored.path,
         virtual_size: stored.virtual_size,
         kernel: None,
+        extra: Vec::new(),
     };
     Ok(BaseDisk {
         location: local.into(),

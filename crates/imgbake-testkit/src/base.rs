@@ -15,6 +15,7 @@ pub(crate) fn raw_base(path: Utf8PathBuf) -> BaseDisk {
         digest: Digest::sha256("base"),
         kind: "url".to_owned(),
     };
-    let disk = LocalDisk { path, format: DiskFormat::Raw, virtual_size, kernel: None };
+    let disk =
+        LocalDisk { path, format: DiskFormat::Raw, virtual_size, kernel: None, extra: Vec::new() };
     BaseDisk { location: disk.into(), parent, bytes: 0, cached: false }
 }

@@ -17,7 +17,8 @@ pub fn repository() -> camino::Utf8PathBuf {
 pub fn bootstrap_digest(template: &Utf8Path) -> Digest {
     let home = TestHome::new();
     let plan: Plan =
-        serde_json::from_value(home.run(&["plan", template.as_str(), "--json"]).json()).unwrap();
+        serde_json::from_value(home.run(&["plan", template.as_str(), "--json"]).json()[0].clone())
+            .unwrap();
     let (step, source) = plan.source().unwrap();
     let secrets = Secrets::default();
     let (events, _listener) = Events::channel("bootstrap-test", secrets.clone());

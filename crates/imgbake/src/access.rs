@@ -3,10 +3,12 @@
 use std::fs;
 
 use camino::Utf8Path;
-use imgbake_build::Access;
+use imgbake_build::{Access, Machine};
 use imgbake_comm::shell::quote;
-use imgbake_runtime::RuntimeError;
 use imgbake_runtime::error::io_at;
+use imgbake_runtime::{Job, RuntimeError};
+
+use crate::app::App;
 
 /// The command line. The machine's host key is written into a file in `folder`: no other is accepted.
 pub fn ssh_command(access: &Access, folder: &Utf8Path) -> Result<String, RuntimeError> {
@@ -21,6 +23,22 @@ pub fn ssh_command(access: &Access, folder: &Utf8Path) -> Result<String, Runtime
         access.user,
         access.host,
     ))
+}
+
+/// Lets machines outlive this process, and says how to reach and end them. Whether they do: if not, nothing
+/// was changed, and the caller ends them.
+pub fn keep_running(app: &App, job: &Job, machines: &mut [Box<dyn Machine>]) -> bool {
+    let commands = machines.iter().map(|machine| ssh_command(&machine.access(), job.work()));
+    let Ok(commands) = commands.collect::<Result<Vec<String>, _>>() else { return false };
+    if job.keep().is_err() {
+        return false;
+    }
+    for (machine, command) in machines.iter_mut().zip(commands) {
+        machine.keep();
+        app.note(&format!("machine `{}` runs on; get in with\n  {command}", machine.name()));
+    }
+    app.note("end it with\n  imgbake clean");
+    true
 }
 
 #[cfg(test)]

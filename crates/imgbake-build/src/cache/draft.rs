@@ -22,7 +22,7 @@ use super::lock::Lock;
 use super::proof::{Flaw, Proofs};
 use super::record::{self, DiskFile, LayerRecord, ParentLayer, StateRecord};
 use super::{FORMAT, LayerCache};
-use crate::{BaseDisk, Planted, Seed};
+use crate::{BaseDisk, Planted, Seed, extra_beside};
 
 const DISK: &str = "disk.qcow2";
 const STATE: &str = "state";
@@ -245,12 +245,13 @@ impl Folder {
     ) -> Result<LayerRecord, CacheError> {
         let (disk, base) = match (&*lock(&self.base), parent) {
             (Some(base), None) => base.record(&self.dir, proofs)?,
-            (None, Some(_)) => (self.overlay(proofs)?, None),
+            (None, Some(_)) => (self.overlay("disk", DISK.into(), proofs)?, None),
             (None, None) => {
                 return Err(self.invalid("it is based on no layer and has no base disk"));
             }
             (Some(_), Some(_)) => return Err(self.invalid("a base disk is based on no layer")),
         };
+        let extra = self.extra(proofs)?;
         let state = new.state.map(|state| self.state(state, proofs)).transpose()?;
         let record = LayerRecord {
             format: FORMAT,
@@ -270,6 +271,7 @@ impl Folder {
             report: new.report,
             shareable: new.shareable,
             disk,
+            extra,
             base,
             planted: new.planted,
             state,
@@ -287,16 +289,34 @@ impl Folder {
         Ok(record)
     }
 
-    /// The disk that a machine was saved to.
-    fn overlay(&self, proofs: &mut Proofs) -> Result<DiskFile, CacheError> {
-        let path = self.dir.join(DISK);
+    /// The extra disks that a machine was saved with.
+    fn extra(&self, proofs: &mut Proofs) -> Result<Vec<DiskFile>, CacheError> {
+        let disk = self.dir.join(DISK);
+        (1..)
+            .map(|number| extra_beside(&disk, number))
+            .take_while(|path| path.exists())
+            .map(|path| {
+                let name = path.file_name().unwrap_or_default();
+                self.overlay("extra disk", name.into(), proofs)
+            })
+            .collect()
+    }
+
+    /// A disk that a machine was saved to.
+    fn overlay(
+        &self,
+        what: &'static str,
+        name: Utf8PathBuf,
+        proofs: &mut Proofs,
+    ) -> Result<DiskFile, CacheError> {
+        let path = self.dir.join(&name);
         let image = DiskImage::open(&path)?;
         let named = image.backing().map(|below| {
             // A relative name was joined to the folder.
             below.path().strip_prefix(&self.dir).unwrap_or_else(|_| below.path()).to_owned()
         });
         Ok(DiskFile {
-            file: proofs.measure("disk", &path, DISK.into())?,
+            file: proofs.measure(what, &path, name)?,
             format: DiskFormat::Qcow2,
             virtual_size: image.virtual_size(),
             backing: named,

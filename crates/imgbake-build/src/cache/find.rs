@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_types::Digest;
 use imgbake_types::record::Problem;
 
@@ -164,17 +164,37 @@ pub(super) fn check_backing(
     record: &LayerRecord,
     parent: Option<&Layer>,
 ) -> Result<(), Flaw> {
+    let below = parent.map(Layer::disk_path);
+    check_one(dir, "disk", record.disk.backing.as_deref(), below.as_deref())?;
+    // The first layer with a machine has the first ones.
+    let below = parent.map(Layer::extra_paths).unwrap_or_default();
+    if below.len() > record.extra.len() {
+        return Err(Flaw::Wrong("it lacks an extra disk of the layer below it".to_owned()));
+    }
+    for (index, extra) in record.extra.iter().enumerate() {
+        let below = below.get(index).map(Utf8PathBuf::as_path);
+        check_one(dir, "extra disk", extra.backing.as_deref(), below)?;
+    }
+    Ok(())
+}
+
+fn check_one(
+    dir: &Utf8Path,
+    what: &str,
+    backing: Option<&Utf8Path>,
+    below: Option<&Utf8Path>,
+) -> Result<(), Flaw> {
     let id = |path: &Utf8Path| path.metadata().map(|file| (file.dev(), file.ino())).ok();
-    match (&record.disk.backing, parent) {
+    match (backing, below) {
         (None, None) => Ok(()),
-        (Some(name), Some(parent)) => {
-            let (named, below) = (id(&dir.join(name)), id(&parent.disk_path()));
+        (Some(name), Some(below)) => {
+            let (named, below) = (id(&dir.join(name)), id(below));
             if named.is_some() && named == below {
                 return Ok(());
             }
-            let words = format!("its disk is based on {name}, which is not the layer below it");
+            let words = format!("its {what} is based on {name}, which is not the layer below it");
             Err(Flaw::Wrong(words))
         }
-        _ => Err(Flaw::Wrong("its disk is not based on the layer below it".to_owned())),
+        _ => Err(Flaw::Wrong(format!("its {what} is not based on the layer below it"))),
     }
 }

@@ -79,6 +79,11 @@ impl Layer {
         self.path(&self.0.record.disk.file)
     }
 
+    /// The files of its machine's extra disks.
+    pub(super) fn extra_paths(&self) -> Vec<Utf8PathBuf> {
+        self.0.record.extra.iter().map(|extra| self.path(&extra.file)).collect()
+    }
+
     /// Its disk, for a machine's overlay. The kernel is named for a source's own layer alone: in those
     /// above it, a step may have put another one on the disk.
     pub fn local_disk(&self) -> LocalDisk {
@@ -88,6 +93,7 @@ impl Layer {
             format: self.0.record.disk.format,
             virtual_size: self.0.record.disk.virtual_size,
             kernel: base.and_then(|base| self.kernel(base)),
+            extra: self.extra_paths(),
         }
     }
 

@@ -58,6 +58,9 @@ pub struct LayerRecord {
     pub shareable: bool,
     /// Its disk.
     pub disk: DiskFile,
+    /// What its machine's extra disks hold, the first disk's first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<DiskFile>,
     /// What a source's layer knows beside its disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseRecord>,
@@ -155,6 +158,7 @@ impl LayerRecord {
     pub(crate) fn files(&self) -> Vec<(&'static str, &LayerFile)> {
         let kernel = self.base.as_ref().and_then(|base| base.kernel.as_ref());
         let mut files = vec![("disk", &self.disk.file)];
+        files.extend(self.extra.iter().map(|extra| ("extra disk", &extra.file)));
         files.extend(kernel.map(|kernel| ("kernel", &kernel.kernel)));
         let initrd = kernel.and_then(|kernel| kernel.initrd.as_ref());
         files.extend(initrd.map(|initrd| ("initrd", initrd)));

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use camino::Utf8PathBuf;
 use imgbake_disk::chunk::ChunkTable;
-use imgbake_disk::{DiskError, DiskFormat, DiskImage, DiskSource};
+use imgbake_disk::{DiskError, DiskFormat, DiskImage, DiskSource, Longer};
 use imgbake_types::record::Parent;
 use imgbake_types::spec::Residue;
 use imgbake_types::{Digest, Outcome, Size, Stage};
@@ -15,7 +16,10 @@ use super::failure::Failure;
 use super::sealed::Sealed;
 use crate::capture::{CaptureRequest, Changed, KnownChunks, capture};
 use crate::error::disk_error;
-use crate::{BuildError, Capture, Hit, MachineDisk, plain};
+use crate::{BuildError, BuildErrorKind, Capture, Hit, MachineDisk, plain};
+
+/// A disk's size is a whole number of these.
+const SECTOR: u64 = 512;
 
 /// A captured disk in the job's folder.
 pub struct Captured {
@@ -23,6 +27,8 @@ pub struct Captured {
     pub(super) parent: Parent,
     /// What the disk was based on.
     pub(super) files: Vec<basis::File>,
+    /// What the machine's extra disks held: they are in the job's folder.
+    pub(super) extra_disks: Vec<Utf8PathBuf>,
     pub(super) log: Log,
 }
 
@@ -39,15 +45,16 @@ impl Sealed {
             return Err(Failure::with(machine)(error));
         };
         let tap = build.components.sealer.scanner(patterns);
-        let plain = build.plan.publish().plain;
+        let publish = build.plan.publish();
+        let plain = publish.plain;
         let cancel = build.job.cancel().clone();
         let seen = Arc::clone(&stage);
         let stored = Stored::find(build, &parent).await;
         let work = tokio::task::spawn_blocking(move || {
             let opened = Opened::open(source).map_err(disk_error)?;
+            let size = published_size(opened.source().virtual_size(), publish.disk_size)?;
+            let disk = &Longer::new(opened.source(), size);
             let changed = stored.changed(opened.image()).map_err(disk_error)?;
-            let disk = opened.source();
-            let size = disk.virtual_size();
             let progress = |done| seen.progress(done, Some(size));
             let (mut captured, hits) = capture(CaptureRequest {
                 disk,
@@ -80,6 +87,7 @@ impl Sealed {
         if outcome == Outcome::Warning {
             build.job.events().warn(format!("residue in the captured disk: {}", list(&hits)));
         }
+        let extra_disks = machine.extra_disks();
         machine.end().await;
         let detail = format!(
             "{} disk, {} of data, {} read, {}",
@@ -94,8 +102,23 @@ impl Sealed {
         if let Some(stage) = Arc::into_inner(stage) {
             log.push(stage.end(outcome, captured.new_bytes(), detail));
         }
-        Ok(Captured { capture: captured, parent, files, log })
+        Ok(Captured { capture: captured, parent, files, extra_disks, log })
     }
+}
+
+/// The size of the disk that is published, in bytes.
+fn published_size(machine: u64, wanted: Option<Size>) -> Result<u64, BuildError> {
+    let Some(wanted) = wanted else { return Ok(machine) };
+    let size = wanted.as_bytes().next_multiple_of(SECTOR);
+    if size < machine {
+        let words = format!(
+            "[publish] disk_size = \"{}\" is smaller than the machine's disk of {}: no disk is cut",
+            wanted.human(),
+            Size::bytes(machine).human()
+        );
+        return Err(BuildError::new(BuildErrorKind::Usage, words));
+    }
+    Ok(size)
 }
 
 /// A machine's disk, opened to be read.

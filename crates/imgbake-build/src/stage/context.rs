@@ -31,6 +31,8 @@ pub struct Build<'a> {
     pub slots: &'a Slots,
     /// Lets the user into a machine whose step failed.
     pub rescue: Option<&'a dyn Rescue>,
+    /// Whether a machine that failed is given to the caller, who asks the user.
+    pub keep_failed: bool,
 }
 
 /// The layers of earlier builds.

@@ -4,12 +4,12 @@ use imgbake_types::record::VersionView;
 
 use crate::{BuildError, Machine};
 
-/// A build that failed, with what it leaves: the machine still runs, for the user to look at.
+/// A build that failed, with what it leaves: machines that still run, for the user to look at.
 pub struct Failure {
     /// Why.
     pub error: BuildError,
-    /// The machine, if there was one. Whoever takes the failure ends it.
-    pub machine: Option<Box<dyn Machine>>,
+    /// The machine that failed, or the clones that did. Whoever takes the failure ends them.
+    pub machines: Vec<Box<dyn Machine>>,
     /// The version, if one was published before the failure.
     pub version: Option<Box<VersionView>>,
 }
@@ -17,13 +17,13 @@ pub struct Failure {
 impl Failure {
     /// A failure that leaves a machine.
     pub(super) fn with(machine: Box<dyn Machine>) -> impl FnOnce(BuildError) -> Self {
-        |error| Self { error, machine: Some(machine), version: None }
+        |error| Self { error, machines: vec![machine], version: None }
     }
 }
 
 impl<E: Into<BuildError>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), machine: None, version: None }
+        Self { error: error.into(), machines: Vec::new(), version: None }
     }
 }
 

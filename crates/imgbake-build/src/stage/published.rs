@@ -1,5 +1,6 @@
 //! Publish and verify: the captured disk becomes a version, and the version is proved.
 
+use camino::Utf8PathBuf;
 use imgbake_types::record::{
     ImageConfig, PlanRecord, Proof, StageRecord, TestRecord, VerifyStatus, VersionView,
 };
@@ -10,12 +11,13 @@ use super::basis;
 use super::captured::Captured;
 use super::context::{Build, Log};
 use super::failure::Failure;
-use crate::verify::{VerifyRequest, verify};
+use crate::verify::{Aftercare, Verification, VerifyRequest, verify};
 use crate::{BuildError, BuildErrorKind, Naming};
 
 /// A version in the registry that nobody has proved.
 pub struct Published {
     version: Box<VersionView>,
+    extra_disks: Vec<Utf8PathBuf>,
 }
 
 /// A version that was proved, or whose template turns proving off.
@@ -61,7 +63,7 @@ impl Captured {
         let version = build.components.registry.publish(&self.capture, config, &naming).await?;
         basis::keep(build, &version.digest, self.files);
         stage.finish(self.capture.new_bytes(), format!("{}:{}", version.name, version.version));
-        Ok(Published { version: Box::new(version) })
+        Ok(Published { version: Box::new(version), extra_disks: self.extra_disks })
     }
 }
 
@@ -83,7 +85,7 @@ impl Published {
     pub async fn verify(self, build: Build<'_>) -> Result<Verified, Failure> {
         let version = self.version;
         let failure =
-            |error: BuildError| Failure { error, machine: None, version: Some(version.clone()) };
+            |error: BuildError| Failure { version: Some(version.clone()), ..Failure::from(error) };
         if !version.proof.verify.enabled() {
             let stage = build.job.events().stage(Stage::Verify, Stage::Verify.name());
             stage.end(Outcome::Skipped, 0, "[verify] enabled = false".to_owned());
@@ -95,10 +97,17 @@ impl Published {
             registry: &*build.components.registry,
             version: &version,
             slots: build.slots,
+            extra_disks: &self.extra_disks,
+            aftercare: match build.rescue {
+                Some(rescue) => Aftercare::Enter(rescue),
+                None if build.keep_failed => Aftercare::KeepFailed,
+                None => Aftercare::End,
+            },
         };
-        let record = verify(request).await.map_err(&failure)?;
+        let Verification { record, kept } = verify(request).await.map_err(&failure)?;
         if record.status != VerifyStatus::Passed {
-            return Err(failure(refuse(&version, &record.tests)));
+            let error = refuse(&version, &record.tests);
+            return Err(Failure { machines: kept, ..failure(error) });
         }
         let mut version = version;
         version.verify.status = record.status;

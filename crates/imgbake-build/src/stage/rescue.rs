@@ -9,6 +9,9 @@ use crate::{Access, BuildError};
 pub trait Rescue: Send + Sync {
     /// Opens a session in the machine and asks what to do once it ends.
     async fn enter(&self, step: &str, error: &BuildError, access: &Access) -> Rescued;
+
+    /// Opens a session in a clone that failed a check; nothing is asked after it.
+    async fn look(&self, check: &str, error: &BuildError, access: &Access);
 }
 
 /// What the user chose after having been in the machine.

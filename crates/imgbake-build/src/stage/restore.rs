@@ -123,7 +123,7 @@ async fn boot(build: Build<'_>, layer: &Layer) -> Result<Booted, Failure> {
 
 /// Ends the machine of an attempt that failed; gives the reason, unless all else would fail as well.
 async fn end(failure: Failure) -> Result<String, Failure> {
-    if let Some(mut machine) = failure.machine {
+    for mut machine in failure.machines {
         machine.end().await;
     }
     match failure.error.kind() {
@@ -131,6 +131,6 @@ async fn end(failure: Failure) -> Result<String, Failure> {
             let words = failure.error.to_string();
             Ok(words.lines().next().unwrap_or_default().to_owned())
         }
-        _ => Err(Failure { error: failure.error, machine: None, version: None }),
+        _ => Err(failure.error.into()),
     }
 }

@@ -298,6 +298,13 @@ fn has_seen_secrets(build: Build<'_>, step: &Step) -> bool {
         .any(|s| matches!(s.kind, StepKind::Provision { .. }) && !s.secrets.is_empty())
 }
 
+/// Whether others may be given a step's layer: it holds no secret, and all that it is made of is its disk.
+fn is_shareable(build: Build<'_>, step: &Step) -> bool {
+    let alone =
+        matches!(step.kind, StepKind::Source { .. }) || build.plan.machine.extra_disks.is_empty();
+    alone && !has_seen_secrets(build, step)
+}
+
 fn new_layer(build: Build<'_>, step: &Step, record: &StageRecord) -> NewLayer {
     NewLayer {
         stage: stage_of(step),
@@ -308,7 +315,7 @@ fn new_layer(build: Build<'_>, step: &Step, record: &StageRecord) -> NewLayer {
         seconds: record.seconds,
         bytes: record.bytes,
         report: record.report.clone().map(Box::new),
-        shareable: !has_seen_secrets(build, step),
+        shareable: is_shareable(build, step),
         planted: Planted::default(),
         state: None,
     }

@@ -212,6 +212,7 @@ fn base_disk(public: Public, folder: &Utf8PathBuf) -> BaseDisk {
         format: format.unwrap_or(DiskFormat::Qcow2),
         virtual_size: public.virtual_size,
         kernel,
+        extra: Vec::new(),
     };
     BaseDisk {
         location: disk.into(),

@@ -27,6 +27,9 @@ const QUESTIONS: &[&str] = &[
     "dracut:/#",
 ];
 
+/// A boot that takes longer tells what took longest.
+const SLOW: Duration = Duration::from_secs(60);
+
 /// Waits for the end of the first boot and reads how it went: lines of `name value`. systemd wakes
 /// this up once its boot jobs are done, of which cloud-init's last is one; cloud-init's own waiting is a
 /// loop in Python, dear in an emulated machine. Other inits have neither.
@@ -34,6 +37,11 @@ const SETTLED: &str = r#"
 if [ -d /run/systemd/system ]; then
   systemctl is-system-running --wait >/dev/null 2>&1
   echo init systemd
+  finished=$(systemctl show --property=FinishTimestampMonotonic --value)
+  echo "finished $finished"
+  if [ "${finished:-0}" -ge @SLOW@ ]; then
+    systemd-analyze --no-pager blame 2>/dev/null | head -n 3 | sed 's/^ */slow /'
+  fi
   systemctl list-units --failed --plain --no-legend --no-pager | cut -d' ' -f1 | sed 's/^/failed /'
 fi
 if command -v cloud-init >/dev/null 2>&1; then
@@ -49,13 +57,18 @@ true
 pub(super) struct Settled {
     systemd: bool,
     failed: Vec<String>,
+    /// When systemd's boot was over, in microseconds since the kernel's start.
+    finished: Option<u64>,
+    /// What took longest in a boot that was slow: `1min 2.1s a.service`.
+    slow: Vec<String>,
     /// cloud-init's exit code and what it printed.
     cloud_init: Option<(String, String)>,
 }
 
 /// Waits until a machine's first boot is over, in one round trip.
 pub(super) async fn settle(comm: &dyn Communicator, limit: Duration) -> Result<Settled, String> {
-    let exec = comm.script("root", None, SETTLED).timeout(limit);
+    let script = SETTLED.replace("@SLOW@", &SLOW.as_micros().to_string());
+    let exec = comm.script("root", None, &script).timeout(limit);
     Ok(Settled::parse(&comm.check(exec).await.map_err(|error| error.to_string())?))
 }
 
@@ -66,6 +79,8 @@ impl Settled {
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("init", _) => settled.systemd = true,
                 ("failed", unit) => settled.failed.push(unit.trim().to_owned()),
+                ("finished", time) => settled.finished = time.parse().ok().filter(|time| *time > 0),
+                ("slow", unit) => settled.slow.push(unit.trim().to_owned()),
                 ("exit", code) => settled.cloud_init = Some((code.to_owned(), String::new())),
                 ("said", text) => {
                     if let Some((_, all)) = &mut settled.cloud_init {
@@ -83,15 +98,24 @@ impl Settled {
     /// boot to wait for.
     pub(super) fn first_boot(&self) -> Checked {
         let Some((code, said)) = &self.cloud_init else {
-            return Ok("no cloud-init in this image".to_owned());
+            return Ok(format!("no cloud-init in this image{}", self.time()));
         };
         let said = said.trim();
         match code.as_str() {
-            "0" => Ok(said.lines().next().unwrap_or_default().to_owned()),
+            "0" => Ok(format!("{}{}", said.lines().next().unwrap_or_default(), self.time())),
             // Finished, with errors that it recovered from (cloud-init, "exit codes", since 23.4).
             "2" => Err(format!("cloud-init finished with errors: {said}")),
             code => Err(format!("cloud-init status: exit code {code}: {said}")),
         }
+    }
+
+    /// How long the boot took, and what took longest where that was long.
+    fn time(&self) -> String {
+        let Some(finished) = self.finished else { return String::new() };
+        let took = Duration::from_micros(finished).as_secs_f64();
+        let slow = self.slow.join(", ");
+        let slow = if slow.is_empty() { slow } else { format!("; what took longest: {slow}") };
+        format!("; booted in {took:.1}s{slow}")
     }
 
     /// Failed units that the template does not list.
@@ -164,6 +188,17 @@ mod tests {
         for (out, judged) in [
             ("", Ok("no cloud-init in this image")),
             ("init systemd\nexit 0\nsaid status: done\nsaid detail: NoCloud\n", Ok("status: done")),
+            (
+                "init systemd\nfinished 41250000\nexit 0\nsaid status: done\n",
+                Ok("status: done; booted in 41.2s"),
+            ),
+            (
+                "finished 122000000\nslow 2min 1s a.service\nslow 3s b.service\n",
+                Ok(
+                    "no cloud-init in this image; booted in 122.0s; what took longest: 2min 1s a.service, 3s b.service",
+                ),
+            ),
+            ("finished 0\nexit 0\nsaid status: done\n", Ok("status: done")),
             ("exit 1\nsaid status: error\n", Err("cloud-init status: exit code 1: status: error")),
             ("exit 2\nsaid degraded\n", Err("cloud-init finished with errors: degraded")),
         ] {

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use imgbake_comm::Communicator;
 use imgbake_runtime::StageGuard;
 use imgbake_types::record::TestOutcome;
+use imgbake_types::spec::Datasource;
 
 use super::identity::Identity;
 use super::outcome::Results;
-use super::request::VerifyRequest;
+use super::request::{Aftercare, VerifyRequest};
 use super::schedule::Schedule;
 use super::{checks, identity, script};
 use crate::{
@@ -24,6 +25,16 @@ pub(super) struct ClonedMachine<'a> {
     disk: BaseDisk,
 }
 
+/// What a clone showed.
+pub(super) struct CloneRun {
+    /// Its checks and tests.
+    pub(super) results: Vec<TestOutcome>,
+    /// Who it was, where a pair is compared.
+    pub(super) identity: Option<Identity>,
+    /// It, where it runs on.
+    pub(super) kept: Option<Box<dyn Machine>>,
+}
+
 impl<'a> ClonedMachine<'a> {
     /// The `index`th clone of the request's version.
     pub(super) fn new(
@@ -35,11 +46,8 @@ impl<'a> ClonedMachine<'a> {
         Self { request, schedule, index, name: format!("verify-{}", index + 1), disk }
     }
 
-    /// Boots it, checks it, tests it and ends it. Its identity is given where a pair is compared.
-    pub(super) async fn run(
-        &self,
-        stage: &StageGuard,
-    ) -> Result<(Vec<TestOutcome>, Option<Identity>), BuildError> {
+    /// Boots it, checks it, tests it, and ends it unless it is to be kept.
+    pub(super) async fn run(&self, stage: &StageGuard) -> Result<CloneRun, BuildError> {
         let job = self.request.job;
         let proof = &self.request.version.proof;
         let arch = self.request.version.arch;
@@ -54,7 +62,10 @@ impl<'a> ClonedMachine<'a> {
             arch,
             machine: &proof.machine,
             firmware,
-            purpose: Purpose::Clone,
+            purpose: match proof.verify.datasource(self.index) {
+                Datasource::Nocloud => Purpose::Clone,
+                Datasource::None => Purpose::Bare,
+            },
             user: "root",
         };
         let snapshot = Snapshot::of_disk(self.disk.clone());
@@ -62,8 +73,18 @@ impl<'a> ClonedMachine<'a> {
         stage.status(format!("booting {} from {firmware:?}", self.name).to_lowercase());
         let mut results = Results::new(job, &self.name);
         let started = Instant::now();
-        let Disposable { mut machine, connected, .. } =
-            Disposable::start(request, &snapshot).await?;
+        let started_as = request.purpose;
+        let Disposable { mut machine, connected, .. } = match Disposable::start(request, &snapshot)
+            .await
+        {
+            // An image that needs a datasource is a failed one where the template says that it does not.
+            Err(error) if started_as == Purpose::Bare && error.kind() == BuildErrorKind::Failed => {
+                results.add("boots", Err(error.to_string()));
+                let results = results.into_vec();
+                return Ok(CloneRun { results, identity: None, kept: None });
+            }
+            started => started?,
+        };
         drop(turn);
         let comm = match connected {
             Ok(comm) => comm,
@@ -71,24 +92,57 @@ impl<'a> ClonedMachine<'a> {
                 if error.kind() == BuildErrorKind::Machine
                     || error.kind() == BuildErrorKind::Failed =>
             {
-                machine.end().await;
                 // A version that does not come up is a failed version, not a failed command.
                 results.add("boots", Err(error.to_string()));
-                return Ok((results.into_vec(), None));
+                return Ok(self.over(machine, results, None).await);
             }
             Err(error) => {
                 machine.end().await;
                 return Err(error);
             }
         };
-        results.add(
-            "boots",
-            Ok(format!("ssh answered after {:.1}s", started.elapsed().as_secs_f64())),
-        );
+        let how = match started_as {
+            Purpose::Bare => " without a datasource",
+            Purpose::Build | Purpose::Clone => "",
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        results.add("boots", Ok(format!("ssh answered after {seconds:.1}s{how}")));
         let proving = self.prove(&mut *machine, &*comm, stage, &mut results);
-        let proved = job.cancel().run(proving).await;
-        machine.end().await;
-        Ok((results.into_vec(), proved?))
+        match job.cancel().run(proving).await {
+            Ok(identity) => Ok(self.over(machine, results, identity).await),
+            Err(interrupted) => {
+                machine.end().await;
+                Err(interrupted.into())
+            }
+        }
+    }
+
+    /// Ends a clone that was checked, unless the user wants to look at it.
+    async fn over(
+        &self,
+        mut machine: Box<dyn Machine>,
+        results: Results<'_>,
+        identity: Option<Identity>,
+    ) -> CloneRun {
+        let results = results.into_vec();
+        let failed: Vec<&TestOutcome> = results.iter().filter(|result| !result.passed).collect();
+        let keep = match self.request.aftercare {
+            Aftercare::End => false,
+            Aftercare::KeepFailed => !failed.is_empty(),
+            Aftercare::Keep => !failed.is_empty() || self.index == 0,
+            Aftercare::Enter(rescue) => {
+                if let Some(first) = failed.first() {
+                    let error = BuildError::failed(first.detail.clone());
+                    rescue.look(&first.name, &error, &machine.access()).await;
+                }
+                false
+            }
+        };
+        if !keep {
+            machine.end().await;
+            return CloneRun { results, identity, kept: None };
+        }
+        CloneRun { results, identity, kept: Some(machine) }
     }
 
     /// All checks of a clone that answers.

@@ -9,6 +9,7 @@ use imgbake_runtime::StageGuard;
 use imgbake_runtime::error::io_at;
 use imgbake_types::Digest;
 use imgbake_types::record::{Parent, VersionView};
+use imgbake_types::spec::ExtraDisks;
 use tokio::task::JoinHandle;
 
 use super::request::VerifyRequest;
@@ -28,7 +29,21 @@ pub(super) async fn restore(
     let version = &request.version.digest;
     let restoring = request.registry.restore(version, file, Whole::Skip, progress);
     request.job.cancel().run(restoring).await??;
-    Ok(LocalDisk { path, format: DiskFormat::Raw, virtual_size: total, kernel: None })
+    let extra = extra_disks(request);
+    Ok(LocalDisk { path, format: DiskFormat::Raw, virtual_size: total, kernel: None, extra })
+}
+
+/// What clones have on their extra disks.
+fn extra_disks(request: VerifyRequest<'_>) -> Vec<Utf8PathBuf> {
+    let proof = &request.version.proof;
+    if proof.verify.extra_disks() == ExtraDisks::Empty || proof.machine.extra_disks.is_empty() {
+        return Vec::new();
+    }
+    if request.extra_disks.is_empty() {
+        let words = "the clones' extra disks are empty: a version does not hold what its build wrote on them";
+        request.job.events().info(words.to_owned());
+    }
+    request.extra_disks.to_vec()
 }
 
 /// The restored disk as what a clone starts from.

@@ -28,13 +28,21 @@ use self::clone::ClonedMachine;
 use self::outcome::report;
 use self::schedule::Schedule;
 use crate::evidence::record_verify;
-use crate::{BaseDisk, BuildError};
+use crate::{BaseDisk, BuildError, Machine};
 
-pub use self::request::VerifyRequest;
+pub use self::request::{Aftercare, VerifyRequest};
+
+/// What verifying a version came to.
+pub struct Verification {
+    /// What it showed.
+    pub record: VerifyRecord,
+    /// The clones that run on. Whoever takes them ends them.
+    pub kept: Vec<Box<dyn Machine>>,
+}
 
 /// Boots clones of a version, checks and tests them, and keeps the result in the registry. A failed
 /// test is no error of this function.
-pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildError> {
+pub async fn verify(request: VerifyRequest<'_>) -> Result<Verification, BuildError> {
     let stage = Arc::new(request.job.events().stage(Stage::Verify, Stage::Verify.name()));
     let started = Instant::now();
     let disk = disk::restore(request, &stage).await?;
@@ -42,8 +50,9 @@ pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildErr
     let disk = disk::base(request, disk);
     let (arch, machine) = (request.version.arch, &request.version.proof.machine);
     let schedule = Schedule::new(request.builder.boots_at_once(request.job, arch, machine).await?);
-    let results = if request.version.proof.verify.clones() == 1 {
-        ClonedMachine::new(request, &schedule, 0, disk).run(&stage).await?.0
+    let (results, kept) = if request.version.proof.verify.clones() == 1 {
+        let run = ClonedMachine::new(request, &schedule, 0, disk).run(&stage).await?;
+        (run.results, run.kept.into_iter().collect())
     } else {
         pair(request, &schedule, &stage, disk).await?
     };
@@ -64,7 +73,7 @@ pub async fn verify(request: VerifyRequest<'_>) -> Result<VerifyRecord, BuildErr
     if let Some(stage) = Arc::into_inner(stage) {
         stage.end(if passed { Outcome::Done } else { Outcome::Failed }, 0, detail);
     }
-    Ok(record)
+    Ok(Verification { record, kept })
 }
 
 /// Two clones: their own checks, then what only a pair can show.
@@ -73,12 +82,12 @@ async fn pair(
     schedule: &Schedule,
     stage: &StageGuard,
     disk: BaseDisk,
-) -> Result<Vec<TestOutcome>, BuildError> {
+) -> Result<(Vec<TestOutcome>, Vec<Box<dyn Machine>>), BuildError> {
     let first = ClonedMachine::new(request, schedule, 0, disk.clone());
     let second = ClonedMachine::new(request, schedule, 1, disk);
     // Without a slot for both they run in turn: who waited for one while it holds another might wait for
     // a build that does the same.
-    let ((mut results, one), (more, two)) = match request.slots.try_take() {
+    let (one, two) = match request.slots.try_take() {
         Some(slot) => {
             let second = async {
                 let ended = second.run(stage).await;
@@ -90,12 +99,13 @@ async fn pair(
         }
         None => (first.run(stage).await?, second.run(stage).await?),
     };
-    results.extend(more);
-    if let (Some(one), Some(two)) = (one, two) {
+    let mut results = one.results;
+    results.extend(two.results);
+    if let (Some(one), Some(two)) = (one.identity, two.identity) {
         for result in identity::compare(&one, &two) {
             report(request.job, &result);
             results.push(result);
         }
     }
-    Ok(results)
+    Ok((results, one.kept.into_iter().chain(two.kept).collect()))
 }

@@ -170,6 +170,7 @@ pub(crate) fn base_disk(dir: &Utf8Path, name: &str) -> BaseDisk {
             format: DiskFormat::Raw,
             virtual_size: DISK,
             kernel: Some(KernelFiles { kernel, initrd: Some(initrd), cmdline: "quiet".to_owned() }),
+            extra: Vec::new(),
         }
         .into(),
         parent: Parent {

@@ -25,7 +25,7 @@ pub(crate) fn world() -> FakeWorld {
 
 /// The kind of a failure, and its message, once its machine was ended.
 pub(crate) async fn ended(failure: Failure) -> (BuildErrorKind, String) {
-    if let Some(mut machine) = failure.machine {
+    for mut machine in failure.machines {
         machine.end().await;
     }
     (failure.error.kind(), failure.error.to_string())

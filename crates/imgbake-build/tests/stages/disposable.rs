@@ -86,7 +86,7 @@ async fn a_draft_needs_no_cache() {
         };
         let mut build = world.builder.boot(&job, booted).await.unwrap();
         let signature = world.builder.signature(&job, Arch::X86_64, &machine, firmware).await;
-        let identity = Identity { seed: &seed, uuid, booted_from: &disk };
+        let identity = Identity { seed: &seed, uuid, booted_from: &disk, extra_disks: 0 };
         let draft = Snapshot::draft(&job, "one", &mut *build, identity, signature.ok());
         let draft = draft.await.unwrap();
         // The machine that it was made of runs on.

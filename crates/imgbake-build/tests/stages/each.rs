@@ -42,6 +42,24 @@ async fn a_build_runs_every_stage() {
     job.end().unwrap();
 }
 
+/// Sizes of the published disk are no layer's matter: builds of several share theirs.
+#[tokio::test]
+async fn a_published_disk_may_be_longer_than_the_machines() {
+    let world = world();
+    let plan = |size: &str| world.plan(&format!("{STEPS}[publish]\ndisk_size = \"{size}\"\n"));
+    let (small, large) = (plan("1536KiB"), plan("2MiB"));
+    assert_eq!(small.layers(), large.layers());
+    let first = world.build(&small).await.unwrap().version;
+    let before = ran(&world).len();
+    let second = world.build(&large).await.unwrap().version;
+    assert_eq!((first.disk.virtual_size, second.disk.virtual_size), (1536 << 10, 2 << 20));
+    assert!(!ran(&world)[before..].contains(&"first-step".to_owned()), "its layers are used");
+    assert!(second.disk.stored_bytes < 1 << 20, "what is the same is stored once");
+    let failure = world.build(&plan("4KiB")).await.err().unwrap();
+    assert_eq!(failure.error.kind(), Kind::Usage);
+    assert!(failure.error.to_string().contains("no disk is cut"), "{}", failure.error);
+}
+
 /// Where in a build something happens to the machine; whether it is the building machine.
 const MOMENTS: [(&str, &str); 6] = [
     ("boot", "@boot build"),
@@ -144,7 +162,7 @@ async fn a_version_whose_clone_fails_is_kept_and_marked() {
         let world = world();
         world.builder.on(word, answer);
         let failure = world.build(&world.plan(STEPS)).await.err().unwrap();
-        assert!(failure.machine.is_none() && failure.version.is_some(), "{word}");
+        assert!(failure.machines.is_empty() && failure.version.is_some(), "{word}");
         let (kind, message) = ended(failure).await;
         assert_eq!(kind, Kind::Failed, "{message}");
         let versions = world.components.registry.versions(None).await.unwrap();

@@ -15,7 +15,7 @@ fn argv<'a>(uefi: Option<&'a UefiFiles>, kernel: Option<&'a KernelFiles>) -> Arg
         kernel,
         root: Utf8Path::new("/w/build.qcow2"),
         extra_disks: &[],
-        seed: Utf8Path::new("/w/build-seed.img"),
+        seed: Some(Utf8Path::new("/w/build-seed.img")),
         strings: &[],
         qmp: "build.qmp",
         console: "build.console",
@@ -51,7 +51,7 @@ fn x86_64_uefi_kvm_direct_kernel() {
         cmdline: "root=UUID=1 ro console=ttyS0".into(),
     };
     let strings = ["/w/build-credential-1".into(), "/w,/build-credential-2".into()];
-    let extra_disks = ["/w/build-extra-1.img".into()];
+    let extra_disks = ["/w/build-extra-1.qcow2".into()];
     let extra = ["-device".to_owned(), "usb-ehci".to_owned()];
     let argv = Argv {
         engine: Engine::Kvm,

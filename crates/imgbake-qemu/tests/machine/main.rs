@@ -74,6 +74,7 @@ impl World {
                     format: imgbake_disk::DiskFormat::Raw,
                     virtual_size: 1 << 20,
                     kernel: None,
+                    extra: Vec::new(),
                 }
                 .into(),
                 parent: Parent {

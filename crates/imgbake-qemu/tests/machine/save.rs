@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use imgbake_build::{LocalDisk, MachineDisk, SavedMachine};
+use imgbake_build::{LocalDisk, MachineDisk, SavedMachine, extra_beside};
 use imgbake_disk::{DiskFormat, DiskImage, DiskSource, overlay::create_overlay};
 use imgbake_types::{MachineSpec, Size};
 
@@ -83,8 +83,10 @@ fn folder(world: &World, name: &str) -> Layer {
 fn resumed(from: &MachineRequest, layer: &Layer, name: &str) -> MachineRequest {
     let mut request = from.clone();
     request.name = name.into();
-    let booted_from =
-        std::mem::replace(&mut request.disk, from.disk.frozen_to(layer.disk.clone()).unwrap());
+    let booted_from = std::mem::replace(
+        &mut request.disk,
+        from.disk.frozen_to(layer.disk.clone(), from.machine.extra_disks.len()).unwrap(),
+    );
     let state = layer.state.clone().unwrap();
     request.saved = Some(SavedMachine { state, booted_from });
     request
@@ -236,13 +238,41 @@ async fn refuses(world: &World, request: MachineRequest) {
 async fn storage_beside_the_root_disk_keeps_a_machine_from_being_saved() {
     let world = World::new();
     let mut request = world.request(COUNT);
-    request.machine.extra_disks = vec![Size::mib(1)];
+    let drive = world.job.work().join("drive.raw");
+    fs::File::create(&drive).unwrap().set_len(1 << 20).unwrap();
+    let args = ["-drive".to_owned(), format!("file={drive},format=raw,if=none,id=x")];
+    request.machine.settings.insert("args".to_owned(), serde_json::json!(args));
     let reason = world.builder.saves(&request.machine).unwrap_err();
     let mut machine = world.builder.boot(&world.job, request).await.unwrap();
     let error = save(&mut *machine, &folder(&world, "layer")).await.unwrap_err();
     assert!(error.to_string().contains(&reason), "{error}");
     keeps_counting(&world, &*machine).await;
     machine.end().await;
+}
+
+#[tokio::test]
+async fn extra_disks_are_saved_and_resumed_with_the_machine() {
+    let world = World::new();
+    let mut request = world.request(COUNT);
+    request.machine.extra_disks = vec![Size::mib(1), Size::mib(2)];
+    let mut first = world.builder.boot(&world.job, request.clone()).await.unwrap();
+    keeps_counting(&world, &*first).await;
+    let layer = folder(&world, "layer");
+    assert_eq!(save(&mut *first, &layer).await.unwrap(), Ok(()));
+    let frozen = [1, 2].map(|number| extra_beside(&layer.disk, number));
+    let sizes = frozen.each_ref().map(|path| DiskImage::open(path).unwrap().virtual_size());
+    assert_eq!(sizes, [1 << 20, 2 << 20]);
+    keeps_counting(&world, &*first).await;
+    first.end().await;
+    let mut second =
+        world.builder.boot(&world.job, resumed(&request, &layer, "second")).await.unwrap();
+    keeps_counting(&world, &*second).await;
+    second.end().await;
+    let above = second.extra_disks();
+    let below = above
+        .iter()
+        .map(|path| DiskImage::open(path).unwrap().backing().unwrap().path().to_owned());
+    assert_eq!(below.collect::<Vec<_>>(), frozen);
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ async fn freezes(subject: &Subject<'_>) {
     machine.freeze().unwrap().freeze_to(&path).await.unwrap();
     assert_eq!(boot_id(&*comm).await, before, "it runs on");
     machine.end().await;
-    let disk = subject.disk.frozen_to(path).unwrap();
+    let disk = subject.disk.frozen_to(path, 0).unwrap();
     let (mut machine, comm) = subject.boot(subject.request("from-frozen", disk)).await;
     assert_ne!(boot_id(&*comm).await, before, "it booted from the frozen disk");
     machine.end().await;
@@ -178,7 +178,7 @@ async fn saves_and_resumes(subject: &Subject<'_>) {
     assert_eq!(boot_id(&*comm).await, before, "it runs on");
     machine.end().await;
 
-    let frozen = subject.disk.frozen_to(path).unwrap();
+    let frozen = subject.disk.frozen_to(path, 0).unwrap();
     let resumed = MachineRequest {
         name: "resumed".to_owned(),
         disk: frozen,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::firmware::Firmware;
-use crate::spec::{TestSpec, VerifySpec};
+use crate::spec::{Datasource, ExtraDisks, TestSpec, VerifySpec};
 use crate::{MachineSpec, Span};
 
 /// How a version is proved.
@@ -35,6 +35,12 @@ pub struct VerifySettings {
     /// Units that may have failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_failed_units: Vec<String>,
+    /// What the last clone boots with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datasource: Option<Datasource>,
+    /// What is on the clones' extra disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_disks: Option<ExtraDisks>,
     /// What this imgbake does not know.
     #[serde(flatten)]
     pub rest: Map<String, Value>,
@@ -69,6 +75,17 @@ impl VerifySettings {
     pub fn clones(&self) -> u32 {
         self.clones.unwrap_or(1)
     }
+
+    /// What the clone of an index boots with, which counts from 0.
+    pub fn datasource(&self, index: usize) -> Datasource {
+        let is_last = index + 1 == self.clones() as usize;
+        self.datasource.filter(|_| is_last).unwrap_or_default()
+    }
+
+    /// What is on the clones' extra disks.
+    pub fn extra_disks(&self) -> ExtraDisks {
+        self.extra_disks.unwrap_or_default()
+    }
 }
 
 impl TestRecord {
@@ -85,15 +102,32 @@ impl TestRecord {
 
 impl From<VerifySpec> for VerifySettings {
     fn from(spec: VerifySpec) -> Self {
-        let VerifySpec { enabled, clones, firmware, allow_failed_units } = spec;
-        Self { enabled, clones, firmware, allow_failed_units, rest: Map::new() }
+        let VerifySpec { enabled, clones, firmware, allow_failed_units, datasource, extra_disks } =
+            spec;
+        Self {
+            enabled,
+            clones,
+            firmware,
+            allow_failed_units,
+            datasource,
+            extra_disks,
+            rest: Map::new(),
+        }
     }
 }
 
 impl From<VerifySettings> for VerifySpec {
     fn from(settings: VerifySettings) -> Self {
-        let VerifySettings { enabled, clones, firmware, allow_failed_units, rest: _ } = settings;
-        Self { enabled, clones, firmware, allow_failed_units }
+        let VerifySettings {
+            enabled,
+            clones,
+            firmware,
+            allow_failed_units,
+            datasource,
+            extra_disks,
+            rest: _,
+        } = settings;
+        Self { enabled, clones, firmware, allow_failed_units, datasource, extra_disks }
     }
 }
 

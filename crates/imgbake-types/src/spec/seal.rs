@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SealSpec {
-    /// Operations that are left out, by name (`imgbake plan` lists them).
+    /// Operations that are left out, by name (`imgbake seal --list` lists them).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<String>,
     /// Operations that run only when they are named here, such as `package-lists`.

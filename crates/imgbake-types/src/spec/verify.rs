@@ -23,6 +23,35 @@ pub struct VerifySpec {
     /// Units that may have failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_failed_units: Vec<String>,
+    /// What the last clone boots with. Default: `nocloud`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub datasource: Option<Datasource>,
+    /// What is on the clones' extra disks. Default: `empty`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_disks: Option<ExtraDisks>,
+}
+
+/// What a clone learns from where it runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Datasource {
+    /// cloud-init has a NoCloud seed, as on a cloud.
+    #[default]
+    Nocloud,
+    /// cloud-init has nothing, as on a machine without a cloud: no boot may wait for it. Root's key comes as a
+    /// systemd credential, which needs systemd 252 or newer, an ext4 root, and an sshd that lets root in.
+    None,
+}
+
+/// What is on a clone's extra disks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ExtraDisks {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// What the build wrote. No version holds that: `imgbake test` has empty ones.
+    Built,
 }
 
 impl VerifySpec {

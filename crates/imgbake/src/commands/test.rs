@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use imgbake_build::stage::refuse;
-use imgbake_build::verify::{VerifyRequest, verify};
-use imgbake_build::{BuildError, Components, Slots};
+use imgbake_build::verify::{Aftercare, VerifyRequest, verify};
+use imgbake_build::{BuildError, Components, Machine, Slots};
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::Reference;
 use imgbake_types::record::{VerifyStatus, VersionView};
 
+use crate::access::keep_running;
 use crate::app::{App, conclude};
 use crate::cli::EventArgs;
 use crate::components;
@@ -21,13 +22,23 @@ pub(super) async fn run(
     app: &App,
     reference: &Reference,
     vars: &[String],
+    keep: bool,
     events: &EventArgs,
 ) -> Result<(), Failure> {
     let components = components::wire(&app.wiring, &app.home)?;
     let version = images::local(&app.home, reference)?.version(reference.target.as_ref()).await?;
     let secrets = secrets(app, vars, &version)?;
     let (job, listener) = app.begin("test", events, secrets)?;
-    let result = prove(&job, &components, &version).await;
+    let mut kept = Vec::new();
+    let result = prove(&job, &components, &version, keep, &mut kept).await;
+    if !kept.is_empty() && keep_running(app, &job, &mut kept) {
+        let shown = listener.end().await;
+        result?;
+        return shown;
+    }
+    for machine in &mut kept {
+        machine.end().await;
+    }
     conclude(job, listener, result.map_err(Failure::from)).await
 }
 
@@ -36,6 +47,8 @@ async fn prove(
     job: &Job,
     components: &Components,
     version: &VersionView,
+    keep: bool,
+    kept: &mut Vec<Box<dyn Machine>>,
 ) -> Result<(), BuildError> {
     let machine = &version.proof.machine;
     let builder = components.builder(machine)?;
@@ -43,9 +56,14 @@ async fn prove(
     let slots = Slots::new(version.proof.verify.clones() as usize);
     let slot = slots.take(job).await?;
     let registry = &*components.registry;
-    let request = VerifyRequest { job, builder, registry, version, slots: &slots };
-    let record = verify(request).await?;
+    let aftercare = if keep { Aftercare::Keep } else { Aftercare::End };
+    let slots = &slots;
+    let request =
+        VerifyRequest { job, builder, registry, version, slots, extra_disks: &[], aftercare };
+    let verification = verify(request).await?;
     drop(slot);
+    kept.extend(verification.kept);
+    let record = verification.record;
     match record.status {
         VerifyStatus::Passed => Ok(()),
         _ => Err(refuse(version, &record.tests)),

@@ -28,22 +28,37 @@ impl Rescue for Session<'_> {
         }
         let _turn = self.terminal.lock().await;
         let _paused = self.listener.pause().await;
-        let secrets = self.job.secrets();
-        say(&secrets.redact(&format!(
-            "`{step}` failed: {error}\nthis is the machine; leave it with `exit`\n"
-        )));
-        if let Err(error) = self.shell(access).await {
-            say(&format!("no session: {error}\n"));
-        }
+        self.session(step, error, access).await;
         let question = format!("[r]etry `{step}` in this machine, or [c]lean up? ");
         match ask(self.job.cancel(), &question).await {
             Some(answer) if answer.starts_with(['r', 'R']) => Rescued::Retry,
             _ => Rescued::GiveUp,
         }
     }
+
+    async fn look(&self, check: &str, error: &BuildError, access: &Access) {
+        if !std::io::stdin().is_terminal() {
+            self.job.events().warn("--on-error shell needs a terminal; the clone is ended");
+            return;
+        }
+        let _turn = self.terminal.lock().await;
+        let _paused = self.listener.pause().await;
+        self.session(check, error, access).await;
+    }
 }
 
 impl Session<'_> {
+    /// Says what failed, and lets the user in.
+    async fn session(&self, what: &str, error: &BuildError, access: &Access) {
+        let secrets = self.job.secrets();
+        say(&secrets.redact(&format!(
+            "`{what}` failed: {error}\nthis is the machine; leave it with `exit`\n"
+        )));
+        if let Err(error) = self.shell(access).await {
+            say(&format!("no session: {error}\n"));
+        }
+    }
+
     /// Runs ssh on the terminal until the user leaves the machine.
     async fn shell(&self, access: &Access) -> Result<(), RuntimeError> {
         let command = ssh_command(access, self.job.work())?;

@@ -12,7 +12,7 @@ use imgbake_types::{Action, ChannelName, EventKind, Outcome, Plan, Reference};
 use super::batch::Batch;
 use super::report::Built;
 use super::rescue;
-use crate::access::ssh_command;
+use crate::access::keep_running;
 use crate::cli::OnError;
 use crate::components;
 use crate::failure::Failure;
@@ -137,6 +137,7 @@ impl Batch<'_> {
             layers: self.layers.as_ref(),
             slots: &self.slots,
             rescue: (self.app.config.on_error == OnError::Shell).then_some(&session as &dyn Rescue),
+            keep_failed: matches!(self.app.config.on_error, OnError::Keep | OnError::Ask),
         };
         match stage::run(build).await {
             Ok(verified) => self.conclude(job, plan, verified.version, Outcome::Done).await,
@@ -184,26 +185,16 @@ impl Batch<'_> {
 
     /// Ends, or keeps, what a failed build leaves.
     async fn broken(&self, job: &Job, failure: stage::Failure) -> Ended {
-        let stage::Failure { error, machine, version } = failure;
+        let stage::Failure { error, mut machines, version } = failure;
         let cancelled = error.kind() == BuildErrorKind::Cancelled;
-        let mut kept = false;
-        if let Some(mut machine) = machine {
-            let command = ssh_command(&machine.access(), job.work());
-            if !cancelled
-                && self.wants_to_keep(job).await
-                && let Ok(command) = command
-                && job.keep().is_ok()
-            {
-                kept = true;
-                machine.keep();
-                self.app.note(&format!(
-                    "the machine runs on; get in with\n  {command}\nand end it with\n  imgbake clean",
-                ));
-            } else {
+        let kept = !cancelled
+            && !machines.is_empty()
+            && self.wants_to_keep(job).await
+            && keep_running(self.app, job, &mut machines);
+        if !kept {
+            for machine in &mut machines {
                 machine.end().await;
             }
-        } else if !cancelled && self.app.config.on_error == OnError::Keep {
-            self.app.note("there is no machine to keep: a clone that is verified is always ended");
         }
         Ended { version, kept, ..Ended::failed(error.into()) }
     }
