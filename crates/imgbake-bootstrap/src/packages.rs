@@ -36,7 +36,8 @@ const ISC_CLIENT: [&str; 4] = ["bullseye", "bookworm", "focal", "jammy"];
 
 /// Packages that do the work of one that every image has, and conflict with it: whoever asks for one of them
 /// does without ours, as `apt install` would have it.
-const INSTEAD: [(&str, &[&str]); 2] = [
+const INSTEAD: [(&str, &[&str]); 3] = [
+    ("initramfs-tools", &["dracut"]),
     ("systemd-timesyncd", &["chrony", "ntpsec", "openntpd", "ntp"]),
     ("systemd-resolved", &["resolvconf", "openresolv"]),
 ];
@@ -133,6 +134,7 @@ mod tests {
     #[test]
     fn ours_give_way() {
         for (asked, lacks) in [
+            (&["dracut"][..], "initramfs-tools"),
             (&["chrony"][..], "systemd-timesyncd"),
             (&["resolvconf"], "systemd-resolved"),
             (&["-systemd-timesyncd"], "systemd-timesyncd"),

@@ -232,6 +232,9 @@ pub enum Command {
         /// Sets a sensitive variable that the tests need
         #[arg(long = "var", value_name = "NAME=VALUE")]
         vars: Vec<String>,
+        /// Leaves the first clone running, and every clone that failed; `imgbake clean` ends them
+        #[arg(long)]
+        keep: bool,
         /// Where events go.
         #[command(flatten)]
         events: EventArgs,
@@ -299,6 +302,9 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Prints what completion scripts offer: names, versions and channels
+    #[command(hide = true)]
+    Complete,
     /// Writes the manual pages
     Man {
         /// The folder

@@ -71,7 +71,8 @@ fn a_good_template_is_valid_and_its_plan_has_keys() {
     assert!(out.contains("valid"), "{out}");
     let (code, out, err) = home.run(&["plan", &good, "--json"]);
     assert_eq!(code, 0, "{err}");
-    let plan: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let plans: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let plan = &plans[0];
     assert_eq!(plan["steps"].as_array().unwrap().len(), 6);
     assert!(plan["steps"][0]["key"].as_str().unwrap().starts_with("sha256:"));
     let (code, out, _) = home.run(&["plan", &good]);

@@ -13,6 +13,7 @@ if [ -e usr/lib/systemd/system/systemd-resolved.service ] || [ -e lib/systemd/sy
 fi
 
 # Where the package itself says which data sources there are: so that any file of the user's comes later.
+mkdir -p etc/cloud/cloud.cfg.d
 printf '# by the bootstrap\ndatasource_list: [ NoCloud, ConfigDrive, OpenStack, Ec2, None ]\n' \
     > etc/cloud/cloud.cfg.d/90_dpkg.cfg
 # cloud-init renders for networkd; netplan, once it is installed, is preferred.
@@ -55,7 +56,18 @@ for node in null zero random urandom; do : >> "dev/$node" && mount --bind "/dev/
 chroot . systemctl --quiet enable systemd-networkd.service $resolved ssh-host-keys.service
 
 # The kernel's package made no initramfs (INITRD=No): here it is the same for the same packages.
-env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="$BAKE_EPOCH" chroot . update-initramfs -c -k all >&2
+inside() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin SOURCE_DATE_EPOCH="$BAKE_EPOCH" chroot . "$@" >&2; }
+if [ -x usr/sbin/update-initramfs ]; then
+    inside update-initramfs -c -k all
+elif [ -x usr/bin/dracut ]; then
+    for modules in usr/lib/modules/*; do
+        version=${modules##*/}
+        inside dracut --force --quiet --no-hostonly --reproducible --kver "$version" "/boot/initrd.img-$version"
+    done
+else
+    echo 'no package makes an initramfs: initramfs-tools or dracut must be there' >&2
+    exit 1
+fi
 for kernel in vmlinuz vmlinuz.old boot/vmlinuz boot/vmlinuz.old; do
     [ ! -L "$kernel" ] || ln -sf "$(readlink "$kernel" | sed 's/vmlinuz-/initrd.img-/')" \
         "$(printf '%s' "$kernel" | sed 's/vmlinuz/initrd.img/')"

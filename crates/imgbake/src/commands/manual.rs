@@ -1,4 +1,4 @@
-//! `imgbake completions` and `imgbake man`
+//! `imgbake man`
 
 use std::fs;
 
@@ -9,13 +9,6 @@ use imgbake_runtime::error::io_at;
 use crate::app::App;
 use crate::cli::Cli;
 use crate::failure::Failure;
-
-/// Prints a completion script.
-pub(super) fn completions(app: &App, shell: clap_complete::Shell) -> Result<(), Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "imgbake", &mut script);
-    app.print(&String::from_utf8_lossy(&script))
-}
 
 /// Writes a manual page for the program and for each command.
 pub(super) fn pages(app: &App, dir: &Utf8Path) -> Result<(), Failure> {

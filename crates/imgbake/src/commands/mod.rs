@@ -4,6 +4,7 @@ mod build;
 mod builds;
 mod cache;
 mod clean;
+mod completions;
 mod copy;
 mod doctor;
 mod export;
@@ -98,8 +99,8 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Copy { reference, dest, remote, events } => {
             copy::run(app, "copy", (&reference, &dest), &remote, &events).await
         }
-        Command::Test { reference, vars, events } => {
-            test::run(app, &reference, &vars, &events).await
+        Command::Test { reference, vars, keep, events } => {
+            test::run(app, &reference, &vars, keep, &events).await
         }
         Command::Promote { reference, to, channel } => {
             promote::run(app, &reference, &to, &channel).await
@@ -116,7 +117,8 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
             gc::run(app, dry_run, grace, trust_clock, json).await
         }
         Command::Clean => clean::run(app).await,
-        Command::Completions { shell } => manual::completions(app, shell),
+        Command::Completions { shell } => completions::run(app, shell),
+        Command::Complete => completions::candidates(app).await,
         Command::Man { dir } => manual::pages(app, &dir),
     }
 }

@@ -87,10 +87,7 @@ pub(super) async fn show(app: &App, units: &[Unit], json: bool) -> Result<(), Fa
         });
     }
     if json {
-        return match planned.as_slice() {
-            [one] => app.print_json(one),
-            many => app.print_json(&many),
-        };
+        return app.print_json(&planned);
     }
     for (number, one) in planned.iter().enumerate() {
         if number > 0 {
