@@ -63,10 +63,12 @@ async fn run_now(
     let (mut reader, writer) = connection.open_session().await.map_err(lost)?.split();
     let mut open = Open { writer: Arc::new(writer), ended: false };
     let mut output = OwnOutput::new(output);
-    open.writer.exec(true, output.command(command)).await.map_err(lost)?;
+    let line = output.command(command, stdin.is_some());
+    open.writer.exec(true, line).await.map_err(lost)?;
+    let first = output.first_line().to_owned();
 
     let reading = read(&mut reader, &mut output, command);
-    let writing = write(&open.writer, stdin);
+    let writing = write(&open.writer, first, stdin);
     tokio::pin!(reading, writing);
     // A command need not read all its input: what counts is how it ends.
     let exit = tokio::select! {
@@ -131,12 +133,15 @@ fn signal(signal: &Sig) -> String {
     }
 }
 
-/// Sends standard input and its end. A channel that takes no more is no error of the input.
+/// Sends standard input, after a first line, and its end. A channel that takes no more is no error of the input.
 async fn write(
     writer: &ChannelWriteHalf<Msg>,
+    first: String,
     stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
 ) -> Result<(), std::io::Error> {
-    if let Some(mut stdin) = stdin {
+    if let Some(mut stdin) = stdin
+        && writer.data_bytes(first.into_bytes()).await.is_ok()
+    {
         loop {
             let mut chunk = vec![0; CHUNK];
             let len = stdin.read(&mut chunk).await?;

@@ -1,87 +1,172 @@
-//! A command's own output, apart from what the login's shell printed before it.
+//! A command's own output and input, apart from what the login's shell does with them.
 //!
-//! OpenSSH runs every command by the login's shell, and bash reads `~/.bashrc` even then: what that prints
-//! must not become part of a file that is downloaded. So each command first prints a mark on both streams.
+//! OpenSSH runs every command by the login's shell, and bash reads `~/.bashrc` even then. What that prints, before
+//! the command, at its end (`trap … EXIT`) or beside it (a `ForceCommand` that wraps it), must not become part of a
+//! file that is downloaded; and what it reads must not be missing from a script or an archive. So the login's shell
+//! gives way to a plain one (`exec`), which prints a mark on both streams before the command and another after it,
+//! and first reads a mark from the standard input where there is one.
 
 use imgbake_types::event::Stream;
 
 use crate::exec::OutputSink;
+use crate::shell::quote;
 
 /// Bytes kept of what comes before the mark: its last ones, for a command that never ran.
 const MOST: usize = 16 << 10;
+/// What the mark after a command begins with: a byte that few outputs hold (ASCII, "record separator").
+const SEPARATOR: u8 = 0x1e;
 
-/// Separates a command's output from what came before it.
+/// What of a stream has come.
+enum Part {
+    /// What is before the command's own output.
+    Before(Vec<u8>),
+    /// The command's own output; held are its last bytes, which may begin the mark after it.
+    Own(Vec<u8>),
+    /// The mark after it: what follows is not the command's.
+    After,
+}
+
+/// Separates a command's output from what is around it.
 pub(super) struct OwnOutput<'a> {
-    mark: String,
-    /// What came of each stream before its mark; `None` once it came.
-    before: [Option<Vec<u8>>; 2],
+    start: String,
+    end: Vec<u8>,
+    parts: [Part; 2],
     sink: OutputSink<'a>,
 }
 
 impl<'a> OwnOutput<'a> {
     pub(super) fn new(sink: OutputSink<'a>) -> Self {
-        let mark = format!("imgbake:{:032x}\n", rand::random::<u128>());
-        Self { mark, before: [Some(Vec::new()), Some(Vec::new())], sink }
+        let word = format!("imgbake:{:032x}", rand::random::<u128>());
+        let end = [&[SEPARATOR], word.as_bytes(), b"\n"].concat();
+        let parts = [Part::Before(Vec::new()), Part::Before(Vec::new())];
+        Self { start: format!("{word}\n"), end, parts, sink }
     }
 
-    /// The command line that prints the mark before the command runs.
-    pub(super) fn command(&self, command: &str) -> String {
-        let mark = self.mark.trim_end();
-        format!("echo {mark}; echo {mark} >&2; {command}")
+    /// The line that the command's standard input begins with, where it has one.
+    pub(super) fn first_line(&self) -> &str {
+        &self.start
+    }
+
+    /// The command line that prints the marks around the command.
+    pub(super) fn command(&self, command: &str, has_input: bool) -> String {
+        let word = self.start.trim_end();
+        let reads = if has_input {
+            format!(
+                "IFS= read -r mark; [ \"$mark\" = {word} ] || {{\n\
+                 echo 'imgbake: the login shell reads what is sent to commands (see its .bashrc or .profile)' >&2\n\
+                 exit 125; }}; unset mark\n"
+            )
+        } else {
+            String::new()
+        };
+        let script = format!(
+            "{reads}echo {word}; echo {word} >&2\n({command}\n)\nset -- \"$?\"\n\
+             printf '\\036{word}\\n'; printf '\\036{word}\\n' >&2\nexit \"$1\""
+        );
+        format!("exec /bin/sh -c {}", quote(&script))
     }
 
     /// Takes output of the channel, and hands on what is the command's.
     pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) {
-        let before = &mut self.before[usize::from(stream == Stream::Stderr)];
-        let Some(held) = before else { return (self.sink)(stream, bytes) };
-        held.extend_from_slice(bytes);
-        let mark = self.mark.as_bytes();
-        let Some(at) = held.windows(mark.len()).position(|window| window == mark) else {
-            let surplus = held.len().saturating_sub(MOST);
-            held.drain(..surplus);
-            return;
+        let part = &mut self.parts[usize::from(stream == Stream::Stderr)];
+        let own = match part {
+            Part::After => return,
+            Part::Own(held) if held.is_empty() => bytes.to_vec(),
+            Part::Own(held) => [std::mem::take(held), bytes.to_vec()].concat(),
+            Part::Before(held) => {
+                held.extend_from_slice(bytes);
+                let mark = self.start.as_bytes();
+                let Some(at) = held.windows(mark.len()).position(|window| window == mark) else {
+                    let surplus = held.len().saturating_sub(MOST);
+                    held.drain(..surplus);
+                    return;
+                };
+                held.split_off(at + mark.len())
+            }
         };
-        let own = held.split_off(at + mark.len());
-        *before = None;
-        if !own.is_empty() {
-            (self.sink)(stream, &own);
+        let (shown, next) = match until(&own, &self.end) {
+            Until::Whole(at) => (at, Part::After),
+            Until::Begun(at) => (at, Part::Own(own[at..].to_vec())),
+        };
+        *part = next;
+        if shown > 0 {
+            (self.sink)(stream, &own[..shown]);
         }
     }
 
-    /// Where the command never ran, what the shell said instead: why.
+    /// Hands on what is held: the end of a command that was cut; where it never ran, what the shell said instead.
     pub(super) fn end(&mut self) {
-        for (before, stream) in self.before.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
-            if let Some(said) = before.take().filter(|said| !said.is_empty()) {
-                (self.sink)(stream, &said);
+        for (part, stream) in self.parts.iter_mut().zip([Stream::Stdout, Stream::Stderr]) {
+            if let Part::Before(held) | Part::Own(held) = std::mem::replace(part, Part::After)
+                && !held.is_empty()
+            {
+                (self.sink)(stream, &held);
             }
         }
     }
+}
+
+/// How far a text goes until a mark.
+enum Until {
+    /// The mark is there.
+    Whole(usize),
+    /// It is not there before this place, where it may begin: at the text's end it does not.
+    Begun(usize),
+}
+
+fn until(text: &[u8], mark: &[u8]) -> Until {
+    let mut from = 0;
+    while let Some(at) = text[from..].iter().position(|byte| *byte == SEPARATOR) {
+        let rest = &text[from + at..];
+        if rest.starts_with(mark) {
+            return Until::Whole(from + at);
+        }
+        if mark.starts_with(rest) {
+            return Until::Begun(from + at);
+        }
+        from += at + 1;
+    }
+    Until::Begun(text.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// What a command's streams are, in pieces that are cut at a place.
+    fn own(out: &str, err: &str, cut: usize) -> (String, String) {
+        let mut got = Vec::new();
+        let mut sink = |stream: Stream, bytes: &[u8]| got.push((stream, bytes.to_vec()));
+        let mut own = OwnOutput::new(&mut sink);
+        let (start, end) = (own.start.clone(), String::from_utf8(own.end.clone()).unwrap());
+        for (stream, text) in [(Stream::Stdout, out), (Stream::Stderr, err)] {
+            let text = text.replace("<start>", &start).replace("<end>", &end);
+            let (first, second) = text.as_bytes().split_at(cut.min(text.len()));
+            own.take(stream, first);
+            own.take(stream, second);
+        }
+        own.end();
+        let of = |stream| {
+            let pieces = got.iter().filter(|piece| piece.0 == stream);
+            String::from_utf8(pieces.flat_map(|piece| piece.1.clone()).collect()).unwrap()
+        };
+        (of(Stream::Stdout), of(Stream::Stderr))
+    }
+
     #[test]
-    fn what_comes_before_the_mark_is_not_the_commands() {
-        // Cut at every place: the mark may come in pieces.
-        for cut in 0..80 {
-            let mut got = Vec::new();
-            let mut sink = |stream: Stream, bytes: &[u8]| got.push((stream, bytes.to_vec()));
-            let mut own = OwnOutput::new(&mut sink);
-            let text = format!("Welcome\n{}data\n", own.mark);
-            let (first, second) = text.split_at(cut.min(text.len()));
-            own.take(Stream::Stdout, first.as_bytes());
-            own.take(Stream::Stdout, second.as_bytes());
-            own.take(Stream::Stderr, b"not found\n");
-            own.end();
-            let of = |stream| {
-                let pieces = got.iter().filter(|piece| piece.0 == stream);
-                pieces.flat_map(|piece| piece.1.clone()).collect::<Vec<u8>>()
-            };
-            assert_eq!(of(Stream::Stdout), b"data\n", "{cut}");
+    fn what_is_around_the_marks_is_not_the_commands() {
+        // Cut at every place: a mark may come in pieces.
+        for cut in 0..150 {
+            let around = "Welcome\n<start>da\u{1e}ta\u{1e}imgbake:<end>Agent killed\n";
+            let (out, err) = own(around, "not found\n", cut);
+            assert_eq!(out, "da\u{1e}ta\u{1e}imgbake:", "{cut}");
             // No mark came: that is why the command did not run.
-            assert_eq!(of(Stream::Stderr), b"not found\n", "{cut}");
+            assert_eq!(err, "not found\n", "{cut}");
+            // A command that was cut has no mark after it.
+            assert_eq!(
+                own("<start>data\u{1e}", "<start><end>x", cut),
+                ("data\u{1e}".to_owned(), String::new())
+            );
         }
     }
 
@@ -94,7 +179,7 @@ mod tests {
             own.take(Stream::Stdout, &[b'x'; 10_000]);
             count += 1;
         }
-        assert!(own.before[0].as_ref().is_some_and(|held| held.len() <= MOST));
+        assert!(matches!(&own.parts[0], Part::Before(held) if held.len() <= MOST));
         own.end();
         assert!(own_bytes <= MOST);
     }

@@ -140,6 +140,39 @@ async fn what_a_login_shell_prints_is_no_output() {
 }
 
 #[tokio::test]
+async fn a_login_shell_adds_nothing_at_the_end_and_takes_nothing_at_the_start() {
+    let home = tempfile::tempdir().unwrap();
+    let rc = home.path().join(".bashrc");
+    let sshd = Sshd::start_at_home(home.path());
+    let ssh = sshd.connect().await;
+    let comm: &dyn Communicator = &ssh;
+    for noise in ["trap 'echo killed; echo killed >&2' EXIT\n", "trap 'echo debug' DEBUG\n"] {
+        std::fs::write(&rc, noise).unwrap();
+        for (command, expected) in
+            [("printf own", "own"), ("true", ""), ("printf 'a\\036b'", "a\u{1e}b")]
+        {
+            let (ended, out, err) = comm.capture(Exec::new(command)).await.unwrap();
+            assert_eq!(
+                (ended, out.as_str(), err.as_str()),
+                (Exit::Code(0), expected, ""),
+                "{noise}"
+            );
+        }
+        let echoed = comm.capture(Exec::new("cat").stdin_bytes(b"in\n".to_vec())).await.unwrap();
+        assert_eq!(echoed.1, "in\n", "{noise}");
+    }
+    // One that reads would take a script's first line, and the rest would be run without it.
+    std::fs::write(&rc, "read -r _stolen\n").unwrap();
+    let script = comm.script("root", None, "exit 9\n");
+    let error = comm.check(script).await.unwrap_err().to_string();
+    assert!(
+        error.contains("exit code 125: imgbake: the login shell reads what is sent"),
+        "{error}"
+    );
+    assert_eq!(comm.check(Exec::new("echo own")).await.unwrap(), "own\n", "nothing is sent to it");
+}
+
+#[tokio::test]
 async fn ends_what_takes_too_long() {
     let sshd = Sshd::start();
     let ssh = sshd.connect().await;
