@@ -177,7 +177,10 @@ async fn ask(job: &Job, helper: &str, server: &str, origin: &str) -> Result<Opti
         {
             return Ok(None);
         }
-        let why = said.trim();
+        // What it prints beside an error may be the login.
+        let why = output.stderr.trim();
+        let why =
+            if why.is_empty() && login_of(&output.stdout).is_none() { words.trim() } else { why };
         let what = format!("{origin} gave no login of {server} ({}): {why}", output.status);
         return Err(OciError::failed(what));
     }

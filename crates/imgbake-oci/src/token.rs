@@ -125,6 +125,11 @@ impl Remote {
         }
         let body = answer.bytes(LONGEST).await?;
         let answer = Answer::read(&body);
+        if let Some(Answer { token, access_token, .. }) = &answer {
+            for text in [token, access_token].into_iter().filter(|text| !text.is_empty()) {
+                self.job().secrets().add("the registry's token", text);
+            }
+        }
         let token = answer
             .as_ref()
             .and_then(Answer::token)

@@ -50,9 +50,19 @@ fn encoded(text: &str, forms: &mut Vec<Vec<u8>>) {
         pieces(digits.as_bytes(), forms);
         spaced(&digits, forms);
     }
-    forms.push(percent(text).into_bytes());
+    let (upper, lower) = (percent(text, "", false), percent(text, "", true));
+    // Of Python's `quote` and of forms (application/x-www-form-urlencoded).
+    let (path, form) = (percent(text, "/", false), percent(text, " ", false).replace(' ', "+"));
     let json = serde_json::Value::String(text.to_owned()).to_string();
-    forms.push(json.trim_matches('"').as_bytes().to_vec());
+    let json = json[1..json.len() - 1].to_owned();
+    let slashed = json.replace('/', "\\/");
+    let xml =
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+    let (shell, doubled) = (text.replace('\'', "'\\''"), text.replace('\'', "''"));
+    for form in [upper, lower, path, form, json, slashed, xml, shell, doubled] {
+        forms.push(form.into_bytes());
+    }
+    forms.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
 }
 
 /// Two pieces of a text that a line's end cannot both break; the whole of a short one.
@@ -84,6 +94,11 @@ fn spaced(digits: &str, forms: &mut Vec<Vec<u8>>) {
         forms.push(dumped(0, bytes, 1));
         return;
     }
+    // Between other signs they are broken where anybody likes.
+    for between in [":", "\\x", ", 0x"] {
+        let start: Vec<&str> = (0..5).map(|byte| &digits[byte * 2..byte * 2 + 2]).collect();
+        forms.push(start.join(between).into_bytes());
+    }
     forms.push(dumped(0, 5, 1));
     forms.push(dumped(4, 9, 1));
     // A pair begins at an even or an odd byte of the secret.
@@ -107,13 +122,15 @@ fn base64_core(value: &[u8], offset: usize, engine: &impl base64::Engine) -> Vec
     digits[first..last].to_vec()
 }
 
-/// Percent-encoding of all but RFC 3986's unreserved characters.
-fn percent(text: &str) -> String {
+/// Percent-encoding of all but RFC 3986's unreserved characters and those of `kept`.
+fn percent(text: &str, kept: &str, lower: bool) -> String {
     text.bytes()
         .map(|b| match b {
+            b if b.is_ascii() && kept.contains(char::from(b)) => char::from(b).to_string(),
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 char::from(b).to_string()
             }
+            _ if lower => format!("%{b:02x}"),
             _ => format!("%{b:02X}"),
         })
         .collect()

@@ -6,6 +6,7 @@
 mod find;
 mod forms;
 mod parts;
+mod pieces;
 mod views;
 
 use std::fmt;

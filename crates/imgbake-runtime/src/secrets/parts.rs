@@ -6,6 +6,8 @@
 
 use serde_json::Value;
 
+use super::pieces::{self, unquoted};
+
 /// What is secret in a value, and what is not.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Parts {
@@ -32,7 +34,7 @@ pub(super) struct Part {
 const SHORTEST_LINE: usize = 4;
 
 /// What a key's name ends with where its value is secret.
-const SECRET_KEYS: [&str; 19] = [
+const SECRET_KEYS: [&str; 24] = [
     "apikey",
     "auth",
     "authorization",
@@ -41,14 +43,19 @@ const SECRET_KEYS: [&str; 19] = [
     "credential",
     "credentials",
     "key",
+    "otp",
     "pass",
+    "passcode",
     "passphrase",
     "passwd",
     "password",
+    "passwort",
     "pin",
     "privatekey",
     "psk",
+    "pw",
     "pwd",
+    "salt",
     "secret",
     "secretkey",
     "token",
@@ -119,15 +126,34 @@ fn leaf(path: &str, value: &str, parts: &mut Parts) {
     if value.is_empty() || matches!(value, "true" | "false" | "null" | "~") {
         return;
     }
+    if value.starts_with(['{', '['])
+        && let Ok(document @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(value)
+    {
+        return json(&document, path, parts);
+    }
+    let before = parts.secret.len();
     if let Some(password) = password_of_url(value) {
-        parts.secret.push(part(path, password));
-    } else if is_certificate(value) {
-        parts.open.push(path.to_owned());
-    } else if names_secret(path) || is_random(value) {
-        parts.secret.push(part(path, value));
+        add(path, password, parts);
+    }
+    for (key, piece) in pieces::of(value) {
+        if key.is_some_and(names_secret) || is_random(piece) {
+            add(path, piece, parts);
+        }
+    }
+    if parts.secret.len() > before {
+        return;
+    }
+    if !is_certificate(value) && (names_secret(path) || is_random(value)) {
+        add(path, value, parts);
     } else {
         parts.open.push(path.to_owned());
     }
+}
+
+/// A secret value of a document, and what programs read it as.
+fn add(path: &str, value: &str, parts: &mut Parts) {
+    parts.secret.push(part(path, value));
+    parts.secret.extend(pieces::read_as(value).iter().map(|text| part(path, text)));
 }
 
 /// Lines: of PEM blocks, of keys with values, or of neither.
@@ -179,7 +205,7 @@ fn text(value: &str, path: &str, parts: &mut Parts) {
             } else if value.starts_with(['{', '[']) {
                 flow(value, &path, parts);
             } else {
-                leaf(&path, unquoted(value), parts);
+                leaf(&path, pieces::without_comment(value), parts);
             }
         } else if plain.starts_with('[') && plain.ends_with(']') {
             // A section of an INI file.
@@ -195,7 +221,10 @@ fn text(value: &str, path: &str, parts: &mut Parts) {
 
 /// The values of a flow mapping or sequence: `{cluster: ci, token: abc}`.
 fn flow(value: &str, path: &str, parts: &mut Parts) {
-    for piece in value.split(['{', '}', '[', ']', ',']).map(str::trim).filter(|p| !p.is_empty()) {
+    if let Ok(document @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(value) {
+        return json(&document, path, parts);
+    }
+    for piece in pieces::unnested(value) {
         match key_and_value(piece) {
             Some((key, value)) => leaf(&below(path, key), unquoted(value), parts),
             None => leaf(path, unquoted(piece), parts),
@@ -217,23 +246,29 @@ fn key_and_value(line: &str) -> Option<(&str, &str)> {
         .then(|| (key, value.trim()))
 }
 
-fn unquoted(text: &str) -> &str {
-    for quote in ['"', '\''] {
-        if let Some(inner) = text.strip_prefix(quote).and_then(|t| t.strip_suffix(quote)) {
-            return inner;
-        }
-    }
-    text
+/// Whether the last key of a path names a secret: `db_password`, `client-key-data`, `apiToken`, `password2`; or one
+/// above it names many: `passwords.root`.
+fn names_secret(path: &str) -> bool {
+    let mut keys = path.rsplit('.');
+    let last = keys.next().unwrap_or_default();
+    let many = |key: &str| {
+        let letters = letters(key);
+        letters.strip_suffix('s').is_some_and(|one| {
+            ["password", "passphrase", "secret", "token", "apikey"].iter().any(|s| one.ends_with(s))
+        })
+    };
+    let letters = letters(last);
+    let letters = letters.strip_suffix("data").unwrap_or(&letters);
+    let one = letters.strip_suffix('s').unwrap_or(letters);
+    let secret = SECRET_KEYS.iter().any(|key| letters.ends_with(key) || one.ends_with(key));
+    let open = OPEN_KEYS.iter().any(|key| letters.ends_with(key) || one.ends_with(key));
+    (secret && !open) || keys.any(many)
 }
 
-/// Whether the last key of a path names a secret: `db_password`, `client-key-data`, `apiToken`.
-fn names_secret(path: &str) -> bool {
-    let key = path.rsplit('.').next().unwrap_or_default();
-    let letters: String =
-        key.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_lowercase();
-    let letters = letters.strip_suffix("data").unwrap_or(&letters);
-    SECRET_KEYS.iter().any(|secret| letters.ends_with(secret))
-        && !OPEN_KEYS.iter().any(|open| letters.ends_with(open))
+/// A key's letters, without what numbers it.
+fn letters(key: &str) -> String {
+    let key: String = key.chars().filter(|c| c.is_alphanumeric()).collect();
+    key.trim_end_matches(|c: char| c.is_ascii_digit()).to_lowercase()
 }
 
 /// Whether a value looks like made by chance: one of its words has letters and digits mixed, changes its case
@@ -332,6 +367,39 @@ mod tests {
 
         let block = "data:\n  note: two words\n  tls.key: |\n    correct horse\n    battery staple\nkind: Secret\n";
         assert_eq!(texts(block), ["correct horse", "battery staple"]);
+    }
+
+    #[test]
+    fn a_secret_is_what_programs_read() {
+        for (document, value) in [
+            ("password: hunter2 # prod db\nname: x", "hunter2"),
+            ("password: \"hunter2!\" # c\nname: x", "hunter2!"),
+            ("password: \"hun\\\"ter2\"\nname: x", "hun\"ter2"),
+            ("password: 'hun''ter2'\nname: x", "hun'ter2"),
+            ("password: &anchor hunter2\nname: x", "hunter2"),
+            ("password: !!str hunter2\nname: x", "hunter2"),
+            ("A_TOKEN=hunter2 # c\nB=x", "hunter2"),
+            ("export A_TOKEN=hunter2; echo\nB=x", "hunter2"),
+            ("[a]\npassword = hunter2 ; c\nb = x", "hunter2"),
+            ("db: {password: \"hunter,2\", name: x}\nb: x", "hunter,2"),
+            ("data:\n  password: aHVudGVyMjI=\nkind: Secret", "hunter22"),
+            ("{\"auths\": {\"h\": {\"auth\": \"Y2k6aHVudGVyMg==\"}}}", "hunter2"),
+            ("URL=postgres://app:p%40ss@db/app\nB=x", "p@ss"),
+            ("CONFIG='{\"password\": \"hunter2\"}'\nB=x", "hunter2"),
+            ("passwords:\n  root: hunter2\nname: x", "hunter2"),
+            ("password2: hunter2\nname: x", "hunter2"),
+            ("{\"secrets\": [\"hunter2\"], \"b\": \"x\"}", "hunter2"),
+            ("url: https://ghp_16C7e42F292c6912E7@github.com/x\nb: x", "ghp_16C7e42F292c6912E7"),
+            (
+                "url: https://h/services/T00000000/B00000000/XXq2Zz81LmZx77Tt0a\nb: x",
+                "XXq2Zz81LmZx77Tt0a",
+            ),
+            ("url: https://h/x?sig=abc&password=hunter2\nb: x", "hunter2"),
+            ("c: Server=db;User=app;Password=hunter2;\nb: x", "hunter2"),
+        ] {
+            let found = texts(document);
+            assert!(found.contains(&value.to_owned()), "{document}: {found:?}");
+        }
     }
 
     #[test]
