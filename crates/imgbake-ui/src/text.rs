@@ -22,7 +22,7 @@ pub fn clean(text: &str) -> String {
                 out.extend(std::iter::repeat_n(' ', stop));
             }
             '\n' => out.push(' '),
-            c if is_direction(c) || c.is_control() => {}
+            c if is_direction(c) || c.is_control() || is_joiner(c, &rest[c.len_utf8()..]) => {}
             c => out.push(c),
         }
         rest = &rest[skipped.max(c.len_utf8())..];
@@ -31,19 +31,21 @@ pub fn clean(text: &str) -> String {
 }
 
 /// What a terminal may be given: lines of ours with foreign text in them, whoever forgot to clean that. Of
-/// escape sequences only colours stay, and only with `color`.
+/// escape sequences only such as our own lines have stay, and only with `color`: none that hides text or paints
+/// what is behind it, and none that goes on after the text.
 pub fn harmless(text: &str, color: bool) -> Cow<'_, str> {
     let wrong = |c: char| is_direction(c) || (c.is_control() && c != '\n' && c != '\t');
     if !text.contains(wrong) {
         return text.into();
     }
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+    let (mut rest, mut painted) = (text, false);
     while let Some(at) = rest.find(wrong) {
         out.push_str(&rest[..at]);
         rest = &rest[at..];
         if color && let Some(paint) = paint_sequence(rest) {
             out.push_str(paint);
+            painted = paint != RESET;
             rest = &rest[paint.len()..];
             continue;
         }
@@ -51,14 +53,35 @@ pub fn harmless(text: &str, color: bool) -> Cow<'_, str> {
         rest = &rest[escape_len(rest.as_bytes()).max(first)..];
     }
     out.push_str(rest);
+    if painted {
+        out.push_str(RESET);
+    }
     out.into()
 }
 
-/// The sequence at the start of a text that sets a colour (ECMA-48, 8.3.117).
+/// Ends all that paints.
+const RESET: &str = "\x1b[0m";
+
+/// The sequence at the start of a text that sets the colour or weight of letters (ECMA-48, 8.3.117).
 fn paint_sequence(text: &str) -> Option<&str> {
     let inner = text.strip_prefix("\x1b[")?;
     let len = inner.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-    inner[len..].starts_with('m').then(|| &text[..=2 + len])
+    let ours = |code: &str| matches!(code.parse().unwrap_or(0), 0..=4_u16 | 22..=24 | 31..=36 | 39 | 91..=96);
+    let known = inner[len..].starts_with('m') && inner[..len].split(';').all(ours);
+    known.then(|| &text[..=2 + len])
+}
+
+/// What joins or changes pictures: terminals do not agree how many columns the whole then takes (Unicode Technical
+/// Standard 51), and a line of another width than was thought shifts all after it. A joiner between letters stays.
+fn is_joiner(c: char, rest: &str) -> bool {
+    let next = || rest.chars().next().and_then(UnicodeWidthChar::width);
+    match c {
+        '\u{200d}' => next() == Some(2),
+        _ => {
+            matches!(c, '\u{fe0e}' | '\u{fe0f}' | '\u{20e3}' | '\u{1f3fb}'..='\u{1f3ff}')
+                || matches!(c, '\u{e0020}'..='\u{e007f}')
+        }
+    }
 }
 
 /// Changes of writing direction (Unicode Standard Annex 9).
@@ -166,6 +189,9 @@ mod tests {
             ("cut \x1b", "cut "),
             ("two\nlines", "two lines"),
             ("grün 日本", "grün 日本"),
+            ("\u{1f469}\u{200d}\u{1f467} x", "\u{1f469}\u{1f467} x"),
+            ("\u{2764}\u{fe0f} 1\u{fe0f}\u{20e3} \u{1f44d}\u{1f3fd}", "\u{2764} 1 \u{1f44d}"),
+            ("\u{d9a}\u{dca}\u{200d}\u{dba}", "\u{d9a}\u{dca}\u{200d}\u{dba}"),
         ] {
             assert_eq!(clean(given), shown, "{given:?}");
         }
@@ -177,7 +203,9 @@ mod tests {
             ("a\tb\nc", "a\tb\nc", "a\tb\nc"),
             ("\x1b[1;31mred\x1b[0m", "red", "\x1b[1;31mred\x1b[0m"),
             ("\x1b]0;title\x07after", "after", "after"),
-            ("\x1b[2Jx\x1b[31my", "xy", "x\x1b[31my"),
+            ("\x1b[2Jx\x1b[31my", "xy", "x\x1b[31my\x1b[0m"),
+            ("\x1b[8mhidden\x1b[42m", "hidden", "hidden"),
+            ("\x1b[1;7mx\x1b[30my", "xy", "xy"),
             ("a\rb\x07\u{9b}31m\u{202e}", "ab31m", "ab31m"),
             ("cut \x1b[3", "cut ", "cut "),
             ("é\x1b", "é", "é"),

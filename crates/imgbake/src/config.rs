@@ -193,6 +193,12 @@ impl Config {
     }
 }
 
+/// Whether the user wants colours where there is a terminal (no-color.org), before any setting is read.
+#[expect(clippy::disallowed_methods, reason = "the command line is wrong: no settings are read")]
+pub fn allows_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none()
+}
+
 /// Variables of others that settings come from.
 const FOREIGN: [&str; 4] = ["HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"];
 

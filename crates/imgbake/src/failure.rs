@@ -32,6 +32,38 @@ pub enum Code {
     Interrupted = 130,
 }
 
+/// Foreign text with a sign in the place of each byte that could drive a terminal: labels keep their places.
+fn blanked(text: &str) -> String {
+    let blank = |c: char| if c.is_control() && c != '\n' && c != '\t' { c.len_utf8() } else { 0 };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match blank(c) {
+            0 => out.push(c),
+            bytes => out.extend(std::iter::repeat_n('?', bytes)),
+        }
+    }
+    out
+}
+
+/// Prints what clap says of a command line, or the help that was asked for; gives the exit code.
+pub fn usage(error: &clap::Error, allows_color: bool) -> ExitCode {
+    use std::io::IsTerminal as _;
+
+    let text = error.render();
+    let shown =
+        if error.use_stderr() { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let color = shown && allows_color;
+    let text = if color { text.ansi().to_string() } else { text.to_string() };
+    let text = imgbake_ui::harmless(&text, color);
+    // Neither a closed standard error nor a reader that has seen enough changes the exit code.
+    let _ = if error.use_stderr() {
+        io::stderr().lock().write_all(text.as_bytes())
+    } else {
+        io::stdout().lock().write_all(text.as_bytes())
+    };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Code::Usage as u8))
+}
+
 /// A command that did not succeed.
 #[derive(Debug)]
 pub struct Failure {
@@ -47,6 +79,31 @@ struct Report {
     help: Option<String>,
     source: Option<NamedSource<String>>,
     labels: Vec<LabeledSpan>,
+}
+
+impl Report {
+    /// The same without what could drive a terminal: all colours are miette's.
+    fn harmless(&self) -> Self {
+        let clean = |text: &String| imgbake_ui::harmless(text, false).into_owned();
+        let source = self.source.as_ref().map(|source| {
+            NamedSource::new(clean(&source.name().to_owned()), blanked(source.inner()))
+        });
+        let label = |label: &LabeledSpan| {
+            let words = label.label().map(|words| clean(&words.to_owned()));
+            if label.primary() {
+                LabeledSpan::new_primary_with_span(words, *label.inner())
+            } else {
+                LabeledSpan::new_with_span(words, *label.inner())
+            }
+        };
+        Self {
+            message: clean(&self.message),
+            causes: self.causes.iter().map(clean).collect(),
+            help: self.help.as_ref().map(clean),
+            source,
+            labels: self.labels.iter().map(label).collect(),
+        }
+    }
 }
 
 impl Failure {
@@ -162,7 +219,7 @@ impl Failure {
         let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
         let shown = |report: &Report| {
             let mut text = String::new();
-            if handler.render_report(&mut text, report).is_err() {
+            if handler.render_report(&mut text, &report.harmless()).is_err() {
                 text.clone_from(&report.message);
             }
             text.truncate(text.trim_end().len());

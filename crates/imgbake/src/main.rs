@@ -6,7 +6,10 @@ use clap::Parser;
 use imgbake::components::Wiring;
 
 fn main() -> ExitCode {
-    let cli = imgbake::cli::Cli::parse();
+    let cli = match imgbake::cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return imgbake::failure::usage(&error, imgbake::config::allows_color()),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -37,9 +37,9 @@ use crate::failure::Failure;
 
 /// Runs a command and gives the program's exit code.
 pub async fn run(cli: Cli, wiring: Wiring) -> ExitCode {
-    #[expect(clippy::disallowed_methods, reason = "for an error before the settings are read")]
-    let color = std::io::IsTerminal::is_terminal(&std::io::stderr())
-        && std::env::var_os("NO_COLOR").is_none();
+    // For an error before the settings are read.
+    let color =
+        std::io::IsTerminal::is_terminal(&std::io::stderr()) && crate::config::allows_color();
     let flags = match &cli.command {
         Command::Build(args) => Flags {
             on_error: args.on_error,

@@ -323,7 +323,12 @@ fn describe(plan: &Plan, kind: &StepKind) -> (&'static str, String) {
             let names: Vec<&str> = tests.iter().filter_map(|test| test.name.as_deref()).collect();
             let clones = verify.clones();
             let plural = if clones == 1 { "" } else { "s" };
-            ("verify", format!("{clones} clone{plural}; tests: {}", names.join(", ")))
+            let tests = if names.is_empty() {
+                "no tests".into()
+            } else {
+                format!("tests: {}", names.join(", "))
+            };
+            ("verify", format!("{clones} clone{plural}; {tests}"))
         }
         StepKind::Verify { .. } => ("verify", "off".to_owned()),
     }

@@ -47,6 +47,9 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
             return Err(Failure::usage(words));
         }
     }
+    for path in args.metadata_file.iter().chain(&args.junit) {
+        report::check(path)?;
+    }
     let graph = Graph::of(&units)?;
     if args.dry_run {
         return plan::show(app, &units, false).await;
@@ -104,14 +107,16 @@ async fn build_all(
             failed.push((index, failure));
         }
     }
-    batch.report.write(&app.home, args.metadata_file.as_deref(), args.junit.as_deref())?;
+    let reports =
+        batch.report.write(&app.home, args.metadata_file.as_deref(), args.junit.as_deref());
     let mut failures = failed.into_iter().map(|(index, failure)| {
         if units.len() == 1 { failure } else { failure.of(&units[index].image().name) }
     });
+    // What cannot be reported hides no build's own error.
     match failures.next() {
-        None => Ok(()),
+        None => reports.into_iter().next().map_or(Ok(()), Err),
         Some(mut first) => {
-            failures.for_each(|failure| first.and(failure));
+            failures.chain(reports).for_each(|failure| first.and(failure));
             Err(first)
         }
     }

@@ -54,31 +54,48 @@ impl Report {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(built);
     }
 
-    /// Writes the files that the user wants.
+    /// Writes the files that the user wants; gives the errors of those that could not be.
     pub(super) fn write(
         &self,
         home: &Home,
         metadata: Option<&Utf8Path>,
         junit: Option<&Utf8Path>,
-    ) -> Result<(), Failure> {
+    ) -> Vec<Failure> {
         let builds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(path) = metadata {
-            let document = Metadata { format: FORMAT, builds: &builds };
-            let text = serde_json::to_string_pretty(&document)
-                .map_err(|error| Failure::internal(format!("cannot write JSON: {error}")))?;
-            std::fs::write(path, text + "\n").map_err(io_at("write", path))?;
+        let metadata = metadata.map(|path| write_metadata(path, &builds));
+        let junit = junit.map(|path| write_junit(home, path, &builds));
+        [metadata, junit].into_iter().flatten().filter_map(Result::err).collect()
+    }
+}
+
+fn write_metadata(path: &Utf8Path, builds: &[Built]) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(&Metadata { format: FORMAT, builds })
+        .map_err(|error| Failure::internal(format!("cannot write JSON: {error}")))?;
+    Ok(std::fs::write(path, text + "\n").map_err(io_at("write", path))?)
+}
+
+fn write_junit(home: &Home, path: &Utf8Path, builds: &[Built]) -> Result<(), Failure> {
+    let stored = builds::list(home)?;
+    let tests = |built: &Built| {
+        let record = stored.iter().find(|record| record.id() == built.build);
+        record.and_then(|record| record.tests().ok()).unwrap_or_default()
+    };
+    let suites: Vec<Suite<'_>> =
+        builds.iter().map(|built| Suite { built, tests: tests(built) }).collect();
+    Ok(std::fs::write(path, xml(&suites)).map_err(io_at("write", path))?)
+}
+
+/// Whether a report can be written at a path, before anything is built: a file that is there or can be made.
+pub(super) fn check(path: &Utf8Path) -> Result<(), Failure> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(Failure::usage(format!("`{path}` is no file: a report is written to one")))
         }
-        if let Some(path) = junit {
-            let stored = builds::list(home)?;
-            let tests = |built: &Built| {
-                let record = stored.iter().find(|record| record.id() == built.build);
-                record.and_then(|record| record.tests().ok()).unwrap_or_default()
-            };
-            let suites: Vec<Suite<'_>> =
-                builds.iter().map(|built| Suite { built, tests: tests(built) }).collect();
-            std::fs::write(path, xml(&suites)).map_err(io_at("write", path))?;
+        // The bytes that are there stay until the report is written.
+        _ => {
+            let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            Ok(file.map(drop).map_err(io_at("write", path))?)
         }
-        Ok(())
     }
 }
 

@@ -45,7 +45,14 @@ impl OutputFile {
         };
         fs::create_dir_all(&dir).map_err(io_at("make the folder", &dir))?;
         let dir = dir.canonicalize_utf8().map_err(io_at("find the folder", &dir))?;
-        Ok(Self { dir, name: name.to_owned(), durable })
+        let file = Self { dir, name: name.to_owned(), durable };
+        let sums = Utf8PathBuf::from(format!("{}.sha256", file.path()));
+        match fs::symlink_metadata(&sums) {
+            Ok(found) if !found.is_file() && !found.is_symlink() => Err(Failure::usage(format!(
+                "`{sums}` is no file, and the checksum would be written there"
+            ))),
+            _ => Ok(file),
+        }
     }
 
     /// The file.
@@ -110,8 +117,11 @@ impl OutputFile {
         let output = self.path();
         let sums = Utf8PathBuf::from(format!("{output}.sha256"));
         let line = format!("{}  {}\n", digest.hex(), self.name);
+        let beside = Utf8PathBuf::from(format!("{}.sha256", self.hidden(job.id())));
+        job.record(&Entry::Path { path: beside.clone() })?;
+        fs::write(&beside, line).map_err(io_at("write", &beside))?;
         fs::rename(part, &output).map_err(io_at("name", &output))?;
-        fs::write(&sums, line).map_err(io_at("write", &sums))?;
+        fs::rename(&beside, &sums).map_err(io_at("name", &sums))?;
         if self.durable == Durable::Yes {
             File::open(&sums).and_then(|sums| sums.sync_all()).map_err(io_at("write", &sums))?;
             sync_dir(&self.dir)?;
