@@ -53,6 +53,29 @@ impl Snapshot {
         Self { disk, memory: None, _layer: None }
     }
 
+    /// Files that a running machine was saved to: its disk, and its memory where there is one, with the
+    /// signature of the builder that wrote it.
+    ///
+    /// # Errors
+    /// The machine was booted from a native disk.
+    pub fn of_files(
+        identity: Identity<'_>,
+        disk: &Utf8Path,
+        memory: Option<(&Utf8Path, String)>,
+    ) -> Result<Self, BuildError> {
+        let disk = identity.booted_from.frozen_to(disk.to_owned(), identity.extra_disks)?;
+        let memory = memory.map(|(state, signature)| SavedMemory {
+            saved: SavedMachine {
+                state: state.to_owned(),
+                booted_from: identity.booted_from.clone(),
+            },
+            signature,
+            seed: identity.seed.clone(),
+            uuid: identity.uuid,
+        });
+        Ok(Self { disk, memory, _layer: None })
+    }
+
     /// A layer: its machine is resumed where that was saved.
     pub fn of_layer(layer: Layer) -> Self {
         let memory = layer.state().zip(layer.saved()).map(|(state, saved)| SavedMemory {
@@ -87,15 +110,20 @@ impl Snapshot {
         let folder = job.work().join(format!("draft-{name}"));
         std::fs::create_dir(&folder).map_err(io_at("make the folder", &folder))?;
         let (path, state) = (folder.join("disk.qcow2"), folder.join("state"));
-        let disk = identity.booted_from.frozen_to(path.clone(), identity.extra_disks)?;
         let kept = save(machine, &path, signature.as_ref().map(|_| state.as_path())).await?;
-        let memory = signature.filter(|_| kept.is_ok()).map(|signature| SavedMemory {
-            saved: SavedMachine { state, booted_from: identity.booted_from.clone() },
-            signature,
-            seed: identity.seed.clone(),
-            uuid: identity.uuid,
-        });
-        Ok(Self { disk, memory, _layer: None })
+        let memory =
+            signature.filter(|_| kept.is_ok()).map(|signature| (state.as_path(), signature));
+        Self::of_files(identity, &path, memory)
+    }
+}
+
+impl Snapshot {
+    /// Removes the memory's file: no further machine is made of it.
+    pub(crate) fn forget(self) {
+        if let Some(memory) = self.memory {
+            // It is in the job's folder, and goes with that.
+            let _ = std::fs::remove_file(memory.saved.state);
+        }
     }
 }
 

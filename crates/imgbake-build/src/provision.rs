@@ -12,7 +12,7 @@ use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use imgbake_types::{EventKind, Outcome};
 use serde::de::DeserializeOwned;
 
-use crate::{BuildError, BuildErrorKind};
+use crate::{Access, BuildError, BuildErrorKind};
 
 /// What a provision step is given.
 pub struct StepContext<'a> {
@@ -24,6 +24,8 @@ pub struct StepContext<'a> {
     pub spec: &'a ProvisionSpec,
     /// The way into the machine.
     pub comm: &'a dyn Communicator,
+    /// How a program of this host reaches it over ssh.
+    pub access: &'a Access,
     /// Takes what the step does, as it does it.
     pub recorder: &'a StepRecorder,
 }
@@ -99,6 +101,7 @@ impl StepRecorder {
             resources: Vec::new(),
             warnings: Vec::new(),
             error: None,
+            convergence: None,
             output: OutputTail::default(),
         };
         Self {

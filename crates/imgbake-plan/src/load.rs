@@ -38,18 +38,37 @@ impl FsHasher {
     }
 }
 
-impl FileHasher for FsHasher {
-    fn digest(&self, path: &Utf8Path) -> io::Result<Digest> {
+impl FsHasher {
+    fn hash(&self, path: &Utf8Path, counts: fn(&str) -> bool) -> io::Result<Digest> {
         let digest_cache = self.digest_cache.as_ref();
         let mut digest_cache = digest_cache
             .map(|digest_cache| digest_cache.lock().unwrap_or_else(PoisonError::into_inner));
         let mut reader = Reader { digest_cache: digest_cache.as_deref_mut() };
-        let digest =
-            if fs::metadata(path)?.is_dir() { reader.folder(path) } else { reader.file(path) };
+        let digest = if fs::metadata(path)?.is_dir() {
+            reader.folder(path, counts)
+        } else {
+            reader.file(path)
+        };
         if let Some(digest_cache) = reader.digest_cache {
             digest_cache.save();
         }
         digest
+    }
+}
+
+/// Whether a name is part of source code: not what version control, Python and Ansible leave in its folders.
+fn is_source(name: &str) -> bool {
+    let ending = [".pyc", ".retry"].iter().any(|ending| name.ends_with(ending));
+    !ending && ![".git", ".hg", ".svn", "__pycache__", ".ansible"].contains(&name)
+}
+
+impl FileHasher for FsHasher {
+    fn digest(&self, path: &Utf8Path) -> io::Result<Digest> {
+        self.hash(path, |_| true)
+    }
+
+    fn source_digest(&self, path: &Utf8Path) -> io::Result<Digest> {
+        self.hash(path, is_source)
     }
 
     fn mode(&self, path: &Utf8Path) -> io::Result<u32> {
@@ -84,7 +103,7 @@ impl Reader<'_> {
         Ok(digest)
     }
 
-    fn folder(&mut self, root: &Utf8Path) -> io::Result<Digest> {
+    fn folder(&mut self, root: &Utf8Path, counts: fn(&str) -> bool) -> io::Result<Digest> {
         let mut hash = Sha256::new();
         let mut record = |part: &[u8]| {
             hash.update((part.len() as u64).to_le_bytes());
@@ -92,7 +111,7 @@ impl Reader<'_> {
         };
         record(b"imgbake folder 1");
         let mut names = Vec::new();
-        list(root, Utf8Path::new(""), &mut names)?;
+        list(root, Utf8Path::new(""), counts, &mut names)?;
         names.sort();
         for name in names {
             let path = root.join(&name);
@@ -128,12 +147,20 @@ fn hash(from: &mut fs::File) -> io::Result<Digest> {
     }
 }
 
-fn list(root: &Utf8Path, below: &Utf8Path, names: &mut Vec<String>) -> io::Result<()> {
+fn list(
+    root: &Utf8Path,
+    below: &Utf8Path,
+    counts: fn(&str) -> bool,
+    names: &mut Vec<String>,
+) -> io::Result<()> {
     for entry in root.join(below).read_dir_utf8()? {
         let entry = entry?;
+        if !counts(entry.file_name()) {
+            continue;
+        }
         let name = below.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            list(root, &name, names)?;
+            list(root, &name, counts, names)?;
         }
         names.push(name.into_string());
     }

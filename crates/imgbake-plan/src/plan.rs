@@ -17,6 +17,11 @@ pub trait FileHasher {
     /// The digest of a file's bytes; of a folder's names, modes and bytes.
     fn digest(&self, path: &Utf8Path) -> io::Result<Digest>;
 
+    /// The same of source code: without what version control, Python and Ansible leave beside it.
+    fn source_digest(&self, path: &Utf8Path) -> io::Result<Digest> {
+        self.digest(path)
+    }
+
     /// The permissions of a file or folder; an error if there is none.
     fn mode(&self, path: &Utf8Path) -> io::Result<u32>;
 }
@@ -128,7 +133,30 @@ impl Planner<'_> {
         written: &Utf8Path,
         path: &Utf8Path,
     ) {
-        match self.request.files.digest(path) {
+        let digest = self.request.files.digest(path);
+        self.take(inputs, place, (written, path), digest);
+    }
+
+    /// As [`Self::file`], of source code.
+    pub(crate) fn source_code(
+        &mut self,
+        inputs: &mut Inputs,
+        place: &str,
+        written: &Utf8Path,
+        path: &Utf8Path,
+    ) {
+        let digest = self.request.files.source_digest(path);
+        self.take(inputs, place, (written, path), digest);
+    }
+
+    fn take(
+        &mut self,
+        inputs: &mut Inputs,
+        place: &str,
+        (written, path): (&Utf8Path, &Utf8Path),
+        digest: io::Result<Digest>,
+    ) {
+        match digest {
             Ok(digest) => {
                 let file = FileInput { path: path.to_owned(), digest };
                 inputs.file(shown(written).as_str(), file);

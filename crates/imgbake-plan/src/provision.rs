@@ -1,5 +1,6 @@
 //! The plan's provision steps.
 
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_template::Names;
 use imgbake_types::StepKind;
 use imgbake_types::spec::{HostAccess, HostPath, ProvisionSpec, StepInput};
@@ -73,6 +74,18 @@ impl Planner<'_> {
                 provision.replace(&path.pointer, full.into_string().into());
                 decides.replace(&path.pointer, Value::Null);
             }
+            HostAccess::ReadSources { beside } => {
+                let full = absolute(self.request.template_dir, &written);
+                self.source_code(inputs, place, &written, &full);
+                for name in beside {
+                    let (written, full) = (sibling(&written, name), sibling(&full, name));
+                    if self.request.files.mode(&full).is_ok() {
+                        self.source_code(inputs, place, &written, &full);
+                    }
+                }
+                provision.replace(&path.pointer, full.into_string().into());
+                decides.replace(&path.pointer, Value::Null);
+            }
             HostAccess::Write => {
                 let full = absolute(self.request.work_dir, &written);
                 provision.replace(&path.pointer, full.as_str().into());
@@ -80,4 +93,9 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// A path beside another.
+fn sibling(path: &Utf8Path, name: &str) -> Utf8PathBuf {
+    path.parent().map_or_else(|| name.into(), |folder| folder.join(name))
 }

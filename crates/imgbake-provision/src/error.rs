@@ -6,7 +6,8 @@ use std::io;
 use camino::Utf8PathBuf;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_comm::CommError;
-use imgbake_runtime::RuntimeError;
+use imgbake_runtime::{RuntimeError, Tail};
+use imgbake_types::record::step::Resource;
 
 /// Why a step failed. The message does not name the step: [`StepError::of`] does.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub(crate) enum StepError {
         /// The last lines of its output.
         output: String,
     },
+    /// A resource could not be brought to what is declared.
+    #[error("{} failed: {}", .0.title(), .0.message.as_deref().unwrap_or("it gives no reason"))]
+    Resource(Box<Resource>),
     /// The connection ended while the script ran.
     #[error("the connection to the machine was lost while it ran{output}")]
     Lost {
@@ -87,7 +91,7 @@ impl StepError {
             Self::Usage(_) | Self::Public { .. } => BuildErrorKind::Usage,
             Self::Lost { .. } => BuildErrorKind::Machine,
             Self::Comm(ref error) => error.kind().into(),
-            Self::Script { .. } | Self::Write { .. } | Self::Command { .. } => {
+            Self::Script { .. } | Self::Write { .. } | Self::Command { .. } | Self::Resource(_) => {
                 BuildErrorKind::Failed
             }
         };
@@ -105,6 +109,16 @@ impl fmt::Display for InStep {
 impl std::error::Error for InStep {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
+    }
+}
+
+/// The last lines of a step's output, for an error.
+pub(crate) fn last_lines(tail: &Tail) -> String {
+    let text = tail.text();
+    if text.is_empty() {
+        "; it printed nothing".to_owned()
+    } else {
+        format!("; its last lines:\n{text}")
     }
 }
 

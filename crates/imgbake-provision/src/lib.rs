@@ -1,5 +1,6 @@
-//! The provisioners: shell and file.
+//! The provisioners: shell, file and ansible.
 
+mod ansible;
 mod error;
 mod file;
 mod shell;
@@ -9,12 +10,13 @@ use std::sync::Arc;
 use imgbake_build::Provisioner;
 use imgbake_types::spec::ProvisionerKind;
 
+pub use ansible::{Ansible, AnsibleSpec};
 pub use file::{Direction, FileCopy, FileSpec};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
 
 /// Every provisioner.
 pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
-    vec![Arc::new(Shell), Arc::new(FileCopy)]
+    vec![Arc::new(Shell), Arc::new(FileCopy), Arc::new(Ansible)]
 }
 
 /// The kinds of every provisioner.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_types::event::Stream;
+use rustix::process::{Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Child;
 
@@ -235,22 +236,35 @@ impl Command {
         Err(failed(self.name(), output.status, &output.stderr))
     }
 
-    /// Runs it to its end and hands on each redacted line as it comes.
+    /// Runs it to its end and hands on each redacted line as it comes; an exit code other than 0 is an error
+    /// with its last words.
     pub async fn run_lines(
         &self,
         job: &Job,
         mut line: impl FnMut(Stream, String),
     ) -> Result<(), RuntimeError> {
+        let mut tail = Tail::default();
+        let status = self.stream(job, |stream, text| {
+            tail.push(stream, text.clone());
+            line(stream, text);
+        });
+        let status = status.await?;
+        if status.success() { Ok(()) } else { Err(failed(self.name(), status, &tail.text())) }
+    }
+
+    /// Runs it to its end and hands on each redacted line as it comes. Any exit code is given as it is. Where
+    /// this is dropped before, the command is ended with all that it started.
+    pub async fn stream(
+        &self,
+        job: &Job,
+        mut line: impl FnMut(Stream, String),
+    ) -> Result<ExitStatus, RuntimeError> {
         let mut running = self.spawn(job)?;
         let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
-        let tail = Mutex::new(Tail::default());
         let line = Mutex::new(&mut line);
         let take = |stream| {
-            let (tail, line) = (&tail, &line);
-            move |text: String| {
-                held(tail).push(stream, text.clone());
-                held(line)(stream, text);
-            }
+            let line = &line;
+            move |text: String| held(line)(stream, text)
         };
         let redactor = || LineRedactor::new(job.secrets().clone());
         let (status, (), ()) = tokio::join!(
@@ -258,12 +272,7 @@ impl Command {
             each_line(out, redactor(), take(Stream::Stdout)),
             each_line(err, redactor(), take(Stream::Stderr)),
         );
-        let status = status?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(failed(self.name(), status, &held(&tail).text()))
-        }
+        status
     }
 }
 
@@ -315,7 +324,11 @@ impl Leash {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.leash.0.load(Ordering::SeqCst) {
-            // One that has ended already is no error.
+            // One that has ended already is no error. What it started is in its group.
+            if let Some(group) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+                let group = rustix::process::Pid::from_raw(group);
+                let _ = group.map(|group| kill_process_group(group, Signal::KILL));
+            }
             let _ = self.child.start_kill();
         }
     }

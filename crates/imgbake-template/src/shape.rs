@@ -235,7 +235,11 @@ impl<'s> Reader<'s> {
             Some("number") => Shape::Number,
             Some("boolean") => Shape::Bool,
             Some("array") => Shape::List(Box::new(self.shape(&schema["items"]))),
-            Some("object") if schema["additionalProperties"].is_object() => {
+            // `true` is the schema of any value.
+            Some("object")
+                if schema["additionalProperties"].is_object()
+                    || schema["additionalProperties"] == true =>
+            {
                 Shape::Map(Box::new(self.shape(&schema["additionalProperties"])))
             }
             Some("object") => Shape::Table(self.table(schema)),

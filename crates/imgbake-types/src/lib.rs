@@ -8,6 +8,7 @@ pub mod channel;
 pub mod digest;
 pub mod event;
 pub mod firmware;
+pub mod glob;
 pub mod machine;
 pub mod plan;
 pub mod record;

@@ -9,6 +9,7 @@ use imgbake_runtime::{Home, Job, RuntimeError};
 use imgbake_seal::GuestSealer;
 use imgbake_source::StepInputs;
 use imgbake_template::{CheckOptions, Resolved, Schema, Template, Variables};
+use imgbake_types::glob::matches;
 use imgbake_types::spec::ImageSpec;
 use imgbake_types::{Digest, MachineSpec, Plan, Reference, StepKind};
 
@@ -149,13 +150,6 @@ fn select(units: Vec<Unit>, selection: &SelectionArgs) -> Result<Vec<Unit>, Fail
     Ok(left)
 }
 
-/// Whether a name is what a pattern says, in which `*` stands for anything.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some((start, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(name) = name.strip_prefix(start) else { return false };
-    (0..=name.len()).any(|at| name.get(at..).is_some_and(|tail| matches(rest, tail)))
-}
-
 /// Makes a unit's plan; its source is asked what it is right now.
 pub async fn plan(
     home: &Home,
@@ -261,25 +255,4 @@ fn make(
         PlanError::Template(found) => Failure::diagnostics(&found),
         key @ PlanError::Key { .. } => Failure::internal(key.to_string()),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::matches;
-
-    #[test]
-    fn a_star_stands_for_anything() {
-        for (pattern, name, expected) in [
-            ("web", "web", true),
-            ("web", "web-1", false),
-            ("web*", "web-1", true),
-            ("*", "", true),
-            ("*-1", "web-1", true),
-            ("w*b-*", "web-12", true),
-            ("w*x", "web", false),
-            ("team/*", "team/web", true),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
 }

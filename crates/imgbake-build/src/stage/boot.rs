@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::context::{Build, Log};
 use super::failure::Failure;
 use super::watched::watched;
+use crate::disposable::Identity;
 use crate::{
     BaseDisk, BuildError, DiskLocation, Machine, MachineRequest, Pattern, Planted, Purpose,
     SavedMachine, Seed, SourceContext,
@@ -25,6 +26,8 @@ pub struct Booted {
     pub(super) seed: Seed,
     pub(super) uuid: Uuid,
     pub(super) planted: Planted,
+    /// The disk that it was booted from, itself or the machine that was saved.
+    pub(super) base: BaseDisk,
     /// The layer whose disk it was booted from.
     pub(super) from: Option<Digest>,
     /// Whether somebody was in it.
@@ -56,6 +59,16 @@ impl Start {
 }
 
 impl Booted {
+    /// Who the machine is.
+    pub(super) fn identity<'a>(&'a self, build: Build<'_>) -> Identity<'a> {
+        Identity {
+            seed: &self.seed,
+            uuid: self.uuid,
+            booted_from: &self.base,
+            extra_disks: build.plan.machine.extra_disks.len(),
+        }
+    }
+
     /// Starts a machine from the source's disk and waits until ssh lets the build in.
     pub(super) async fn boot(
         build: Build<'_>,
@@ -97,7 +110,7 @@ impl Booted {
             uuid,
             saved,
         };
-        let boots = request.saved.is_none();
+        let (boots, base) = (request.saved.is_none(), request.booted_from().clone());
         let (machine, connected) =
             crate::builder::start(builder, build.job, request, limit).await?;
         let comm = match connected {
@@ -116,6 +129,7 @@ impl Booted {
             seed,
             uuid,
             planted,
+            base,
             from: None,
             by_hand: false,
             log: Log::new(),

@@ -4,6 +4,7 @@ mod basis;
 mod boot;
 mod captured;
 mod context;
+mod converge;
 mod events;
 mod failure;
 mod provisioned;

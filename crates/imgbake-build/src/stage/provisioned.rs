@@ -74,7 +74,9 @@ impl Booted {
         spec: &ProvisionSpec,
         recorder: &StepRecorder,
     ) -> Result<(), BuildError> {
-        let context = StepContext { job: build.job, name, spec, comm: &*self.comm, recorder };
+        let access = self.machine.access();
+        let comm = &*self.comm;
+        let context = StepContext { job: build.job, name, spec, comm, access: &access, recorder };
         let end = watched(build, &*self.machine, provisioner.provision(&context)).await?;
         if end == StepEnd::Restarting {
             let limit = build.plan.machine.boot_timeout().duration();

@@ -9,11 +9,13 @@ use imgbake_types::{Digest, LayerAction, Size, Stage};
 use tokio::task::JoinHandle;
 
 use super::boot::Booted;
-use super::context::Build;
+use super::context::{Build, Layers};
+use super::converge::Proof;
 use super::events::{layer_event, stage_of};
 use super::shared;
 use crate::cache::{CacheError, CacheMode, Claim, Draft, Hold, Layer, NewLayer, NewState};
-use crate::{BaseDisk, BuildError, BuildErrorKind, Planted, disposable, guest};
+use crate::disposable::Identity;
+use crate::{BaseDisk, BuildError, BuildErrorKind, Planted, Snapshot, disposable, guest};
 
 /// Layers that a disk may be based on. QEMU opens a file for each, and so does capture (see
 /// `imgbake_disk::image`).
@@ -27,6 +29,14 @@ struct Below {
     holds: Vec<Hold>,
     /// Why they could not; the layers after them cannot be committed either.
     error: Option<String>,
+}
+
+/// Where a machine's layer goes.
+struct Place<'a> {
+    layers: &'a Layers,
+    claim: Claim,
+    /// The key of the layer below.
+    parent: Digest,
 }
 
 /// Saves what a build makes.
@@ -135,89 +145,127 @@ impl Saver {
         }
     }
 
-    /// Saves a machine after a step, and lets it go on.
+    /// Saves a machine after a step, and lets it go on. A step that is to converge is run again on a copy of
+    /// what was saved; what that showed goes into its record.
     ///
     /// # Errors
-    /// An interrupt. That a layer cannot be saved is told, and no error.
+    /// An interrupt; a step that did not converge. That a layer cannot be saved is told, and no error.
     pub(super) async fn machine(
         &mut self,
         build: Build<'_>,
         claim: Option<Claim>,
         step: &Step,
-        record: &StageRecord,
+        record: &mut StageRecord,
         booted: &mut Booted,
+        proof: Option<Proof<'_>>,
     ) -> Result<(), BuildError> {
-        let (Some(layers), Some(claim)) = (build.layers, claim) else { return Ok(()) };
-        let (Some(parent), false) = (self.below_key.clone(), self.gave_up) else { return Ok(()) };
-        if build.plan.layers().iter().position(|s| s.key == step.key) >= Some(DEEPEST) {
-            self.give_up(build, &format!("a disk is based on {DEEPEST} layers at most"));
-            return Ok(());
-        }
-        if let Err(why) = build.components.builder(&build.plan.machine)?.saves(&build.plan.machine)
-        {
-            self.give_up(build, &why);
-            return Ok(());
-        }
-        let saving = self.save(build, layers.mode, claim, &parent, step, record, booted);
+        let Some(place) = self.place(build, claim, step)? else {
+            return match proof {
+                Some(proof) => prove_draft(build, record, booted, &proof).await,
+                None => Ok(()),
+            };
+        };
+        let saving = Box::pin(self.save(build, place, step, record, booted, proof.as_ref()));
         match build.job.cancel().run(saving).await? {
-            Ok(()) => Ok(()),
+            Ok(proved) => proved,
             Err(error) if error.kind() == BuildErrorKind::Cancelled => Err(error),
             Err(error) => {
                 self.give_up(build, &error);
-                Ok(())
+                match proof {
+                    Some(proof) => proof.settle(record, booted, None).await,
+                    None => Ok(()),
+                }
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call: what is saved, as what, under what")]
+    /// Where a machine's layer goes; none where nothing is saved.
+    fn place<'a>(
+        &mut self,
+        build: Build<'a>,
+        claim: Option<Claim>,
+        step: &Step,
+    ) -> Result<Option<Place<'a>>, BuildError> {
+        let (Some(layers), Some(claim)) = (build.layers, claim) else { return Ok(None) };
+        let (Some(parent), false) = (self.below_key.clone(), self.gave_up) else {
+            return Ok(None);
+        };
+        if build.plan.layers().iter().position(|s| s.key == step.key) >= Some(DEEPEST) {
+            self.give_up(build, &format!("a disk is based on {DEEPEST} layers at most"));
+            return Ok(None);
+        }
+        if let Err(why) = build.components.builder(&build.plan.machine)?.saves(&build.plan.machine)
+        {
+            self.give_up(build, &why);
+            return Ok(None);
+        }
+        Ok(Some(Place { layers, claim, parent }))
+    }
+
+    /// Saves the machine, and proves on a copy of it that its step converged: the outer error is why it was
+    /// not saved, the inner one what the proof says.
     async fn save(
         &mut self,
         build: Build<'_>,
-        mode: CacheMode,
-        claim: Claim,
-        parent: &Digest,
+        Place { layers, claim, parent }: Place<'_>,
         step: &Step,
-        record: &StageRecord,
+        record: &mut StageRecord,
         booted: &mut Booted,
-    ) -> Result<(), BuildError> {
-        let Some(layers) = build.layers else { return Ok(()) };
+        proof: Option<&Proof<'_>>,
+    ) -> Result<Result<(), BuildError>, BuildError> {
         // After the last step the seal runs, with all that is in the page cache.
         let last = build.plan.layers().last().is_some_and(|last| last.key == step.key);
-        let keeps_memory = mode == CacheMode::Full && !keeps_secrets(build, step);
+        let full = layers.mode == CacheMode::Full;
+        let keeps_memory = full && !keeps_secrets(build, step);
         let settled = guest::settle(&*booted.comm, keeps_memory && !last).await?;
-        let draft = layers.cache.begin(claim, Some(parent))?;
+        let draft = layers.cache.begin(claim, Some(&parent))?;
         let mut note = settled.err().unwrap_or_default();
-        let mut wanted = keeps_memory && note.is_empty();
+        let mut wanted = (keeps_memory || full && proof.is_some()) && note.is_empty();
         if wanted && let Err(why) = room_for_memory(build, draft.dir()) {
             self.forget(build, &why);
             note = why;
             wanted = false;
         }
-        let state = wanted.then(|| draft.state());
+        // Memory that no layer keeps is for the copy alone.
+        let file = if keeps_memory { draft.state() } else { build.job.work().join("copy-state") };
+        let state = wanted.then_some(file);
         // The machine will be based on it, whatever becomes of the draft.
         self.below.holds.push(draft.hold());
         let saved = disposable::save(&mut *booted.machine, &draft.disk(), state.as_deref()).await?;
-        let mut new = new_layer(build, step, record);
-        new.planted = booted.planted.clone();
-        if wanted {
-            match saved {
-                Ok(()) => {
-                    new.state = Some(NewState {
-                        signature: signature(build).await?,
-                        seed: booted.seed.clone(),
-                        uuid: booted.uuid,
-                        booted_from: booted.from.clone().unwrap_or_else(|| parent.clone()),
-                    });
-                }
-                Err(why) => {
-                    self.forget(build, &why);
-                    note = why;
-                }
+        let kept = match (state, saved) {
+            (Some(state), Ok(())) => Some((state, signature(build).await?)),
+            (Some(_), Err(why)) => {
+                self.forget(build, &why);
+                note = why;
+                None
+            }
+            (None, _) => None,
+        };
+        self.below_key = Some(step.key.clone());
+        if let Some(proof) = proof {
+            let memory = kept.as_ref().map(|(state, signature)| (&**state, signature.clone()));
+            let copy = Snapshot::of_files(booted.identity(build), &draft.disk(), memory)?;
+            let proved = proof.settle(record, booted, Some(&copy)).await;
+            if !keeps_memory && let Some((state, _)) = &kept {
+                // It is in the job's folder, and goes with that.
+                let _ = std::fs::remove_file(state);
+            }
+            if let Err(error) = proved {
+                return Ok(Err(error));
             }
         }
-        self.below_key = Some(step.key.clone());
+        let mut new = new_layer(build, step, record);
+        new.planted = booted.planted.clone();
+        if keeps_memory && let Some((_, signature)) = kept {
+            new.state = Some(NewState {
+                signature,
+                seed: booted.seed.clone(),
+                uuid: booted.uuid,
+                booted_from: booted.from.clone().unwrap_or_else(|| parent.clone()),
+            });
+        }
         self.commit(build, step, draft, new, note);
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Commits a layer after those before it. `note` says why it has no state.
@@ -254,6 +302,43 @@ impl Saver {
             below
         }));
     }
+}
+
+/// Proves that a step of a build that saves no layer converged: on a copy of its own, where one can be made.
+async fn prove_draft(
+    build: Build<'_>,
+    record: &mut StageRecord,
+    booted: &mut Booted,
+    proof: &Proof<'_>,
+) -> Result<(), BuildError> {
+    let builder = build.components.builder(&build.plan.machine)?;
+    let signature = match builder.saves(&build.plan.machine) {
+        Ok(()) => Some(signature(build).await?),
+        Err(_) => None,
+    };
+    let settled = guest::settle(&*booted.comm, false).await?;
+    let signature = signature.filter(|_| settled.is_ok());
+    let name = format!("{}", uuid::Uuid::new_v4().simple());
+    let identity = Identity {
+        seed: &booted.seed,
+        uuid: booted.uuid,
+        booted_from: &booted.base,
+        extra_disks: build.plan.machine.extra_disks.len(),
+    };
+    let drafting = Snapshot::draft(build.job, &name, &mut *booted.machine, identity, signature);
+    let copy = match drafting.await {
+        Ok(copy) => Some(copy),
+        Err(error) if error.kind() == BuildErrorKind::Cancelled => return Err(error),
+        Err(error) => {
+            build.job.events().info(format!("no copy of the machine can be made: {error}"));
+            None
+        }
+    };
+    let proved = proof.settle(record, booted, copy.as_ref()).await;
+    if let Some(copy) = copy {
+        copy.forget();
+    }
+    proved
 }
 
 /// Whether a machine's memory can be written with room left for what the build itself writes: as much

@@ -9,6 +9,7 @@ use imgbake_types::{Digest, EventKind, LayerAction, Outcome};
 
 use super::boot::Booted;
 use super::context::{Build, Log};
+use super::converge::Proof;
 use super::events::{report_layer, stage_of};
 use super::failure::Failure;
 use super::provisioned::Provisioned;
@@ -289,18 +290,23 @@ impl Walk<'_> {
                 self.progress = Progress::Disk(Box::new(disk));
             }
             (StepKind::Boot, Progress::Disk(disk)) => {
-                let (mut booted, record) = Booted::boot(build, *disk).await?;
+                let (mut booted, mut record) = Booted::boot(build, *disk).await?;
                 booted.from = self.saver.below_key();
-                self.saver.machine(build, claim, step, &record, &mut booted).await?;
+                self.saver.machine(build, claim, step, &mut record, &mut booted, None).await?;
                 self.log.push(record);
                 self.progress = Progress::Machine(Box::new(booted));
             }
             (StepKind::Provision { provision }, Progress::Machine(booted)) => {
-                let (mut booted, record) = booted.provision(build, step, provision).await?;
+                let proof = Proof::wanted(build, step, provision)?;
+                let (mut booted, mut record) = booted.provision(build, step, provision).await?;
                 if booted.by_hand {
                     self.cacheable = 0;
                 } else {
-                    self.saver.machine(build, claim, step, &record, &mut booted).await?;
+                    let saving =
+                        self.saver.machine(build, claim, step, &mut record, &mut booted, proof);
+                    if let Err(error) = saving.await {
+                        return Err(Failure::with(booted.machine)(error));
+                    }
                 }
                 self.log.push(record);
                 self.progress = Progress::Machine(booted);

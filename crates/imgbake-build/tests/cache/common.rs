@@ -139,6 +139,7 @@ pub(crate) fn report(name: &str) -> StepReport {
         counts: ResourceCounts { changed: 1, ..ResourceCounts::default() },
         resources: vec![Resource::new("file", "/etc/x", ResourceOutcome::Changed)],
         warnings: Vec::new(),
+        convergence: None,
         error: None,
         output: OutputTail { omitted: 3, lines: vec![line] },
     }

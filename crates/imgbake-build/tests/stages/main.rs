@@ -5,6 +5,7 @@
 
 mod common;
 mod conformance;
+mod converge;
 mod disposable;
 mod each;
 mod native;

@@ -125,6 +125,7 @@ async fn download(
         return Ok(());
     }
     let target = named(to, source, to.is_dir());
+    is_replaceable(&target)?;
     let part = context.job.work().join("download.part");
     let bytes = transfer::download_file(context.comm, source.as_str(), &part).await?;
     place(&part, &target).map_err(|source| StepError::Write { path: target, source })?;
@@ -146,11 +147,25 @@ fn named(destination: &Utf8Path, source: &Utf8Path, is_folder: bool) -> Utf8Path
     }
 }
 
+/// Whether a file may take this place: there is a file, a link to one, or nothing.
+fn is_replaceable(target: &Utf8Path) -> Result<(), StepError> {
+    match fs::metadata(target) {
+        Ok(found) if !found.is_file() => {
+            let what =
+                format!("`{target}` is no file, and is not replaced: give another `destination`");
+            Err(StepError::Usage(what))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Moves a file that is whole to its place, which may be on another file system.
 fn place(part: &Utf8Path, target: &Utf8Path) -> std::io::Result<()> {
     if let Some(folder) = target.parent().filter(|folder| !folder.as_str().is_empty()) {
         fs::create_dir_all(folder)?;
     }
+    // A link stays: what it names is replaced.
+    let target = &target.canonicalize_utf8().unwrap_or_else(|_| target.to_owned());
     fs::rename(part, target).or_else(|_| fs::copy(part, target).and_then(|_| fs::remove_file(part)))
 }
 

@@ -10,6 +10,7 @@ pub(super) fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
     found.extend(lists.iter().filter_map(|key| not_empty(settings, key)));
     exit_codes(settings, &mut found);
     environment(settings, &mut found);
+    found.extend(interpreter(settings));
     found.extend(absolute(settings, "workdir"));
     found
 }
@@ -22,6 +23,20 @@ fn exit_codes(settings: &Map<String, Value>, found: &mut Vec<Mistake>) {
             found.push(Mistake::new("bad-value", at, "an exit code is from 0 to 255"));
         }
     }
+}
+
+/// A script is a file, and the interpreter has no standard input: one that would read it there does nothing.
+fn interpreter(settings: &Map<String, Value>) -> Option<Mistake> {
+    let words = settings.get("interpreter")?.as_array()?;
+    let last = words.last()?.as_str()?;
+    let reads = last == "-" || words.len() > 1 && last == "-s";
+    reads.then(|| {
+        let at = At::Value(pointer(["interpreter", &(words.len() - 1).to_string()]));
+        let message =
+            format!("`{last}` lets the interpreter read its standard input, which is empty");
+        Mistake::new("bad-value", at, message)
+            .help("take it out: the script's path is added as the last argument")
+    })
 }
 
 fn environment(settings: &Map<String, Value>, found: &mut Vec<Mistake>) {

@@ -13,7 +13,7 @@ use imgbake_types::spec::ProvisionerKind;
 
 use super::script::Script;
 use super::spec::{Reboot, ShellSpec};
-use crate::error::StepError;
+use crate::error::{StepError, last_lines};
 
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -107,7 +107,7 @@ fn judge(spec: &ShellSpec, exit: &Exit, tail: Tail) -> Result<Tried, StepError> 
         Exit::Code(code) if spec.exit_codes().contains(code) => {
             Ok(Tried::Done(if restarts { StepEnd::Restarting } else { StepEnd::Running }))
         }
-        Exit::Lost => Err(StepError::Lost { output: last(&tail) }),
+        Exit::Lost => Err(StepError::Lost { output: last_lines(&tail) }),
         other => Ok(Tried::Failed(format!("it ended with {other}{}", accepted(spec)), tail)),
     }
 }
@@ -132,15 +132,5 @@ fn accepted(spec: &ShellSpec) -> String {
 
 fn failed(how: String, tries: u32, tail: &Tail) -> StepError {
     let tries = if tries > 1 { format!(", after {tries} tries") } else { String::new() };
-    StepError::Command { how, tries, output: last(tail) }
-}
-
-/// The last lines of a step's output, for an error.
-fn last(tail: &Tail) -> String {
-    let text = tail.text();
-    if text.is_empty() {
-        "; it printed nothing".to_owned()
-    } else {
-        format!("; its last lines:\n{text}")
-    }
+    StepError::Command { how, tries, output: last_lines(tail) }
 }

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, StepContext, StepEnd, StepRecorder};
+use imgbake_build::{Access, BuildError, StepContext, StepEnd, StepRecorder};
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, CommErrorKind, Communicator, Exec, Exit};
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
@@ -147,7 +147,9 @@ impl LocalGuest {
     ) -> (Result<StepEnd, BuildError>, StepReport) {
         let recorder = StepRecorder::begin(&self.job, "step", &spec.kind);
         let (job, comm, recorder_ref) = (&self.job, &self.comm, &recorder);
-        let context = StepContext { job, name: "step", spec, comm, recorder: recorder_ref };
+        let access = nowhere();
+        let access = &access;
+        let context = StepContext { job, name: "step", spec, comm, access, recorder: recorder_ref };
         let provisioners = imgbake_provision::provisioners();
         let provisioner = provisioners.iter().find(|one| one.kind().name == spec.kind).unwrap();
         let end = provisioner.provision(&context).await;
@@ -178,4 +180,15 @@ impl LocalGuest {
 /// A file's text.
 pub(crate) fn text(path: &Utf8Path) -> String {
     std::fs::read_to_string(path).unwrap()
+}
+
+/// The access of a machine that only its communicator reaches.
+fn nowhere() -> Access {
+    Access {
+        host: "127.0.0.1".to_owned(),
+        port: 1,
+        user: "root".to_owned(),
+        key: "/nonexistent".into(),
+        host_key: "ssh-ed25519 AAAA".to_owned(),
+    }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure there is the test's")]
 
+mod ansible;
 mod file;
 mod local;
 mod reports;

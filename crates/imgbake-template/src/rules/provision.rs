@@ -12,7 +12,8 @@ use crate::tree::{Node, Value};
 use crate::{Diagnostic, Schema};
 
 /// The keys that every step has.
-const EVERY_STEP: [&str; 5] = ["type", "name", "cache", "cache_key", "inputs"];
+const EVERY_STEP: [&str; 7] =
+    ["type", "name", "cache", "cache_key", "inputs", "converge", "converge_allow"];
 
 pub(super) fn check(root: &Node, schema: &Schema, out: &mut Vec<Diagnostic>) {
     let steps = root.get("provision").map(Node::items).unwrap_or_default();
@@ -21,6 +22,7 @@ pub(super) fn check(root: &Node, schema: &Schema, out: &mut Vec<Diagnostic>) {
         let name = step.get("type").and_then(Node::text);
         if let Some(kind) = name.and_then(|name| schema.provisioner(name)) {
             own(step, kind, out);
+            converge(step, kind, schema, out);
         }
         cache(step, out);
         inputs(step, out);
@@ -91,6 +93,25 @@ fn span(step: &Node, at: &At) -> Range<usize> {
             (Some(entry), _) => entry.key_span.clone(),
             (None, node) => node.span.clone(),
         },
+    }
+}
+
+/// A second run can be judged where the kind tells what it changed.
+fn converge(step: &Node, kind: &ProvisionerKind, schema: &Schema, out: &mut Vec<Diagnostic>) {
+    let Some(entry) = step.entry("converge") else { return };
+    if entry.node.text() == Some("once") && !kind.results {
+        let with: Vec<&str> = schema
+            .provisioners()
+            .iter()
+            .filter(|kind| kind.results)
+            .map(|kind| kind.name)
+            .collect();
+        let message = format!("a `{}` step does not tell what it changes", kind.name);
+        out.push(
+            Diagnostic::new("converge", entry.node.span.clone(), message)
+                .label("a second run could not be judged")
+                .help(format!("`converge = \"once\"` is for steps of type {}", with.join(", "))),
+        );
     }
 }
 

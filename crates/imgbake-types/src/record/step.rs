@@ -56,9 +56,30 @@ pub struct StepReport {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What a second run showed, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<Convergence>,
     /// The end of what it printed, redacted.
     #[serde(default, skip_serializing_if = "OutputTail::is_empty")]
     pub output: OutputTail,
+}
+
+/// What a second run of a step showed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Convergence {
+    /// Whether it changed nothing but what the template allows.
+    pub converged: bool,
+    /// Where it ran: `copy` (of the running machine), or `second machine` (booted from the disk).
+    pub place: String,
+    /// Wall time of the whole proof, the copy included.
+    pub seconds: f64,
+    /// Wall time of the second run alone.
+    pub run_seconds: f64,
+    /// How many resources it had, of each outcome.
+    pub counts: ResourceCounts,
+    /// What it changed, allowed or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<Resource>,
 }
 
 /// One thing that a provisioner manages.
@@ -101,6 +122,17 @@ impl Resource {
             diff: None,
             message: None,
         }
+    }
+
+    /// What it is called in messages: `TYPE[NAME] (FILE:LINE)`, as far as that is known.
+    pub fn title(&self) -> String {
+        let Self { kind, name, file, line, .. } = self;
+        let place = match (file, line) {
+            (Some(file), Some(line)) => format!(" ({file}:{line})"),
+            (Some(file), None) => format!(" ({file})"),
+            _ => String::new(),
+        };
+        format!("{kind}[{name}]{place}")
     }
 
     /// Every text of it, its diff last.
@@ -202,9 +234,10 @@ impl OutputTail {
 impl StepReport {
     /// Every text of it that may repeat what a tool or the machine said.
     pub fn texts(&mut self) -> impl Iterator<Item = &mut String> {
-        let Self { resources, warnings, error, output, .. } = self;
+        let Self { resources, warnings, error, output, convergence, .. } = self;
         let lines = output.lines.iter_mut().map(|line| &mut line.line);
-        let resources = resources.iter_mut().flat_map(Resource::texts);
+        let again = convergence.iter_mut().flat_map(|convergence| &mut convergence.changed);
+        let resources = resources.iter_mut().chain(again).flat_map(Resource::texts);
         resources.chain(warnings).chain(error).chain(lines)
     }
 
@@ -212,7 +245,11 @@ impl StepReport {
     #[must_use]
     pub fn bound(mut self) -> Self {
         keep(&mut self.resources, RESOURCES);
-        for resource in &mut self.resources {
+        if let Some(convergence) = &mut self.convergence {
+            keep(&mut convergence.changed, RESOURCES);
+        }
+        let again = self.convergence.iter_mut().flat_map(|convergence| &mut convergence.changed);
+        for resource in self.resources.iter_mut().chain(again) {
             resource.diff.iter_mut().for_each(|diff| cut(diff, DIFF));
             let diff = resource.diff.take();
             resource.texts().for_each(|text| cut(text, TEXT));
@@ -235,7 +272,8 @@ impl StepReport {
         let mut report = self.clone().bound();
         report.output = OutputTail::default();
         keep(&mut report.resources, PUBLISHED_RESOURCES);
-        for resource in &mut report.resources {
+        let again = report.convergence.iter_mut().flat_map(|convergence| &mut convergence.changed);
+        for resource in report.resources.iter_mut().chain(again) {
             resource.diff = None;
         }
         report
@@ -246,6 +284,9 @@ impl StepReport {
         let mut parts = Vec::new();
         if self.counts.total() > 0 {
             parts.push(self.counts.to_string());
+        }
+        if let Some(Convergence { converged, .. }) = &self.convergence {
+            parts.push(if *converged { "converged" } else { "did not converge" }.to_owned());
         }
         match self.warnings.len() {
             0 => {}
@@ -316,6 +357,7 @@ mod tests {
             counts: ResourceCounts::default(),
             resources: Vec::new(),
             warnings: Vec::new(),
+            convergence: None,
             error: None,
             output: OutputTail::default(),
         }

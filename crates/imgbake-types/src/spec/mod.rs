@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use builder::{BuilderKind, BuilderSpec, SshSpec};
 pub use input::StepInput;
-pub use provision::ProvisionSpec;
+pub use provision::{Converge, ProvisionSpec};
 pub use provisioner::{HostAccess, HostPath, ProvisionStep, ProvisionerKind, ProvisionerSettings};
 pub use seal::{Residue, SealSpec};
 pub use source::{BootstrapSpec, Distribution, SourceSpec};

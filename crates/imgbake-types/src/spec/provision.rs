@@ -31,10 +31,27 @@ pub struct ProvisionSpec {
     /// (what a command for `/bin/sh` prints on the host). Where one differs, the step runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<String>,
+    /// Whether the step is run once more, on a copy of the machine, where it must change nothing. Default: `once` for
+    /// configuration management, else `off`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converge: Option<Converge>,
+    /// Resources that the second run may change, by name or as `TYPE[NAME]`; `*` stands for anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub converge_allow: Vec<String>,
     /// The kind's own settings, by the names of its template table. Only its provisioner reads them.
     #[serde(flatten)]
     #[schemars(skip)]
     pub settings: Map<String, Value>,
+}
+
+/// Whether a step is run a second time, to prove that one run is enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Converge {
+    /// It is run once more on a copy of the machine; what that run changes fails the build.
+    Once,
+    /// It is not.
+    Off,
 }
 
 impl ProvisionSpec {
@@ -49,6 +66,8 @@ impl ProvisionSpec {
             cache: None,
             cache_key: None,
             inputs: Vec::new(),
+            converge: None,
+            converge_allow: Vec::new(),
             settings: serde_json::from_value(serde_json::to_value(settings)?)?,
         })
     }

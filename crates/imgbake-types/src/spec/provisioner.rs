@@ -10,12 +10,16 @@ use super::provision::ProvisionSpec;
 use super::rules::Mistake;
 
 /// The settings of a kind of provisioner: its `[[provision]]` table beside the keys that every step has
-/// (`type`, `name`, `cache`, `cache_key`, `inputs`), and what imgbake must know of them to check and plan a step.
+/// (`type`, `name`, `cache`, `cache_key`, `inputs`, `converge`, `converge_allow`), and what imgbake must know of them to check and plan a step.
 pub trait ProvisionerSettings: JsonSchema + Serialize + DeserializeOwned {
     /// The keys at and below which a sensitive variable may stand. Its marker comes to the provisioner,
     /// which reveals the value at the last moment, and puts it where neither logs nor other users of the
     /// machine see it.
     const SENSITIVE: &'static [&'static str] = &[];
+
+    /// Whether each step tells which resources it changed: then a second run can be judged
+    /// ([`ProvisionSpec::converge`]).
+    const RESULTS: bool = false;
 
     /// Checks what no schema can say. An expression whose value is not known yet is `null`.
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
@@ -52,6 +56,12 @@ pub enum HostAccess {
         /// Whether the file's permissions decide the step's result too.
         mode: bool,
     },
+    /// Reads a file or folder as [`HostAccess::Read`] does, and with it what stands beside it under these
+    /// names. What version control, Python and Ansible leave in folders is no part of them.
+    ReadSources {
+        /// Names beside it.
+        beside: &'static [&'static str],
+    },
     /// Writes a file or folder; a relative path starts at the working folder. No layer keeps what is
     /// written there: the step always runs, and so does all that follows it.
     Write,
@@ -66,6 +76,11 @@ impl HostPath {
     /// The same where its permissions decide the step's result too.
     pub fn read_with_mode(pointer: &str) -> Self {
         Self { pointer: pointer.to_owned(), access: HostAccess::Read { mode: true } }
+    }
+
+    /// A file or folder of source code that the step reads, with what stands beside it under these names.
+    pub fn read_sources(pointer: &str, beside: &'static [&'static str]) -> Self {
+        Self { pointer: pointer.to_owned(), access: HostAccess::ReadSources { beside } }
     }
 
     /// A file or folder that the step writes.
@@ -114,6 +129,8 @@ pub struct ProvisionerKind {
     pub about: &'static str,
     /// The keys at and below which a sensitive variable may stand.
     pub sensitive: &'static [&'static str],
+    /// Whether its steps tell which resources they changed.
+    pub results: bool,
     schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     check: fn(&Map<String, Value>) -> Vec<Mistake>,
     resolve: fn(&ProvisionSpec) -> Result<ProvisionStep, serde_json::Error>,
@@ -126,6 +143,7 @@ impl ProvisionerKind {
             name,
             about,
             sensitive: T::SENSITIVE,
+            results: T::RESULTS,
             schema: T::json_schema,
             check: T::check,
             resolve: resolve::<T>,

@@ -1,0 +1,116 @@
+//! A step's second run, on a copy of the machine. Ansible runs for real, on this host: its plays change a folder of
+//! the test, which stands for the machine and its copy.
+
+use std::fs;
+
+use imgbake_build::BuildErrorKind as Kind;
+use imgbake_testkit::fake::{FakeWorld, Features};
+use imgbake_types::Plan;
+use imgbake_types::record::VersionView;
+use imgbake_types::record::step::Convergence;
+
+use crate::common::{ended, world};
+
+const COPY: &str = "    - name: page\n      copy: {content: hello, dest: \"{{ dir }}/page\"}\n";
+const APPEND: &str = "    - name: log\n      shell: echo x >> {{ dir }}/log\n";
+
+/// A plan with one play of these tasks.
+fn plan(world: &FakeWorld, tasks: &str, more: &str) -> Plan {
+    let dir = world.dir();
+    let play =
+        format!("- hosts: all\n  connection: local\n  gather_facts: false\n  tasks:\n{tasks}");
+    fs::write(dir.join("site.yml"), play).unwrap();
+    world.plan(&format!(
+        "[[provision]]\nname = \"site\"\ntype = \"ansible\"\nplaybook = \"site.yml\"\n\
+         extra_vars = {{ dir = \"{dir}\" }}\n{more}"
+    ))
+}
+
+fn convergence(version: &VersionView) -> Convergence {
+    let stage = version.stages.iter().find(|stage| stage.name == "site").unwrap();
+    stage.report.as_ref().unwrap().convergence.clone().unwrap()
+}
+
+fn machines(world: &FakeWorld) -> Vec<String> {
+    let started = |line: &String| line.starts_with("boot ") || line.starts_with("resume ");
+    world.builder.ran().into_iter().filter(started).collect()
+}
+
+#[tokio::test]
+async fn a_second_run_that_changes_nothing_is_kept_as_evidence() {
+    let world = world();
+    let plan = plan(&world, COPY, "");
+    let version = world.build(&plan).await.unwrap().version;
+    let proof = convergence(&version);
+    assert!(proof.converged && proof.changed.is_empty(), "{proof:?}");
+    assert_eq!((proof.counts.unchanged, proof.place.as_str()), (1, "copy"));
+    assert!(proof.seconds >= proof.run_seconds && proof.run_seconds > 0.0, "{proof:?}");
+    assert_eq!(machines(&world), ["boot build", "resume converge", "boot verify-1"]);
+    // The step's layer has the proof too.
+    let again = world.build(&plan).await.unwrap().version;
+    assert_eq!(again.digest, version.digest);
+    assert_eq!(world.builder.running(), 0);
+}
+
+#[tokio::test]
+async fn a_step_that_changes_something_at_each_run_fails_the_build() {
+    for (features, cached) in
+        [(Features::ALL, true), (Features::ALL, false), (Features::NONE, true)]
+    {
+        let world = FakeWorld::new(features);
+        let plan = plan(&world, &[COPY, APPEND].concat(), "");
+        for _ in 0..2 {
+            let (job, _events) = world.begin();
+            let layers = cached.then_some(&world.layers);
+            let failure = world.build_in(&job, &plan, layers).await.err().unwrap();
+            assert!(failure.version.is_none() && failure.machines.len() == 1);
+            let (kind, words) = ended(failure).await;
+            assert_eq!(kind, Kind::Failed, "{words}");
+            assert!(words.contains("step `site` does not converge in one run"), "{words}");
+            assert!(words.contains("its second run changed 1 resource\n"), "{words}");
+            assert!(words.contains("shell[log] (") && words.contains("site.yml:7)"), "{words}");
+            assert!(!words.contains("page"), "{words}");
+            job.end().unwrap();
+            assert_eq!(world.builder.running(), 0);
+        }
+        // Nothing of it was kept: the step ran twice in each build.
+        assert_eq!(fs::read_to_string(world.dir().join("log")).unwrap(), "x\n".repeat(4));
+    }
+}
+
+#[tokio::test]
+async fn what_may_change_is_named_and_a_proof_can_be_left_out() {
+    for allowed in ["log", "shell[*]", "*"] {
+        let world = world();
+        let more = format!("converge_allow = [\"{allowed}\"]\n");
+        let proof = convergence(&world.build(&plan(&world, APPEND, &more)).await.unwrap().version);
+        assert!(proof.converged, "{proof:?}");
+        assert_eq!(proof.changed.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["log"]);
+    }
+    let world = world();
+    let plan = plan(&world, APPEND, "converge = \"off\"\n");
+    let version = world.build(&plan).await.unwrap().version;
+    assert!(
+        version.stages.iter().all(|stage| {
+            stage.report.as_ref().is_none_or(|report| report.convergence.is_none())
+        })
+    );
+    assert_eq!(fs::read_to_string(world.dir().join("log")).unwrap(), "x\n");
+}
+
+#[tokio::test]
+async fn a_second_run_that_fails_is_no_proof() {
+    let world = world();
+    let once = "    - name: once\n      shell: mkdir {{ dir }}/once\n";
+    let failure = world.build(&plan(&world, once, "")).await.err().unwrap();
+    let words = failure.error.to_string();
+    assert!(words.contains("step `site`: its second run failed: "), "{words}");
+    assert!(words.contains("File exists"), "{words}");
+}
+
+#[tokio::test]
+async fn where_no_copy_can_be_made_the_machine_itself_has_two_runs() {
+    let world = FakeWorld::new(Features::NONE);
+    let proof = convergence(&world.build(&plan(&world, COPY, "")).await.unwrap().version);
+    assert_eq!((proof.converged, proof.place.as_str()), (true, "in place"));
+}

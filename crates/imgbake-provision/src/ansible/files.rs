@@ -1,0 +1,110 @@
+//! The files that a run of Ansible is given, in the job's folder, readable by this user alone.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+use camino::Utf8PathBuf;
+use imgbake_build::Access;
+use imgbake_runtime::error::io_at;
+use imgbake_runtime::{Job, RuntimeError, Secrets};
+use rustix::fs::{CWD, Mode, mkfifoat};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::spec::AnsibleSpec;
+
+/// The name of the machine in the inventory: what Packer calls it, so that playbooks that name it go on working.
+const HOST: &str = "default";
+/// The callback plugin, whose file's name is its own.
+const PLUGIN: &str = include_str!("imgbake_results.py");
+
+/// The folder of one run.
+pub(super) struct Files {
+    dir: Utf8PathBuf,
+}
+
+impl Files {
+    /// Writes the files of a run.
+    pub(super) fn write(
+        job: &Job,
+        spec: &AnsibleSpec,
+        access: &Access,
+    ) -> Result<Self, RuntimeError> {
+        let dir = job.work().join(format!("ansible-{}", Uuid::new_v4().simple()));
+        let files = Self { dir };
+        for dir in [files.dir.clone(), files.plugins()] {
+            DirBuilder::new().mode(0o700).create(&dir).map_err(io_at("make the folder", &dir))?;
+        }
+        let secrets = job.secrets();
+        let known = format!("[{}]:{} {}\n", access.host, access.port, access.host_key);
+        files.put("known_hosts", &known)?;
+        files.put("plugins/imgbake_results.py", PLUGIN)?;
+        let results = files.path("results");
+        mkfifoat(CWD, results.as_std_path(), Mode::RUSR | Mode::WUSR)
+            .map_err(|error| RuntimeError::io("make the pipe", &results, error.into()))?;
+        files.put("inventory.json", &files.inventory(secrets, spec, access).to_string())?;
+        let extra = Value::Object(spec.extra_vars.clone().into_iter().collect());
+        files.put("extra_vars.json", &revealed(secrets, &extra).to_string())?;
+        if let Some(password) = &spec.vault_password {
+            files.put("vault", secrets.reveal(password).expose_secret())?;
+        }
+        Ok(files)
+    }
+
+    fn put(&self, name: &str, text: &str) -> Result<(), RuntimeError> {
+        let path = self.dir.join(name);
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+        written.map_err(io_at("write", &path))
+    }
+
+    /// One of them.
+    pub(super) fn path(&self, name: &str) -> Utf8PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The callback plugin's folder.
+    pub(super) fn plugins(&self) -> Utf8PathBuf {
+        self.path("plugins")
+    }
+
+    fn inventory(&self, secrets: &Secrets, spec: &AnsibleSpec, access: &Access) -> Value {
+        let known = self.path("known_hosts");
+        let mut host = Map::new();
+        let own = Value::Object(spec.host_vars.clone().into_iter().collect());
+        if let Value::Object(own) = revealed(secrets, &own) {
+            host.extend(own);
+        }
+        let ssh = format!(
+            "-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes \
+             -o GlobalKnownHostsFile=/dev/null"
+        );
+        for (name, value) in [
+            ("ansible_host", json!(access.host)),
+            ("ansible_port", json!(access.port)),
+            ("ansible_user", json!(access.user)),
+            ("ansible_ssh_private_key_file", json!(access.key)),
+            ("ansible_ssh_common_args", json!(ssh)),
+        ] {
+            host.insert(name.to_owned(), value);
+        }
+        let member = json!({ "hosts": { HOST: {} } });
+        let groups: Map<String, Value> =
+            spec.groups.iter().map(|group| (group.clone(), member.clone())).collect();
+        json!({ "all": { "hosts": { HOST: host }, "children": groups } })
+    }
+}
+
+/// A value with the markers in its texts revealed.
+fn revealed(secrets: &Secrets, value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(secrets.reveal(text).expose_secret().to_owned()),
+        Value::Array(items) => items.iter().map(|item| revealed(secrets, item)).collect(),
+        Value::Object(map) => Value::Object(
+            map.iter().map(|(key, item)| (key.clone(), revealed(secrets, item))).collect(),
+        ),
+        plain => plain.clone(),
+    }
+}

@@ -1,0 +1,109 @@
+"""Writes each task's result as a line of JSON into the pipe that IMGBAKE_RESULTS names."""
+
+import difflib
+import json
+import os
+import time
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = """
+name: imgbake_results
+type: aggregate
+short_description: results of tasks for imgbake
+description: Writes each task's result as a line of JSON.
+"""
+
+MOST_TEXT = 4096
+MOST_DIFF = 8192
+
+
+def text(value):
+    if not isinstance(value, str):
+        value = json.dumps(value, default=str, sort_keys=True, indent=1)
+    return value
+
+
+def lines(part):
+    return text(part).splitlines(keepends=True)
+
+
+def shown(diffs):
+    out = []
+    for diff in diffs if isinstance(diffs, list) else [diffs]:
+        if not isinstance(diff, dict):
+            continue
+        if diff.get("prepared"):
+            out.append(text(diff["prepared"]))
+        elif "before" in diff and "after" in diff and diff["before"] != diff["after"]:
+            pair = difflib.unified_diff(
+                lines(diff["before"]), lines(diff["after"]), "before", "after", n=1
+            )
+            out.extend(line if line.endswith("\n") else line + "\n" for line in pair)
+        if sum(map(len, out)) > MOST_DIFF:
+            break
+    return "".join(out)[:MOST_DIFF].rstrip("\n")
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "imgbake_results"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self):
+        super().__init__()
+        self.out = open(os.environ["IMGBAKE_RESULTS"], "w", encoding="utf-8")
+        self.started = {}
+
+    def say(self, record):
+        self.out.write(json.dumps(record, default=str) + "\n")
+        self.out.flush()
+
+    def begin(self, task):
+        self.started[task._uuid] = time.time()
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        self.begin(task)
+
+    def v2_playbook_on_handler_task_start(self, task):
+        self.begin(task)
+
+    def result(self, outcome, result, ignored=False):
+        task, found = result._task, result._result
+        record = {
+            "outcome": outcome,
+            "host": result._host.get_name(),
+            "task": task.get_name(),
+            "action": task.action,
+            "path": task.get_path(),
+            "seconds": round(time.time() - self.started.get(task._uuid, time.time()), 3),
+            "changed": bool(found.get("changed", False)),
+            "ignored": bool(ignored),
+        }
+        if not found.get("_ansible_no_log"):
+            words = [found.get(key) for key in ("msg", "stderr", "stdout", "skip_reason")]
+            words = [text(word).strip() for word in words if word]
+            record["message"] = "\n".join(word for word in words if word)[:MOST_TEXT]
+            diffs = [found["diff"]] if "diff" in found else []
+            for item in found.get("results") or []:
+                if isinstance(item, dict) and item.get("changed") and "diff" in item:
+                    diffs.append(item["diff"])
+            record["diff"] = "\n".join(filter(None, map(shown, diffs)))[:MOST_DIFF]
+        self.say(record)
+
+    def v2_runner_on_ok(self, result):
+        self.result("ok", result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self.result("failed", result, ignore_errors)
+
+    def v2_runner_on_skipped(self, result):
+        self.result("skipped", result)
+
+    def v2_runner_on_unreachable(self, result):
+        self.result("unreachable", result)
+
+    def v2_playbook_on_stats(self, stats):
+        hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
+        self.say({"stats": hosts})

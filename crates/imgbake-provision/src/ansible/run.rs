@@ -1,0 +1,246 @@
+//! Runs an ansible step.
+
+use std::io;
+use std::pin::pin;
+
+use async_trait::async_trait;
+use camino::Utf8Path;
+use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
+use imgbake_runtime::error::io_at;
+use imgbake_runtime::{Command, Tail, Tool};
+use imgbake_types::spec::ProvisionerKind;
+use secrecy::ExposeSecret;
+use tokio::net::unix::pipe;
+
+use super::events::Results;
+use super::files::Files;
+use super::spec::AnsibleSpec;
+use crate::error::{StepError, last_lines};
+
+const PLAYBOOK: Tool = Tool::new("ansible-playbook", "ansible-core");
+const GALAXY: Tool = Tool::new("ansible-galaxy", "ansible-core");
+/// Where Ansible looks for roles and collections by itself.
+const OWN_ROLES: &str = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles";
+const OWN_COLLECTIONS: &str = "~/.ansible/collections:/usr/share/ansible/collections";
+
+/// Runs ansible steps.
+#[derive(Debug, Clone, Copy)]
+pub struct Ansible;
+
+impl Ansible {
+    /// The kind: `type = "ansible"`.
+    pub const KIND: ProvisionerKind = ProvisionerKind::of::<AnsibleSpec>(
+        "ansible",
+        "Runs an Ansible playbook on the host against the machine.",
+    );
+}
+
+#[async_trait]
+impl Provisioner for Ansible {
+    fn kind(&self) -> ProvisionerKind {
+        Self::KIND
+    }
+
+    async fn provision(&self, context: &StepContext<'_>) -> Result<StepEnd, BuildError> {
+        let spec: AnsibleSpec = context.settings()?;
+        let ran = run(context, &spec).await;
+        ran.map(|()| StepEnd::Running).map_err(|error| error.of(context.name))
+    }
+}
+
+async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepError> {
+    let files = Files::write(context.job, spec, context.access)?;
+    let folder = spec.playbook.parent().unwrap_or(Utf8Path::new("/"));
+    if let Some(requirements) = &spec.requirements {
+        install(context, &files, folder, requirements).await?;
+    }
+    let command = command(context, spec, &files, folder)?;
+    let limit = spec.timeout();
+    let path = files.path("results");
+    // Open for both: it has a reader before Ansible writes, and no end before we have read all.
+    let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path);
+    let pipe = pipe.map_err(io_at("open", &path))?;
+    let (mut lines, mut told) = (Lines::default(), Vec::new());
+    let tell = |line: &str, results: &mut Results| {
+        if let Some(resource) = results.take(line) {
+            context.recorder.resource(resource);
+        }
+    };
+    let (mut results, mut tail) = (Results::default(), Tail::default());
+    let ended = {
+        let running = command.stream(context.job, |stream, line| {
+            context.recorder.output(stream, &line);
+            tail.push(stream, line);
+        });
+        let mut running = pin!(tokio::time::timeout(limit.duration(), running));
+        loop {
+            tokio::select! {
+                ready = pipe.readable() => {
+                    ready.map_err(io_at("read", &path))?;
+                    lines.take(&pipe, &mut told).map_err(io_at("read", &path))?;
+                }
+                ended = &mut running => break ended,
+            }
+            told.drain(..).for_each(|line| tell(&line, &mut results));
+        }
+    };
+    lines.take(&pipe, &mut told).map_err(io_at("read", &path))?;
+    for line in &told {
+        tell(line, &mut results);
+    }
+    let how = match ended {
+        Err(_) => format!("it was not done after {limit} and was ended"),
+        Ok(status) => {
+            let status = status?;
+            let code = status.code();
+            if let Some(code) = code {
+                context.recorder.exit_code(code);
+            }
+            match (code, &results.failed) {
+                (Some(0), _) => match results.contradiction(0) {
+                    None => return Ok(()),
+                    Some(why) => format!("what it did is unknown: {why}"),
+                },
+                (_, Some(task)) => return Err(StepError::Resource(Box::new(task.clone()))),
+                _ => format!("`ansible-playbook` failed ({status})"),
+            }
+        }
+    };
+    let output = last_lines(&tail);
+    Err(StepError::Command { how, tries: String::new(), output })
+}
+
+/// The command that runs the playbook.
+fn command(
+    context: &StepContext<'_>,
+    spec: &AnsibleSpec,
+    files: &Files,
+    folder: &Utf8Path,
+) -> Result<Command, StepError> {
+    let mut command = PLAYBOOK
+        .command()?
+        .arg("--inventory")
+        .arg(files.path("inventory.json"))
+        .arg("--extra-vars")
+        .arg(format!("@{}", files.path("extra_vars.json")));
+    for (flag, values) in [("--tags", &spec.tags), ("--skip-tags", &spec.skip_tags)] {
+        if !values.is_empty() {
+            command = command.arg(flag).arg(values.join(","));
+        }
+    }
+    if let Some(limit) = &spec.limit {
+        command = command.arg("--limit").arg(limit);
+    }
+    if spec.becomes.unwrap_or(context.access.user != "root") {
+        command = command.arg("--become");
+    }
+    if spec.vault_password.is_some() {
+        command = command.arg("--vault-password-file").arg(files.path("vault"));
+    }
+    command = environment(command.args(&spec.args).arg(&spec.playbook), files)
+        .env("ANSIBLE_CALLBACK_PLUGINS", files.plugins())
+        .env("ANSIBLE_CALLBACKS_ENABLED", "imgbake_results")
+        .env("ANSIBLE_DIFF_ALWAYS", "True")
+        .env("IMGBAKE_RESULTS", files.path("results"))
+        .current_dir(folder);
+    let installed = spec.requirements.as_ref().map(|_| files.path("roles"));
+    let roles: Vec<_> =
+        spec.roles_path.iter().chain(&installed).map(|path| path.as_str()).collect();
+    if !roles.is_empty() {
+        command = command.env("ANSIBLE_ROLES_PATH", format!("{}:{OWN_ROLES}", roles.join(":")));
+    }
+    let installed = spec.requirements.as_ref().map(|_| files.path("collections"));
+    let found = spec.collections_path.iter().chain(&installed);
+    let collections: Vec<_> = found.map(|path| path.as_str()).collect();
+    if !collections.is_empty() {
+        let path = format!("{}:{OWN_COLLECTIONS}", collections.join(":"));
+        command =
+            command.env("ANSIBLE_COLLECTIONS_PATH", &path).env("ANSIBLE_COLLECTIONS_PATHS", path);
+    }
+    for (name, value) in &spec.env {
+        let value = context.job.secrets().reveal(value);
+        command = command.env(name, value.expose_secret());
+    }
+    Ok(command)
+}
+
+/// What every program of Ansible is given: no colours, nothing in the user's folders, no question.
+fn environment(command: Command, files: &Files) -> Command {
+    command
+        .env("ANSIBLE_FORCE_COLOR", "0")
+        .env("ANSIBLE_NOCOLOR", "1")
+        .env("ANSIBLE_RETRY_FILES_ENABLED", "False")
+        .env("ANSIBLE_HOST_KEY_CHECKING", "True")
+        .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
+        .env("ANSIBLE_SSH_ARGS", "-o ControlMaster=no -o ControlPath=none")
+        .env("ANSIBLE_PIPELINING", "True")
+        .env("PYTHONUNBUFFERED", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+}
+
+/// Installs roles and collections that the playbook needs.
+async fn install(
+    context: &StepContext<'_>,
+    files: &Files,
+    folder: &Utf8Path,
+    requirements: &Utf8Path,
+) -> Result<(), StepError> {
+    for (what, to) in [("role", files.path("roles")), ("collection", files.path("collections"))] {
+        let command = GALAXY.command()?.args([
+            what,
+            "install",
+            "-r",
+            requirements.as_str(),
+            "-p",
+            to.as_str(),
+        ]);
+        let command = environment(command, files).current_dir(folder);
+        let mut tail = Tail::default();
+        let running = command.stream(context.job, |stream, line| {
+            context.recorder.output(stream, &line);
+            tail.push(stream, line);
+        });
+        let status = running.await?;
+        if !status.success() {
+            let how = format!("`ansible-galaxy {what} install` failed ({status})");
+            let output = last_lines(&tail);
+            return Err(StepError::Command { how, tries: String::new(), output });
+        }
+    }
+    Ok(())
+}
+
+/// A longer line is no result.
+const MOST_LINE: usize = 1 << 20;
+
+/// Lines that come through a pipe.
+#[derive(Default)]
+struct Lines {
+    /// The beginning of the next one.
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes what has come; gives the lines that are whole. Of one that is too long nothing is kept but that it was
+    /// there.
+    fn take(&mut self, pipe: &pipe::Receiver, told: &mut Vec<String>) -> io::Result<()> {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let read = match pipe.try_read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            for part in buffer[..read].split_inclusive(|byte| *byte == b'\n') {
+                if self.begun.len() <= MOST_LINE {
+                    self.begun.extend_from_slice(part);
+                }
+                if part.last() == Some(&b'\n') {
+                    let line = std::mem::take(&mut self.begun);
+                    told.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                }
+            }
+        }
+    }
+}
