@@ -16,5 +16,5 @@ mod source;
 
 pub use difference::{difference, differences};
 pub use error::PlanError;
-pub use load::FsHasher;
+pub use load::{FsHasher, ReadAttributes};
 pub use plan::{FileHasher, Request, plan};

@@ -1,8 +1,10 @@
 //! Digests of the host's files: the one part of this crate that reads.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -17,16 +19,21 @@ use crate::digest_cache::{DigestCache, Stamp};
 ///
 /// A file's digest is the SHA-256 of its bytes. A folder's is the SHA-256 of one record for each
 /// entry below it, sorted by relative name: the entry's kind, name, permissions, and a file's digest
-/// or a link's target, each with its length before it.
+/// or a link's target, each with its length before it; of a file with several names in the folder its first one,
+/// and what a copy keeps of its extended attributes.
 #[derive(Debug, Default)]
 pub struct FsHasher {
     digest_cache: Option<Mutex<DigestCache>>,
+    attributes: Option<ReadAttributes>,
 }
+
+/// Reads what a copy keeps of a file's extended attributes, by name.
+pub type ReadAttributes = fn(&Utf8Path) -> io::Result<Vec<(String, Vec<u8>)>>;
 
 impl FsHasher {
     /// Reads every file each time.
     pub const fn new() -> Self {
-        Self { digest_cache: None }
+        Self { digest_cache: None, attributes: None }
     }
 
     /// Remembers the digests of files over 4 MiB in the file at `path`, which is made where there is
@@ -34,16 +41,23 @@ impl FsHasher {
     ///
     /// A digest_cache that cannot be read is no digest_cache; one that cannot be written is not written.
     pub fn with_memo(path: &Utf8Path) -> Self {
-        Self { digest_cache: Some(Mutex::new(DigestCache::read(path))) }
+        Self { digest_cache: Some(Mutex::new(DigestCache::read(path))), attributes: None }
     }
 }
 
 impl FsHasher {
+    /// Lets files' extended attributes count in a folder's digest, as far as `read` gives them.
+    #[must_use]
+    pub fn with_attributes(self, read: ReadAttributes) -> Self {
+        Self { attributes: Some(read), ..self }
+    }
+
     fn hash(&self, path: &Utf8Path, counts: fn(&str) -> bool) -> io::Result<Digest> {
         let digest_cache = self.digest_cache.as_ref();
         let mut digest_cache = digest_cache
             .map(|digest_cache| digest_cache.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut reader = Reader { digest_cache: digest_cache.as_deref_mut() };
+        let mut reader =
+            Reader { digest_cache: digest_cache.as_deref_mut(), attributes: self.attributes };
         let digest = if fs::metadata(path)?.is_dir() {
             reader.folder(path, counts)
         } else {
@@ -78,6 +92,7 @@ impl FileHasher for FsHasher {
 
 struct Reader<'m> {
     digest_cache: Option<&'m mut DigestCache>,
+    attributes: Option<ReadAttributes>,
 }
 
 impl Reader<'_> {
@@ -110,6 +125,7 @@ impl Reader<'_> {
             hash.update(part);
         };
         record(b"imgbake folder 1");
+        let mut linked: HashMap<(u64, u64), String> = HashMap::new();
         let mut names = Vec::new();
         list(root, Utf8Path::new(""), counts, &mut names)?;
         names.sort();
@@ -129,6 +145,25 @@ impl Reader<'_> {
             } else {
                 record(b"file");
                 record(self.file(&path)?.hex().as_bytes());
+            }
+            // What most files have not changes no digest of those.
+            if found.is_file() && found.nlink() > 1 {
+                match linked.entry((found.dev(), found.ino())) {
+                    Entry::Occupied(first) => {
+                        record(b"hard link");
+                        record(str::as_bytes(first.get()));
+                    }
+                    Entry::Vacant(new) => _ = new.insert(name.clone()),
+                }
+            }
+            if found.is_file()
+                && let Some(read) = self.attributes
+            {
+                for (name, value) in read(&path)? {
+                    record(b"attribute");
+                    record(name.as_bytes());
+                    record(&value);
+                }
             }
         }
         Ok(Digest::from_sha256(&hash.finalize()))
@@ -173,6 +208,33 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_a_copy_keeps_decides_a_folders_digest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = Utf8Path::from_path(folder.path()).expect("UTF-8");
+        let digest = || FsHasher::new().digest(folder).expect("a digest");
+        let noted: ReadAttributes = |path| {
+            let is_noted = path.file_name() == Some("a");
+            Ok(if is_noted { vec![("user.note".to_owned(), b"1".to_vec())] } else { Vec::new() })
+        };
+        let at = |name: &str| folder.join(name);
+        fs::write(at("a"), "x").expect("written");
+        fs::write(at("b"), "x").expect("written");
+        let (two, source) = (digest(), || FsHasher::new().source_digest(folder).expect("a digest"));
+        fs::remove_file(at("b")).expect("removed");
+        fs::hard_link(at("a"), at("b")).expect("linked");
+        let linked = digest();
+        assert_ne!(linked, two);
+        let hasher = FsHasher::new().with_attributes(noted);
+        assert_ne!(hasher.digest(folder).expect("a digest"), linked);
+        // What version control and Python leave there is copied, and is no source code.
+        let (all, code) = (digest(), source());
+        fs::create_dir(at("__pycache__")).expect("a folder");
+        fs::write(at("x.retry"), "x").expect("written");
+        assert_eq!(source(), code);
+        assert_ne!(digest(), all);
+    }
 
     /// A digest_cache with a digest that is not that of the file's bytes shows whether they are read.
     #[test]

@@ -4,6 +4,7 @@
 //! A [`Job`] is one running command that makes things: it owns a folder under `IMGBAKE_HOME/work`, an
 //! entry in the [`journal`], the secrets it must not show and the stream of events it tells.
 
+pub mod attributes;
 pub mod builds;
 pub mod cancel;
 pub mod error;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{Components, Pin, Sealer};
 use imgbake_plan::{FsHasher, PlanError, Request};
-use imgbake_runtime::{Home, Job, RuntimeError};
+use imgbake_runtime::{Home, Job, RuntimeError, attributes};
 use imgbake_seal::GuestSealer;
 use imgbake_source::StepInputs;
 use imgbake_template::{CheckOptions, Resolved, Schema, Template, Variables};
@@ -157,7 +157,8 @@ pub async fn plan(
     components: &Components,
     job: &Job,
 ) -> Result<Plan, Failure> {
-    let files = FsHasher::with_memo(&home.cache().join("digests.json"));
+    let files =
+        FsHasher::with_memo(&home.cache().join("digests.json")).with_attributes(attributes_of);
     let key = home.secret_key()?;
     let texts = unit.resolved.provision.iter().flat_map(|step| &step.spec.inputs);
     let dir = template_dir(unit)?;
@@ -195,6 +196,11 @@ pub fn validate(
     let units = units(app, &[path.to_owned()], &SelectionArgs::default(), variables)?;
     let (files, asked) = (FsHasher::new(), BTreeMap::new());
     units.iter().map(|unit| make(unit, &files, &[0; 32], &asked, (None, true))).collect()
+}
+
+/// What a file step copies beside a file's bytes.
+fn attributes_of(path: &Utf8Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    attributes::read(path).map(|found| found.carried)
 }
 
 fn read(path: &Utf8Path, schema: &Schema) -> Result<Template, Failure> {

@@ -3,9 +3,9 @@
 use std::io;
 
 use camino::Utf8Path;
+use imgbake_runtime::attributes::{self, Attributes};
 use tokio_util::io::SyncIoBridge;
 
-use super::attributes::{self, Attributes};
 use super::pack::{self, Entry, Owner};
 use super::{Uploaded, UploadedFile, absolute, checked, failed, host_failed};
 use crate::shell::quote;

@@ -6,7 +6,6 @@
 //! `user:group`, each a name or number that the machine knows. All functions give the bytes that they
 //! moved. Their errors name both paths where there are two.
 
-mod attributes;
 mod download;
 mod folder;
 mod pack;
@@ -17,6 +16,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use camino::Utf8Path;
+use imgbake_runtime::attributes;
 use tokio::io::AsyncReadExt;
 
 pub use download::{download_dir, download_file};

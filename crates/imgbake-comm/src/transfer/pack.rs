@@ -6,11 +6,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_runtime::attributes::{self, Attributes};
 use tar::{Builder, EntryType, Header};
 
-use super::attributes::{self, Attributes};
-
-/// A file of fewer bytes is not told to be sparse.
+/// A file of fewer bytes is not reported as sparse.
 const LEAST_SPARSE: u64 = 1 << 20;
 
 /// Something in a folder.

@@ -10,28 +10,31 @@ use rustix::io::Errno;
 /// Names that a copy is given: file capabilities, and what users wrote. Labels of a security module and ACLs
 /// name what the host has, and the machine need not.
 const CARRIED: [&str; 2] = ["security.capability", "user."];
-/// Names that are told of where they are not carried.
-const TOLD: [&str; 1] = ["system.posix_acl_"];
+/// Names that a warning lists where they are not carried.
+const LISTED: [&str; 1] = ["system.posix_acl_"];
 /// Files that a warning names.
 const SHOWN: usize = 5;
 
 /// A file's attributes that matter to a copy.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Attributes {
+pub struct Attributes {
     /// Those that a copy is given, by name.
-    pub(super) carried: Vec<(String, Vec<u8>)>,
+    pub carried: Vec<(String, Vec<u8>)>,
     /// The names of those that no copy is given.
-    pub(super) left: Vec<String>,
+    pub left: Vec<String>,
 }
 
 /// Reads a file's attributes; links are not followed. A file system that has none gives none.
-pub(super) fn read(path: &Utf8Path) -> io::Result<Attributes> {
+///
+/// # Errors
+/// The file is not there, or its attributes may not be read.
+pub fn read(path: &Utf8Path) -> io::Result<Attributes> {
     let mut found = Attributes::default();
     for name in names(path)? {
         if CARRIED.iter().any(|carried| name.starts_with(carried)) {
             let value = value(path, &name)?;
             found.carried.push((name, value));
-        } else if TOLD.iter().any(|told| name.starts_with(told)) {
+        } else if LISTED.iter().any(|listed| name.starts_with(listed)) {
             found.left.push(name);
         }
     }
@@ -60,7 +63,7 @@ fn value(path: &Utf8Path, name: &str) -> io::Result<Vec<u8>> {
 }
 
 /// What is said of files whose attributes were not carried over.
-pub(super) fn lost(files: &[(&str, &Attributes)]) -> Option<String> {
+pub fn lost(files: &[(&str, &Attributes)]) -> Option<String> {
     let mut words: Vec<String> = Vec::new();
     for (file, attributes) in files {
         let carried = attributes.carried.iter().map(|(name, _)| name);
