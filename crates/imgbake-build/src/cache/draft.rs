@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use serde_json::Map;
 use uuid::Uuid;
 
+use super::LayerCache;
 use super::base::TakenBase;
 use super::claim::Claim;
 use super::error::{CacheError, CacheErrorKind, io_at};
@@ -21,7 +22,6 @@ use super::layer::{self, Layer};
 use super::lock::Lock;
 use super::proof::{Flaw, Proofs};
 use super::record::{self, DiskFile, LayerRecord, ParentLayer, StateRecord};
-use super::{FORMAT, LayerCache};
 use crate::{BaseDisk, Planted, Seed, extra_beside};
 
 const DISK: &str = "disk.qcow2";
@@ -254,12 +254,9 @@ impl Folder {
         let extra = self.extra(proofs)?;
         let state = new.state.map(|state| self.state(state, proofs)).transpose()?;
         let record = LayerRecord {
-            format: FORMAT,
+            format: LayerRecord::format(&extra),
             key: self.key.clone(),
-            parent: parent.map(|layer| ParentLayer {
-                key: layer.key().clone(),
-                disk: layer.record().disk.file.digest.clone(),
-            }),
+            parent: parent.map(|layer| ParentLayer::of(layer.record())),
             stage: new.stage,
             name: new.name,
             image: new.image,

@@ -10,7 +10,7 @@ use super::LayerCache;
 use super::layer::Layer;
 use super::lock::Lock;
 use super::proof::{Flaw, Proofs};
-use super::record::{self, LayerRecord};
+use super::record::{self, LayerRecord, ParentLayer};
 
 /// The longest chain that is followed: imgbake reads no longer chain of disks either.
 const MAX_DEPTH: usize = 64;
@@ -121,7 +121,7 @@ impl LayerCache {
         let Some(below) = &record.parent else { return Ok(None) };
         let name = below.key.short();
         match self.judge(&below.key, depth + 1) {
-            Ok(Some(parent)) if parent.record().disk.file.digest == below.disk => Ok(Some(parent)),
+            Ok(Some(parent)) if ParentLayer::of(parent.record()) == *below => Ok(Some(parent)),
             Ok(Some(_)) => Err(Bad::fatal(format!("the layer {name} below it was made anew"))),
             Ok(None) => Err(Bad::fatal(format!("the layer {name} below it is gone"))),
             Err(mut bad) => {

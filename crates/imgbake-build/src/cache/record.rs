@@ -28,7 +28,7 @@ const MAX: u64 = 8 << 20;
 /// One layer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LayerRecord {
-    /// The cache's format, [`super::FORMAT`].
+    /// The oldest format of records that says all of it: [`LayerRecord::format`].
     pub format: u32,
     /// The key of the step that it is the result of.
     pub key: Digest,
@@ -75,8 +75,13 @@ pub struct LayerRecord {
     pub rest: Map<String, Value>,
 }
 
+/// Records of layers without extra disks: every imgbake reads them.
+const PLAIN: u32 = 1;
+/// Records of layers with extra disks: who does not know of these must not use such a layer.
+const WITH_EXTRA_DISKS: u32 = 2;
+
 impl Document for LayerRecord {
-    const FORMAT: u32 = super::FORMAT;
+    const FORMAT: u32 = WITH_EXTRA_DISKS;
 }
 
 /// The layer that another is based on.
@@ -86,6 +91,20 @@ pub struct ParentLayer {
     pub key: Digest,
     /// The digest of its disk's file: a layer that was made anew under the same key is another one.
     pub disk: Digest,
+    /// The digests of its extra disks' files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extra: Vec<Digest>,
+}
+
+impl ParentLayer {
+    /// A layer as what another is based on.
+    pub(super) fn of(record: &LayerRecord) -> Self {
+        Self {
+            key: record.key.clone(),
+            disk: record.disk.file.digest.clone(),
+            extra: record.extra.iter().map(|extra| extra.file.digest.clone()).collect(),
+        }
+    }
 }
 
 /// A file of a layer.
@@ -154,6 +173,11 @@ pub struct StateRecord {
 }
 
 impl LayerRecord {
+    /// The format of a record with these extra disks.
+    pub(super) fn format(extra: &[DiskFile]) -> u32 {
+        if extra.is_empty() { PLAIN } else { WITH_EXTRA_DISKS }
+    }
+
     /// Every file that proves the layer, by the name that a person knows it by.
     pub(crate) fn files(&self) -> Vec<(&'static str, &LayerFile)> {
         let kernel = self.base.as_ref().and_then(|base| base.kernel.as_ref());
