@@ -126,8 +126,12 @@ impl Remote {
         let body = answer.bytes(LONGEST).await?;
         let answer = Answer::read(&body);
         if let Some(Answer { token, access_token, .. }) = &answer {
-            for text in [token, access_token].into_iter().filter(|text| !text.is_empty()) {
-                self.job().secrets().add("the registry's token", text);
+            // A registry may repeat what it was sent.
+            let (name, push) = (&scope.name, if scope.push { "push" } else { "pull" });
+            for (kind, text) in [("token", token), ("access token", access_token)] {
+                self.job()
+                    .secrets()
+                    .mask(&format!("the {kind} of {server} to {push} {name}"), text);
             }
         }
         let token = answer

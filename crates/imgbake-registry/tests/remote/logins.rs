@@ -65,6 +65,13 @@ async fn logins_and_tokens_are_shown() {
         let to = place("third", &fixed(PASSWORD)).await;
         assert_eq!(fixture.copy(&from, &to).await.unwrap().mounted, 7, "{accepts:?}");
         assert!(!registry.leaked(), "{accepts:?}");
+        // What a registry repeats of a token is not shown; nor is an image searched for it.
+        if matches!(accepts, Accepts::Token(..)) {
+            let secrets = fixture.job.secrets();
+            let masked = (1..500).any(|n| secrets.found_in(&format!("got Bearer token-{n}.")));
+            assert!(masked, "{accepts:?}");
+            assert!(secrets.patterns().iter().all(|(name, _)| !name.contains("token")));
+        }
     }
 }
 

@@ -36,6 +36,8 @@ struct Value {
     name: String,
     text: SecretString,
     parts: Parts,
+    /// Whether images are searched for it.
+    searched: bool,
 }
 
 /// What of a sensitive document is secret, by the places of its parts.
@@ -86,9 +88,26 @@ impl Secrets {
         if value.is_empty() {
             return;
         }
+        self.push(name, value, true);
+    }
+
+    /// Masks a value that no image can hold, such as a registry's token, in place of the one of that name before:
+    /// it is not looked for in images.
+    pub fn mask(&self, name: &str, value: &str) {
+        if value.is_empty() {
+            return;
+        }
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        inner.values.retain(|value| value.searched || value.name != name);
+        drop(inner);
+        self.push(name, value, false);
+    }
+
+    fn push(&self, name: &str, value: &str, searched: bool) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let text = SecretString::from(value.to_owned());
-        inner.values.push(Value { name: name.to_owned(), text, parts: parts::split(value) });
+        let parts = parts::split(value);
+        inner.values.push(Value { name: name.to_owned(), text, parts, searched });
         inner.finder = Finder::new(inner.values.iter().flat_map(|value| &value.parts.secret));
     }
 
@@ -133,14 +152,15 @@ impl Secrets {
             let forms = forms::of(&value.parts.secret);
             forms.into_iter().map(|form| (value.name.clone(), form)).collect::<Vec<_>>()
         };
-        inner.values.iter().flat_map(named).collect()
+        inner.values.iter().filter(|value| value.searched).flat_map(named).collect()
     }
 
     /// The names of values of which nothing is long enough to be looked for in an image.
     pub fn short(&self) -> Vec<String> {
         let inner = self.read();
         let short = |value: &&Value| value.parts.secret.iter().all(|part| !forms::searchable(part));
-        inner.values.iter().filter(short).map(|value| value.name.clone()).collect()
+        let searched = inner.values.iter().filter(|value| value.searched);
+        searched.filter(short).map(|value| value.name.clone()).collect()
     }
 
     /// The values of which only parts are secret.
