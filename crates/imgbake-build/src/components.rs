@@ -64,8 +64,8 @@ impl Components {
         if let Some((_, source)) = plan.source() {
             self.source(source)?.check(source)?;
         }
-        for (_, spec) in plan.provisions() {
-            self.provisioner(spec)?;
+        for (step, spec) in plan.provisions() {
+            self.provisioner(spec)?.check(job, &step.name, spec).await?;
         }
         let (arch, builder) = (plan.image.arch, self.builder(&plan.machine)?);
         for firmware in firmwares(plan) {

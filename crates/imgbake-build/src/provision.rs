@@ -61,6 +61,15 @@ pub trait Provisioner: Send + Sync {
     /// Its kind: its name in templates, and what its steps hold there.
     fn kind(&self) -> ProvisionerKind;
 
+    /// Whether this host can run the step, as far as that can be known before there is a machine.
+    ///
+    /// # Errors
+    /// A program is missing (kind `Lacking`), or what the step names has a mistake.
+    async fn check(&self, job: &Job, name: &str, spec: &ProvisionSpec) -> Result<(), BuildError> {
+        let _ = (job, name, spec);
+        Ok(())
+    }
+
     /// Runs the step; gives how it left the machine. What it does goes to the context's recorder at
     /// once: the call may be dropped at any moment, when the machine panics or the user interrupts, and
     /// what was recorded until then is the step's report.

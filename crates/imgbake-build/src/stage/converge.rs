@@ -8,7 +8,7 @@ use imgbake_comm::Communicator;
 use imgbake_types::glob;
 use imgbake_types::plan::Step;
 use imgbake_types::record::StageRecord;
-use imgbake_types::record::step::{Convergence, Resource, ResourceOutcome};
+use imgbake_types::record::step::{Convergence, ProofPlace, Resource, ResourceOutcome};
 use imgbake_types::spec::{Converge, ProvisionSpec};
 use imgbake_types::{Outcome, Stage};
 
@@ -66,7 +66,7 @@ impl<'a> Proof<'a> {
         let recorder = StepRecorder::begin(build.job, &name, &self.spec.kind);
         stage.status("running the step again");
         let (place, ended) = if let Some(mut copy) = copied {
-            let place = if copy.resumed { "copy" } else { "second machine" };
+            let place = if copy.resumed { ProofPlace::Copy } else { ProofPlace::SecondMachine };
             let ended = match &copy.connected {
                 Ok(comm) => self.again(&name, &recorder, &*copy.machine, &**comm).await,
                 // `copy` gives none whose connection failed.
@@ -76,7 +76,7 @@ impl<'a> Proof<'a> {
             (place, ended)
         } else {
             let ended = self.again(&name, &recorder, &*booted.machine, &*booted.comm).await;
-            ("in place", ended)
+            (ProofPlace::InPlace, ended)
         };
         let report = recorder.finish(ended.as_ref().err());
         match ended {
@@ -94,7 +94,7 @@ impl<'a> Proof<'a> {
         let unlisted = report.counts.changed > changed.len() as u64;
         let convergence = Convergence {
             converged: forbidden == 0 && !unlisted,
-            place: place.to_owned(),
+            place,
             seconds: started.elapsed().as_secs_f64(),
             run_seconds: report.seconds,
             counts: report.counts,
@@ -122,7 +122,7 @@ impl<'a> Proof<'a> {
         watched(self.build, machine, self.provisioner.provision(&context)).await
     }
 
-    /// A copy of the machine; none where it cannot be made, which is told.
+    /// A copy of the machine; none, with a warning, where it cannot be made.
     async fn copy(
         &self,
         booted: &Booted,
@@ -212,11 +212,11 @@ impl<'a> Proof<'a> {
     }
 }
 
-fn described(place: &str) -> &str {
+const fn described(place: ProofPlace) -> &'static str {
     match place {
-        "copy" => "a copy of the machine",
-        "second machine" => "a machine booted from its disk",
-        _ => "the machine itself",
+        ProofPlace::Copy => "a copy of the machine",
+        ProofPlace::SecondMachine => "a machine booted from its disk",
+        ProofPlace::InPlace => "the machine itself",
     }
 }
 

@@ -149,7 +149,7 @@ impl Saver {
     /// what was saved; what that showed goes into its record.
     ///
     /// # Errors
-    /// An interrupt; a step that did not converge. That a layer cannot be saved is told, and no error.
+    /// An interrupt; a step that did not converge. That a layer cannot be saved is a warning, and no error.
     pub(super) async fn machine(
         &mut self,
         build: Build<'_>,
@@ -318,7 +318,7 @@ async fn prove_draft(
     };
     let settled = guest::settle(&*booted.comm, false).await?;
     let signature = signature.filter(|_| settled.is_ok());
-    let name = format!("{}", uuid::Uuid::new_v4().simple());
+    let name = uuid::Uuid::new_v4().simple().to_string();
     let identity = Identity {
         seed: &booted.seed,
         uuid: booted.uuid,

@@ -2,12 +2,14 @@
 //! the test, which stands for the machine and its copy.
 
 use std::fs;
+use std::time::Duration;
 
 use imgbake_build::BuildErrorKind as Kind;
-use imgbake_testkit::fake::{FakeWorld, Features};
+use imgbake_runtime::retry::Backoff;
+use imgbake_testkit::fake::{Answer, Effect, FakeWorld, Features};
 use imgbake_types::Plan;
 use imgbake_types::record::VersionView;
-use imgbake_types::record::step::Convergence;
+use imgbake_types::record::step::{Convergence, ProofPlace};
 
 use crate::common::{ended, world};
 
@@ -43,7 +45,7 @@ async fn a_second_run_that_changes_nothing_is_kept_as_evidence() {
     let version = world.build(&plan).await.unwrap().version;
     let proof = convergence(&version);
     assert!(proof.converged && proof.changed.is_empty(), "{proof:?}");
-    assert_eq!((proof.counts.unchanged, proof.place.as_str()), (1, "copy"));
+    assert_eq!((proof.counts.unchanged, proof.place), (1, ProofPlace::Copy));
     assert!(proof.seconds >= proof.run_seconds && proof.run_seconds > 0.0, "{proof:?}");
     assert_eq!(machines(&world), ["boot build", "resume converge", "boot verify-1"]);
     // The step's layer has the proof too.
@@ -114,5 +116,42 @@ async fn a_second_run_that_fails_is_no_proof() {
 async fn where_no_copy_can_be_made_the_machine_itself_has_two_runs() {
     let world = FakeWorld::new(Features::NONE);
     let proof = convergence(&world.build(&plan(&world, COPY, "")).await.unwrap().version);
-    assert_eq!((proof.converged, proof.place.as_str()), (true, "in place"));
+    assert_eq!((proof.converged, proof.place), (true, ProofPlace::InPlace));
+}
+
+#[tokio::test]
+async fn a_copy_that_does_not_answer_gives_way_and_an_interrupt_ends_it() {
+    let world = world();
+    world.builder.on("@connect converge", Answer::then(Effect::Panic));
+    let proof = convergence(&world.build(&plan(&world, COPY, "")).await.unwrap().version);
+    assert_eq!((proof.converged, proof.place), (true, ProofPlace::InPlace));
+    assert_eq!(world.builder.running(), 0);
+
+    let world = self::world();
+    world.builder.on("@connect converge", Answer::then(Effect::Hang));
+    let plan = plan(&world, COPY, "");
+    let (job, _events) = world.begin();
+    let building = world.build_in(&job, &plan, Some(&world.layers));
+    let copied = async {
+        let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(200));
+        while !machines(&world).contains(&"resume converge".to_owned()) {
+            backoff.wait().await;
+        }
+        job.cancel().cancel();
+    };
+    let (built, ()) = tokio::join!(building, copied);
+    let (kind, words) = ended(built.err().unwrap()).await;
+    assert_eq!(kind, Kind::Cancelled, "{words}");
+    assert_eq!(world.builder.running(), 0);
+    job.end().unwrap();
+}
+
+#[tokio::test]
+async fn a_playbook_that_cannot_be_read_is_refused_before_any_machine() {
+    let world = world();
+    let failure = world.build(&plan(&world, "    - nosuchmodule: {}\n", "")).await.err().unwrap();
+    let (kind, words) = ended(failure).await;
+    assert_eq!(kind, Kind::Usage, "{words}");
+    assert!(words.contains("nosuchmodule") && words.contains("site.yml"), "{words}");
+    assert!(world.builder.ran().is_empty(), "{:?}", world.builder.ran());
 }

@@ -104,7 +104,7 @@ impl Results {
         }
         if stats.changed != self.counts.changed {
             return Some(format!(
-                "it counts {} changed tasks, and told of {}",
+                "it counts {} changed tasks, and reported {}",
                 stats.changed, self.counts.changed
             ));
         }

@@ -1,6 +1,6 @@
 //! The files that a run of Ansible is given, in the job's folder, readable by this user alone.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
@@ -94,6 +94,13 @@ impl Files {
         let groups: Map<String, Value> =
             spec.groups.iter().map(|group| (group.clone(), member.clone())).collect();
         json!({ "all": { "hosts": { HOST: host }, "children": groups } })
+    }
+}
+
+impl Drop for Files {
+    /// They hold secrets, and a machine that is kept keeps its job's folder.
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 

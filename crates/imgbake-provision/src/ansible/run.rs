@@ -4,11 +4,11 @@ use std::io;
 use std::pin::pin;
 
 use async_trait::async_trait;
-use camino::Utf8Path;
-use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_build::{BuildError, BuildErrorKind, Provisioner, StepContext, StepEnd};
 use imgbake_runtime::error::io_at;
-use imgbake_runtime::{Command, Tail, Tool};
-use imgbake_types::spec::ProvisionerKind;
+use imgbake_runtime::{Command, Job, Tail, Tool};
+use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use secrecy::ExposeSecret;
 use tokio::net::unix::pipe;
 
@@ -41,11 +41,38 @@ impl Provisioner for Ansible {
         Self::KIND
     }
 
+    async fn check(&self, job: &Job, name: &str, spec: &ProvisionSpec) -> Result<(), BuildError> {
+        let spec: AnsibleSpec = spec.read().map_err(|error| {
+            BuildError::new(BuildErrorKind::Usage, format!("step `{name}`: {error}"))
+        })?;
+        check(job, &spec).await.map_err(|error| error.of(name))
+    }
+
     async fn provision(&self, context: &StepContext<'_>) -> Result<StepEnd, BuildError> {
         let spec: AnsibleSpec = context.settings()?;
         let ran = run(context, &spec).await;
         ran.map(|()| StepEnd::Running).map_err(|error| error.of(context.name))
     }
+}
+
+/// Ansible is there, and reads the playbook.
+async fn check(job: &Job, spec: &AnsibleSpec) -> Result<(), StepError> {
+    let command = PLAYBOOK.command()?;
+    // What is not installed or opened yet cannot be read.
+    if spec.requirements.is_some() || spec.vault_password.is_some() {
+        return Ok(());
+    }
+    let folder = spec.playbook.parent().unwrap_or(Utf8Path::new("/"));
+    let command = paths(quiet(command), spec, None)
+        .args(["--syntax-check", "--inventory", "default,"])
+        .arg(&spec.playbook)
+        .current_dir(folder);
+    let output = command.output(job).await?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = output.stderr.trim();
+    Err(StepError::Usage(format!("Ansible cannot read the playbook:\n{words}")))
 }
 
 async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepError> {
@@ -60,8 +87,8 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
     // Open for both: it has a reader before Ansible writes, and no end before we have read all.
     let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path);
     let pipe = pipe.map_err(io_at("open", &path))?;
-    let (mut lines, mut told) = (Lines::default(), Vec::new());
-    let tell = |line: &str, results: &mut Results| {
+    let (mut lines, mut whole) = (Lines::default(), Vec::new());
+    let record = |line: &str, results: &mut Results| {
         if let Some(resource) = results.take(line) {
             context.recorder.resource(resource);
         }
@@ -77,16 +104,16 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
             tokio::select! {
                 ready = pipe.readable() => {
                     ready.map_err(io_at("read", &path))?;
-                    lines.take(&pipe, &mut told).map_err(io_at("read", &path))?;
+                    lines.take(&pipe, &mut whole).map_err(io_at("read", &path))?;
                 }
                 ended = &mut running => break ended,
             }
-            told.drain(..).for_each(|line| tell(&line, &mut results));
+            whole.drain(..).for_each(|line| record(&line, &mut results));
         }
     };
-    lines.take(&pipe, &mut told).map_err(io_at("read", &path))?;
-    for line in &told {
-        tell(line, &mut results);
+    lines.take(&pipe, &mut whole).map_err(io_at("read", &path))?;
+    for line in &whole {
+        record(line, &mut results);
     }
     let how = match ended {
         Err(_) => format!("it was not done after {limit} and was ended"),
@@ -143,20 +170,7 @@ fn command(
         .env("ANSIBLE_DIFF_ALWAYS", "True")
         .env("IMGBAKE_RESULTS", files.path("results"))
         .current_dir(folder);
-    let installed = spec.requirements.as_ref().map(|_| files.path("roles"));
-    let roles: Vec<_> =
-        spec.roles_path.iter().chain(&installed).map(|path| path.as_str()).collect();
-    if !roles.is_empty() {
-        command = command.env("ANSIBLE_ROLES_PATH", format!("{}:{OWN_ROLES}", roles.join(":")));
-    }
-    let installed = spec.requirements.as_ref().map(|_| files.path("collections"));
-    let found = spec.collections_path.iter().chain(&installed);
-    let collections: Vec<_> = found.map(|path| path.as_str()).collect();
-    if !collections.is_empty() {
-        let path = format!("{}:{OWN_COLLECTIONS}", collections.join(":"));
-        command =
-            command.env("ANSIBLE_COLLECTIONS_PATH", &path).env("ANSIBLE_COLLECTIONS_PATHS", path);
-    }
+    command = paths(command, spec, spec.requirements.as_ref().map(|_| files));
     for (name, value) in &spec.env {
         let value = context.job.secrets().reveal(value);
         command = command.env(name, value.expose_secret());
@@ -164,18 +178,42 @@ fn command(
     Ok(command)
 }
 
-/// What every program of Ansible is given: no colours, nothing in the user's folders, no question.
-fn environment(command: Command, files: &Files) -> Command {
+/// Where roles and collections are, beside where Ansible looks by itself; `installed` has some more.
+fn paths(mut command: Command, spec: &AnsibleSpec, installed: Option<&Files>) -> Command {
+    let joined = |given: &[Utf8PathBuf], name: &str, own: &str| {
+        let installed = installed.map(|files| files.path(name));
+        let all: Vec<&str> = given.iter().chain(&installed).map(|path| path.as_str()).collect();
+        (!all.is_empty()).then(|| format!("{}:{own}", all.join(":")))
+    };
+    if let Some(path) = joined(&spec.roles_path, "roles", OWN_ROLES) {
+        command = command.env("ANSIBLE_ROLES_PATH", path);
+    }
+    if let Some(path) = joined(&spec.collections_path, "collections", OWN_COLLECTIONS) {
+        // The name before and since ansible-core 2.10.
+        command =
+            command.env("ANSIBLE_COLLECTIONS_PATH", &path).env("ANSIBLE_COLLECTIONS_PATHS", path);
+    }
+    command
+}
+
+/// What every program of Ansible is given: no colours, nothing beside the playbook.
+fn quiet(command: Command) -> Command {
     command
         .env("ANSIBLE_FORCE_COLOR", "0")
         .env("ANSIBLE_NOCOLOR", "1")
         .env("ANSIBLE_RETRY_FILES_ENABLED", "False")
-        .env("ANSIBLE_HOST_KEY_CHECKING", "True")
-        .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
-        .env("ANSIBLE_SSH_ARGS", "-o ControlMaster=no -o ControlPath=none")
-        .env("ANSIBLE_PIPELINING", "True")
         .env("PYTHONUNBUFFERED", "1")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+}
+
+/// What a run is given beside.
+fn environment(command: Command, files: &Files) -> Command {
+    quiet(command)
+        .env("ANSIBLE_HOST_KEY_CHECKING", "True")
+        .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
+        // No connection outlives its task: a machine that is copied has none.
+        .env("ANSIBLE_SSH_ARGS", "-o ControlMaster=no -o ControlPath=none")
+        .env("ANSIBLE_PIPELINING", "True")
 }
 
 /// Installs roles and collections that the playbook needs.
@@ -223,7 +261,7 @@ struct Lines {
 impl Lines {
     /// Takes what has come; gives the lines that are whole. Of one that is too long nothing is kept but that it was
     /// there.
-    fn take(&mut self, pipe: &pipe::Receiver, told: &mut Vec<String>) -> io::Result<()> {
+    fn take(&mut self, pipe: &pipe::Receiver, whole: &mut Vec<String>) -> io::Result<()> {
         let mut buffer = [0; 16 << 10];
         loop {
             let read = match pipe.try_read(&mut buffer) {
@@ -238,7 +276,7 @@ impl Lines {
                 }
                 if part.last() == Some(&b'\n') {
                     let line = std::mem::take(&mut self.begun);
-                    told.push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                    whole.push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 }
             }
         }

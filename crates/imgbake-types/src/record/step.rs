@@ -69,8 +69,8 @@ pub struct StepReport {
 pub struct Convergence {
     /// Whether it changed nothing but what the template allows.
     pub converged: bool,
-    /// Where it ran: `copy` (of the running machine), or `second machine` (booted from the disk).
-    pub place: String,
+    /// Where it ran.
+    pub place: ProofPlace,
     /// Wall time of the whole proof, the copy included.
     pub seconds: f64,
     /// Wall time of the second run alone.
@@ -80,6 +80,18 @@ pub struct Convergence {
     /// What it changed, allowed or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Resource>,
+}
+
+/// Where the second run of a step was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProofPlace {
+    /// On a copy of the running machine, resumed from its memory.
+    Copy,
+    /// On a machine that was booted from its disk.
+    SecondMachine,
+    /// On the machine itself: the image has had two runs.
+    InPlace,
 }
 
 /// One thing that a provisioner manages.

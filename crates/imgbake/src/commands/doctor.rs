@@ -34,13 +34,14 @@ struct Report {
 }
 
 /// Programs, and what needs them.
-const TOOLS: [(Tool, &str, bool); 6] = [
+const TOOLS: [(Tool, &str, bool); 7] = [
     (Tool::new("qemu-system-x86_64", "qemu-system-x86"), "machines", true),
     (Tool::new("qemu-system-aarch64", "qemu-system-arm"), "aarch64 machines", false),
     (Tool::new("mmdebstrap", "mmdebstrap"), "[source] bootstrap", true),
     (Tool::new("mke2fs", "e2fsprogs"), "[source] bootstrap", true),
     (Tool::new("grub-mkimage", "grub-common"), "[source] bootstrap", true),
-    (Tool::new("ssh", "openssh-client"), "--on-error keep", false),
+    (Tool::new("ansible-playbook", "ansible-core"), "ansible steps", false),
+    (Tool::new("ssh", "openssh-client"), "--on-error keep, ansible steps", false),
 ];
 
 /// Looks at this machine; exit code 4 where a build would lack something.
