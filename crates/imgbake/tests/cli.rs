@@ -206,6 +206,30 @@ fn a_missing_program_is_named_with_its_package() {
     assert!(err.contains("mmdebstrap") && err.contains("apt-get install"), "{err}");
 }
 
+/// What is written after a build is looked at before it; words on a command line drive no terminal.
+#[test]
+fn what_cannot_be_written_ends_a_build_before_it_begins() {
+    let home = Home::new();
+    let good = home.write("good.toml", GOOD);
+    let dir = home.0.path().join("folder");
+    std::fs::create_dir(&dir).unwrap();
+    for flag in ["--metadata-file", "--junit"] {
+        for path in ["folder", "/dev/null", "missing/report"] {
+            let (code, _, err) = home.run(&["build", &good, flag, path]);
+            assert!(code != 0 && err.contains(path), "{flag} {path}: {err}");
+            assert!(!home.0.path().join("home").exists(), "nothing was begun: {err}");
+        }
+    }
+    let (code, _, err) = home.run(&["build", &good, "--output", "a.raw", "--output", "./a.raw"]);
+    assert!(code == 2 && err.contains("another output"), "{err}");
+    for arguments in [&["show", "web", "\u{1b}]0;T\u{7}"][..], &["\u{1b}[8mx"]] {
+        let (code, _, err) = home.run(arguments);
+        assert!(code == 2 && !err.contains(['\u{1b}', '\u{7}']), "{err:?}");
+    }
+    assert_eq!(home.run(&["--version"]).0, 0);
+    assert!(home.run(&["build", "--help"]).1.contains("Usage: imgbake build"));
+}
+
 #[test]
 fn settings_come_in_layers() {
     let home = Home::new();

@@ -94,6 +94,19 @@ async fn files_and_folders_come_down() {
         ("other\n".to_owned(), "other\n".to_owned())
     );
 
+    // A link stays, and what it names is replaced; what is no file is not.
+    let link = place.at("link.log");
+    std::os::unix::fs::symlink(&one, &link).unwrap();
+    place.run(&download(&guest.join("a.log"), &link)).await.unwrap();
+    assert!(link.is_symlink() && text(&one) == "other\n");
+    let (socket, device) = (place.at("socket"), Utf8Path::new("/dev/null"));
+    let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for special in [socket.as_path(), device] {
+        let error = place.run(&download(&file, special)).await.unwrap_err();
+        assert!(error.to_string().contains("is no file, and is not replaced"), "{error}");
+        assert!(!special.is_file() && special.exists(), "{special}");
+    }
+
     let error = place.run(&download(&guest.join("missing"), &one)).await.unwrap_err();
     assert!(error.to_string().contains("missing"), "{error}");
     assert_eq!(text(&one), "other\n");

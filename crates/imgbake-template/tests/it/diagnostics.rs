@@ -78,6 +78,14 @@ fn steps() {
             "[[provision]]\ntype = \"shell\"\n[[provision]]\ntype = \"shell\"\nscript = \"a\"\ninline = []\nenv = { \"A-B\" = \"1\" }\nexit_codes = [0, 256]\nworkdir = \"tmp\"\nretry = { attempts = 0 }\n",
         ),
         (
+            "interpreters that would read the script from their input",
+            "[[provision]]\ntype = \"shell\"\nscript = \"a\"\ninterpreter = [\"/bin/sh\", \"-s\"]\n[[provision]]\ntype = \"shell\"\nscript = \"a\"\ninterpreter = [\"python3\", \"-\"]\n[[provision]]\ntype = \"shell\"\nscript = \"a\"\ninterpreter = [\"sh\", \"-eu\"]\n",
+        ),
+        (
+            "a second run that nobody can judge",
+            "[[provision]]\ntype = \"shell\"\nscript = \"a\"\nconverge = \"once\"\n[[provision]]\ntype = \"ansible\"\nplaybook = \"a.yml\"\nextra_vars = { deep = { list = [1, \"x\"] } }\nconverge = \"once\"\n",
+        ),
+        (
             "file",
             "[[provision]]\ntype = \"file\"\nsource = \"a\"\ncontent = \"b\"\ndestination = \"etc/x\"\nowner = \"Bad Owner\"\nmode = \"rw\"\n[[provision]]\ntype = \"file\"\ndirection = \"download\"\ndestination = \"out\"\nmode = \"0644\"\n",
         ),

@@ -45,14 +45,8 @@ pub(super) async fn run(
     // What cannot be written is found out before anything is.
     for output in into.outputs {
         Output::of(output, into.durable, into.force)?.format(into.format)?;
-        let sums = Utf8PathBuf::from(format!("{output}.sha256"));
-        let twice = into.outputs.iter().filter(|other| *other == output).count() > 1;
-        if twice || into.outputs.contains(&sums) {
-            return Err(Failure::usage(format!(
-                "two outputs would be written to `{output}` or `{sums}`"
-            )));
-        }
     }
+    Output::refuse_same(into.outputs)?;
     if reference.host.is_some() {
         let options = images::remote_options(&app.config, remote, &[reference])?;
         let (job, listener) = app.begin_reading("pull", events, Secrets::default())?;

@@ -47,6 +47,7 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
             return Err(Failure::usage(words));
         }
     }
+    Output::refuse_same(&args.output)?;
     for path in args.metadata_file.iter().chain(&args.junit) {
         report::check(path)?;
     }

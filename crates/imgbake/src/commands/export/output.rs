@@ -3,7 +3,7 @@
 use std::fs::{self, FileType};
 use std::os::unix::fs::FileTypeExt as _;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_disk::ExportFormat;
 use imgbake_runtime::error::io_at;
 
@@ -57,6 +57,26 @@ impl Output {
         Ok(Self::Target(target))
     }
 
+    /// Refuses outputs of which one would write over another, or over its checksum.
+    pub(in crate::commands) fn refuse_same(outputs: &[Utf8PathBuf]) -> Result<(), Failure> {
+        // `./a` and `a` are one, and so are two links to it.
+        let full = |path: &Utf8Path| {
+            let found = path.canonicalize_utf8().or_else(|_| camino::absolute_utf8(path));
+            found.unwrap_or_else(|_| path.to_owned())
+        };
+        let sums = |path: &Utf8Path| Utf8PathBuf::from(format!("{path}.sha256"));
+        let all: Vec<Utf8PathBuf> = outputs.iter().map(|path| full(path)).collect();
+        for (at, path) in all.iter().enumerate() {
+            if all[..at].contains(path) || all.contains(&sums(path)) {
+                let words = format!(
+                    "`{path}` and its checksum are written, and another output is one of them"
+                );
+                return Err(Failure::usage(words));
+            }
+        }
+        Ok(())
+    }
+
     /// The format: the one that was given, else that of a file's extension; raw for all that is no file.
     pub(in crate::commands) fn format(
         &self,
@@ -96,6 +116,24 @@ fn format_of(output: &Utf8Path) -> Result<ExportFormat, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_do_not_write_over_each_other() {
+        let refused = |paths: &[&str]| {
+            Output::refuse_same(&paths.iter().map(|path| (*path).into()).collect::<Vec<_>>())
+                .is_err()
+        };
+        assert!(!refused(&["a.raw", "a.qcow2", "b/a.raw"]));
+        for same in [&["a.raw", "a.raw"][..], &["a.raw", "./a.raw"], &["a.raw.sha256", "a.raw"]] {
+            assert!(refused(same), "{same:?}");
+        }
+        // The checksum has a place, or nothing is begun.
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Utf8Path::from_path(temp.path()).unwrap();
+        fs::create_dir(dir.join("a.raw.sha256")).unwrap();
+        let failure = Output::of(&dir.join("a.raw"), Durable::No, false).err().unwrap();
+        assert!(failure.summary().contains("a.raw.sha256` is no file"), "{}", failure.summary());
+    }
 
     #[test]
     fn what_is_no_file_is_not_replaced() {
