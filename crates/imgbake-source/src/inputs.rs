@@ -77,8 +77,13 @@ impl StepInputs {
         };
         let answer = within(job, self.limits, text, asking).await;
         let memory = PinMemory::new(job.home(), &format!("input\n{text}"));
-        let settled = memory.settle(job, answer.map_err(BuildError::from))?;
-        Ok(Digest::sha256(format!("{settled:?}")))
+        match memory.settle(job, answer.map_err(BuildError::from))? {
+            Pin::Now(digest) => Ok(Digest::sha256(digest)),
+            // Neither is asked for above.
+            Pin::Fixed | Pin::Unknown(_) => {
+                Err(BuildError::failed(format!("what {text} has is not known")))
+            }
+        }
     }
 
     async fn command(&self, job: &Job, dir: &Utf8Path, text: &str) -> Result<Digest, BuildError> {
