@@ -3,6 +3,8 @@
 mod ansible;
 mod error;
 mod file;
+#[expect(dead_code, unused_imports, reason = "its kinds come next")]
+mod guest;
 mod shell;
 
 use std::sync::Arc;

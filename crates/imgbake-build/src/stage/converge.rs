@@ -41,8 +41,7 @@ impl<'a> Proof<'a> {
         spec: &'a ProvisionSpec,
     ) -> Result<Option<Self>, BuildError> {
         let provisioner = build.components.provisioner(spec)?;
-        let default = if provisioner.kind().results { Converge::Once } else { Converge::Off };
-        let wanted = spec.converge.unwrap_or(default) == Converge::Once;
+        let wanted = spec.converge.unwrap_or(provisioner.kind().converge) == Converge::Once;
         Ok(wanted.then_some(Self { build, step, spec, provisioner }))
     }
 

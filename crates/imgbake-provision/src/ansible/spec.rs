@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use imgbake_types::Span;
 use imgbake_types::spec::rules::{Mistake, not_empty};
-use imgbake_types::spec::{HostPath, ProvisionerSettings};
+use imgbake_types::spec::{Converge, HostPath, ProvisionerSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -90,6 +90,7 @@ impl ProvisionerSettings for AnsibleSpec {
     const SENSITIVE: &'static [&'static str] =
         &["extra_vars", "host_vars", "vault_password", "env"];
     const RESULTS: bool = true;
+    const CONVERGE: Converge = Converge::Once;
 
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
         let lists = ["groups", "tags", "skip_tags", "roles_path", "collections_path", "args"];

@@ -6,4 +6,5 @@ mod script;
 mod spec;
 
 pub use run::Shell;
+pub(crate) use script::Script;
 pub use spec::{Reboot, RetrySpec, ShellSpec};

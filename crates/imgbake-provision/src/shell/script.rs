@@ -26,7 +26,7 @@ const DEFAULT_INTERPRETER: [&str; 2] = ["/bin/sh", "-e"];
 const RUNNER: &str = include_str!("runner.sh");
 
 /// A script with its environment and what runs it.
-pub(super) struct Script {
+pub(crate) struct Script {
     environment: Zeroizing<Vec<u8>>,
     body: Zeroizing<Vec<u8>>,
     interpreter: Vec<String>,
@@ -34,7 +34,7 @@ pub(super) struct Script {
 
 impl Script {
     /// Reads the step's script and puts in the sensitive values.
-    pub(super) async fn load(secrets: &Secrets, spec: &ShellSpec) -> Result<Self, StepError> {
+    pub(crate) async fn load(secrets: &Secrets, spec: &ShellSpec) -> Result<Self, StepError> {
         check_public("interpreter", spec.interpreter.iter().flatten().map(String::as_str))?;
         check_public("user", [spec.user()])?;
         check_public("workdir", [spec.workdir()])?;
@@ -48,17 +48,17 @@ impl Script {
     }
 
     /// Bytes that go into the machine.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         (self.environment.len() + self.body.len()) as u64
     }
 
     /// Standard input for the runner: environment and script, and then nothing, without an end.
-    pub(super) fn payload(&self) -> impl AsyncRead + Send + Unpin + 'static {
+    pub(crate) fn payload(&self) -> impl AsyncRead + Send + Unpin + 'static {
         Cursor::new([self.environment.as_slice(), &self.body].concat()).chain(Unending)
     }
 
     /// The runner as a command line. It holds no secret.
-    pub(super) fn runner(&self, workdir: &str) -> String {
+    pub(crate) fn runner(&self, workdir: &str) -> String {
         let (environment, body) = (self.environment.len(), self.body.len());
         let interpreter: Vec<String> = self.interpreter.iter().map(|word| quote(word)).collect();
         format!(

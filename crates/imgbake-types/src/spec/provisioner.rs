@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::pointer;
-use super::provision::ProvisionSpec;
+use super::provision::{Converge, ProvisionSpec};
 use super::rules::Mistake;
 
 /// The settings of a kind of provisioner: its `[[provision]]` table beside the keys that every step has
@@ -20,6 +20,9 @@ pub trait ProvisionerSettings: JsonSchema + Serialize + DeserializeOwned {
     /// Whether each step tells which resources it changed: then a second run can be judged
     /// ([`ProvisionSpec::converge`]).
     const RESULTS: bool = false;
+
+    /// Whether a step of which the template does not say is run a second time.
+    const CONVERGE: Converge = Converge::Off;
 
     /// Checks what no schema can say. An expression whose value is not known yet is `null`.
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
@@ -131,6 +134,8 @@ pub struct ProvisionerKind {
     pub sensitive: &'static [&'static str],
     /// Whether its steps tell which resources they changed.
     pub results: bool,
+    /// Whether a step of which the template does not say is run a second time.
+    pub converge: Converge,
     schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     check: fn(&Map<String, Value>) -> Vec<Mistake>,
     resolve: fn(&ProvisionSpec) -> Result<ProvisionStep, serde_json::Error>,
@@ -144,6 +149,7 @@ impl ProvisionerKind {
             about,
             sensitive: T::SENSITIVE,
             results: T::RESULTS,
+            converge: T::CONVERGE,
             schema: T::json_schema,
             check: T::check,
             resolve: resolve::<T>,

@@ -1,0 +1,78 @@
+//! The files that a step's program reads in the machine.
+
+use camino::Utf8Path;
+use imgbake_build::StepContext;
+use imgbake_comm::shell::quote;
+use imgbake_comm::transfer::Uploaded;
+use imgbake_comm::{Exec, transfer};
+use imgbake_types::Digest;
+use secrecy::ExposeSecret;
+
+use crate::error::StepError;
+
+/// Where they are: in memory, so that no image has them.
+const BASE: &str = "/run/imgbake";
+
+/// A folder of the machine for one step, readable by root alone. It has the same path at each run of the step:
+/// what is made of a path that it names is the same then.
+pub(crate) struct Folder<'a> {
+    context: &'a StepContext<'a>,
+    path: String,
+}
+
+impl<'a> Folder<'a> {
+    /// Makes the folder, empty.
+    pub(crate) async fn make(context: &'a StepContext<'a>) -> Result<Self, StepError> {
+        let name = context.spec.name.as_deref().unwrap_or(context.name);
+        let digest = Digest::sha256(name);
+        let folder = Self { context, path: format!("{BASE}/{}", digest.short()) };
+        let at = quote(&folder.path);
+        folder.root(&format!("rm -rf {at} && mkdir -p {BASE} && mkdir -m 0700 {at}")).await?;
+        Ok(folder)
+    }
+
+    /// A path in it.
+    pub(crate) fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
+    /// Copies a file or folder of the host into it, under a name.
+    pub(crate) async fn copy(&self, host: &Utf8Path, name: &str) -> Result<(), StepError> {
+        let (comm, to) = (self.context.comm, self.path(name));
+        let uploaded = if host.is_dir() {
+            transfer::upload_dir(comm, host, &to, None, "root:root").await?
+        } else {
+            transfer::upload_file(comm, host, &to, None, "root:root").await?
+        };
+        self.moved(&uploaded);
+        Ok(())
+    }
+
+    /// Writes a file in it; sensitive values are put in here.
+    pub(crate) async fn write(&self, name: &str, text: &str) -> Result<(), StepError> {
+        let bytes = self.context.job.secrets().reveal(text).expose_secret().as_bytes().to_vec();
+        let to = self.path(name);
+        let uploaded = transfer::upload_bytes(self.context.comm, &to, 0o600, "root:root", bytes);
+        self.moved(&uploaded.await?);
+        Ok(())
+    }
+
+    /// Takes it out of the machine.
+    pub(crate) async fn remove(self) -> Result<(), StepError> {
+        self.root(&format!("rm -rf {}; rmdir {BASE} 2>/dev/null || :", quote(&self.path))).await
+    }
+
+    fn moved(&self, uploaded: &Uploaded) {
+        self.context.recorder.moved(uploaded.bytes);
+        for warning in &uploaded.warnings {
+            self.context.recorder.warn(warning);
+        }
+    }
+
+    async fn root(&self, command: &str) -> Result<(), StepError> {
+        let comm = self.context.comm;
+        let ran = comm.check(Exec::new(comm.as_root(command)));
+        self.context.job.cancel().run(ran).await??;
+        Ok(())
+    }
+}

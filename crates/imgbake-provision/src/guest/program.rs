@@ -1,0 +1,203 @@
+//! One program in the machine.
+
+use std::collections::BTreeMap;
+
+use imgbake_build::StepContext;
+use imgbake_comm::{CommErrorKind, Exec, Exit};
+use imgbake_runtime::{CommandOutput, Tail};
+use imgbake_types::Span;
+use imgbake_types::event::Stream;
+use uuid::Uuid;
+
+use crate::error::{StepError, last_lines};
+use crate::shell::{Script, ShellSpec};
+
+/// A longer line is no result.
+const MOST_LINE: usize = 8 << 20;
+
+/// A script for the machine's `/bin/sh -e`, run by root.
+pub(crate) struct Program {
+    /// The script. What it prints after `$mark` on a line of standard output is a result; the rest is shown.
+    pub(crate) script: String,
+    /// Environment variables; sensitive values are put in here.
+    pub(crate) env: BTreeMap<String, String>,
+    /// How long it may take.
+    pub(crate) timeout: Span,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; where it has none, how it ended, in words.
+    pub(crate) exit: Result<i32, String>,
+    /// The end of its output.
+    pub(crate) tail: Tail,
+}
+
+impl Ended {
+    /// The error of a program that ended so.
+    pub(crate) fn error(&self, how: &str) -> StepError {
+        let output = last_lines(&self.tail);
+        StepError::Command { how: how.to_owned(), tries: String::new(), output }
+    }
+}
+
+impl Program {
+    /// Runs it. Each result goes to `take` as it comes, as the program wrote it.
+    pub(crate) async fn run(
+        self,
+        context: &StepContext<'_>,
+        take: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Ended, StepError> {
+        let recorder = context.recorder;
+        // Nobody who writes to the same output knows it.
+        let mark = format!("imgbake-{} ", Uuid::new_v4().simple());
+        let spec = ShellSpec {
+            inline: Some(vec![format!("mark='{mark}'\n{}", self.script)]),
+            interpreter: Some(["/bin/sh", "-e"].map(str::to_owned).to_vec()),
+            env: self.env,
+            ..ShellSpec::default()
+        };
+        let script = Script::load(context.job.secrets(), &spec).await?;
+        recorder.moved(script.bytes());
+        let command = context.comm.as_user(spec.user(), &script.runner(spec.workdir()));
+        let exec = Exec::new(command).stdin(script.payload()).timeout(self.timeout.duration());
+        let mut output = CommandOutput::new(context.job.secrets(), |stream, line: &str| {
+            recorder.output(stream, line);
+        });
+        let mut split = Split::new(&mark);
+        let mut sink = |stream: Stream, bytes: &[u8]| match stream {
+            Stream::Stdout => split.take(bytes, take, &mut |rest| output.take(stream, rest)),
+            Stream::Stderr | Stream::Console => output.take(stream, bytes),
+        };
+        let ended = context.job.cancel().run(context.comm.run(exec, &mut sink)).await?;
+        split.finish(take, &mut |rest| output.take(Stream::Stdout, rest));
+        let tail = output.finish();
+        let exit = match ended {
+            Ok(Exit::Code(code)) => {
+                recorder.exit_code(code);
+                Ok(code)
+            }
+            Ok(Exit::Lost) => return Err(StepError::Lost { output: last_lines(&tail) }),
+            Ok(other) => Err(format!("it ended with {other}")),
+            Err(error) if error.kind() == CommErrorKind::TimedOut => {
+                Err(format!("it was not done after {} and was ended", self.timeout))
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Ended { exit, tail })
+    }
+}
+
+/// Tells results from the rest of an output.
+struct Split {
+    mark: Vec<u8>,
+    /// The beginning of a line that is, or may become, a result.
+    begun: Vec<u8>,
+    line: LineIs,
+}
+
+/// What the line is of which a piece comes.
+#[derive(PartialEq)]
+enum LineIs {
+    /// A result, or not known yet.
+    Open,
+    /// No result.
+    Other,
+    /// A result that is too long: nothing of it is kept.
+    TooLong,
+}
+
+impl Split {
+    fn new(mark: &str) -> Self {
+        Self { mark: mark.as_bytes().to_vec(), begun: Vec::new(), line: LineIs::Open }
+    }
+
+    fn take(&mut self, bytes: &[u8], result: &mut dyn FnMut(&str), rest: &mut dyn FnMut(&[u8])) {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let ends = part.last() == Some(&b'\n');
+            match self.line {
+                LineIs::Other => rest(part),
+                LineIs::TooLong => {}
+                LineIs::Open => {
+                    self.begun.extend_from_slice(part);
+                    let known = self.begun.len().min(self.mark.len());
+                    if self.begun[..known] != self.mark[..known] {
+                        rest(&std::mem::take(&mut self.begun));
+                        self.line = LineIs::Other;
+                    } else if ends {
+                        let line = std::mem::take(&mut self.begun);
+                        result(String::from_utf8_lossy(&line[self.mark.len()..]).trim_end());
+                    } else if self.begun.len() > MOST_LINE {
+                        self.begun.clear();
+                        self.line = LineIs::TooLong;
+                    }
+                }
+            }
+            if ends {
+                if self.line == LineIs::TooLong {
+                    // It cannot be read, and must not be missed.
+                    result("");
+                }
+                self.line = LineIs::Open;
+            }
+        }
+    }
+
+    /// The output is at its end: so is a line that nothing ended.
+    fn finish(self, result: &mut dyn FnMut(&str), rest: &mut dyn FnMut(&[u8])) {
+        if self.line == LineIs::TooLong {
+            result("");
+        } else if self.begun.starts_with(&self.mark) {
+            result(&String::from_utf8_lossy(&self.begun[self.mark.len()..]));
+        } else if !self.begun.is_empty() {
+            rest(&self.begun);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The results and the rest of an output that comes in pieces of `size` bytes.
+    fn split(output: &[u8], size: usize) -> (Vec<String>, String) {
+        let (mut results, mut rest) = (Vec::new(), Vec::new());
+        let mut split = Split::new("mark ");
+        let mut result = |line: &str| results.push(line.to_owned());
+        for piece in output.chunks(size) {
+            split.take(piece, &mut result, &mut |bytes| rest.extend_from_slice(bytes));
+        }
+        split.finish(&mut result, &mut |bytes| rest.extend_from_slice(bytes));
+        (results, String::from_utf8(rest).unwrap())
+    }
+
+    #[test]
+    fn results_are_told_from_the_rest_however_they_come() {
+        for (output, results, rest) in [
+            ("", &[][..], ""),
+            ("a\nmark {1}\nb\n", &["{1}"], "a\nb\n"),
+            ("mark {1}\nmark {2}\r\n", &["{1}", "{2}"], ""),
+            ("mar\nmarks\nma", &[], "mar\nmarks\nma"),
+            ("x mark {1}\n", &[], "x mark {1}\n"),
+            // A result that is cut is one that cannot be read.
+            ("mark {\"na", &["{\"na"], ""),
+        ] {
+            for size in [1, 2, 3, 7, 100] {
+                let (found, others) = split(output.as_bytes(), size);
+                assert_eq!(
+                    (found.as_slice(), others.as_str()),
+                    (&results.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()[..], rest),
+                    "{output:?} by {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_result_without_an_end_is_bounded_and_told() {
+        let long = [b"mark ".as_slice(), &vec![b'x'; MOST_LINE * 2], b"\nmark {}\nrest\n"].concat();
+        let (results, rest) = split(&long, 64 << 10);
+        assert_eq!((results, rest.as_str()), (vec![String::new(), "{}".to_owned()], "rest\n"));
+    }
+}

@@ -1,0 +1,88 @@
+//! The results of a run: resources, and a last word that tells whether they are all there.
+
+use imgbake_build::StepRecorder;
+use imgbake_types::record::step::{Resource, ResourceCounts, ResourceOutcome};
+use serde::Deserialize;
+
+/// One result, as programs of ours in the machine write it: a line of JSON.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Line {
+    /// The last one.
+    End {
+        /// What the tool counted.
+        end: End,
+    },
+    /// A resource.
+    Resource(Box<Resource>),
+}
+
+/// What a tool counted at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) struct End {
+    /// Resources that it changed.
+    pub(crate) changed: u64,
+    /// Resources that failed.
+    pub(crate) failed: u64,
+}
+
+/// What a run showed.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    /// How many resources there were of each outcome.
+    pub(crate) counts: ResourceCounts,
+    /// What the tool counted itself, at its end.
+    pub(crate) end: Option<End>,
+    /// The first resource that failed.
+    pub(crate) failed: Option<Box<Resource>>,
+    /// Results that cannot be read.
+    unread: u64,
+}
+
+impl Results {
+    /// Takes a line as [`Line`].
+    pub(crate) fn take(&mut self, line: &str, recorder: &StepRecorder) {
+        match serde_json::from_str(line) {
+            Ok(Line::Resource(resource)) => self.resource(*resource, recorder),
+            Ok(Line::End { end }) => self.end = Some(end),
+            Err(_) => self.unread(),
+        }
+    }
+
+    /// Takes a resource.
+    pub(crate) fn resource(&mut self, resource: Resource, recorder: &StepRecorder) {
+        self.counts.add(resource.outcome);
+        if resource.outcome == ResourceOutcome::Failed && self.failed.is_none() {
+            self.failed = Some(Box::new(resource.clone()));
+        }
+        recorder.resource(resource);
+    }
+
+    /// There was a result that cannot be read.
+    pub(crate) fn unread(&mut self) {
+        self.unread += 1;
+    }
+
+    /// Whether the results are all there and agree with each other and with the end of a tool that says that all
+    /// went well (`success`): what not, in words.
+    pub(crate) fn contradiction(&self, success: bool) -> Option<String> {
+        let Some(end) = self.end else {
+            return Some("its results end before it does".to_owned());
+        };
+        if self.unread > 0 {
+            return Some(format!("{} of its results cannot be read", self.unread));
+        }
+        for (what, said, seen) in [
+            ("changed", end.changed, self.counts.changed),
+            ("failed", end.failed, self.counts.failed),
+        ] {
+            if said != seen {
+                return Some(format!("it counts {said} {what} resources, and reported {seen}"));
+            }
+        }
+        if success && end.failed > 0 {
+            return Some(format!("it ended well, and counts {} failures", end.failed));
+        }
+        None
+    }
+}
