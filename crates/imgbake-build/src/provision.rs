@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use imgbake_comm::Communicator;
 use imgbake_runtime::{Events, Job, Secrets, Tail};
 use imgbake_types::event::Stream;
-use imgbake_types::record::step::{self, OutputTail, Resource, ResourceCounts, StepReport};
+use imgbake_types::record::step::{
+    self, OutputTail, Resource, ResourceCounts, ResourceOutcome, StepReport,
+};
 use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
-use imgbake_types::{EventKind, Outcome};
+use imgbake_types::{EventKind, Outcome, Stage};
 use serde::de::DeserializeOwned;
 
 use crate::{Access, BuildError, BuildErrorKind};
@@ -83,6 +85,8 @@ pub struct StepRecorder {
     events: Events,
     secrets: Secrets,
     started: Instant,
+    /// Whether each resource is told as it comes.
+    live: bool,
     recorded: Mutex<Recorded>,
 }
 
@@ -118,8 +122,16 @@ impl StepRecorder {
             events: job.events().clone(),
             secrets: job.secrets().clone(),
             started: Instant::now(),
+            live: false,
             recorded: Mutex::new(Recorded { report, tail: Tail::default() }),
         }
+    }
+
+    /// Tells each resource as it comes: one that changed or failed by itself, the others by their count.
+    #[must_use]
+    pub fn live(mut self, live: bool) -> Self {
+        self.live = live;
+        self
     }
 
     /// A line of output, redacted already: it is shown and kept.
@@ -140,11 +152,27 @@ impl StepRecorder {
         for text in resource.texts() {
             *text = self.secrets.redact(text);
         }
-        let report = &mut self.recorded().report;
-        report.counts.add(resource.outcome);
-        if report.resources.len() < RESOURCES {
-            report.resources.push(resource);
+        let told = resource.clone();
+        let counts = {
+            let report = &mut self.recorded().report;
+            report.counts.add(resource.outcome);
+            if report.resources.len() < RESOURCES {
+                report.resources.push(resource);
+            }
+            report.counts
+        };
+        if self.live {
+            self.tell(told, counts);
         }
+    }
+
+    fn tell(&self, resource: Resource, counts: ResourceCounts) {
+        if matches!(resource.outcome, ResourceOutcome::Changed | ResourceOutcome::Failed) {
+            let (name, resource) = (self.name.clone(), Box::new(resource));
+            self.events.emit(EventKind::Resource { name, resource });
+        }
+        let (stage, name, status) = (Stage::Provision, self.name.clone(), counts.to_string());
+        self.events.emit(EventKind::StageStatus { stage, name, status });
     }
 
     /// Bytes that were moved between host and machine.

@@ -97,6 +97,7 @@ impl Planner<'_> {
             machine: self.request.resolved.machine.clone(),
             ssh: spec.ssh.clone(),
             cache: spec.cache.clone(),
+            converge: spec.converge.clone(),
             steps: self.steps,
             digest: self.keys.parent.unwrap_or_else(|| Digest::sha256("")),
             secrets,

@@ -3,7 +3,9 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_template::Names;
 use imgbake_types::StepKind;
-use imgbake_types::spec::{HostAccess, HostPath, ProvisionSpec, StepInput};
+use imgbake_types::spec::{
+    Converge, ConvergeSteps, HostAccess, HostPath, ProvisionSpec, StepInput,
+};
 use serde_json::Value;
 
 use crate::PlanError;
@@ -30,9 +32,28 @@ impl Planner<'_> {
                 self.input(text, &format!("provision[{index}].inputs[{at}]"), &mut inputs);
             }
             inputs.settings("", &decides)?;
+            self.proof(index, step.spec.converge, &mut inputs)?;
             // What it writes is on the host, where no layer keeps it.
             let cache = provision.cache() && step.writes().next().is_none();
             self.push(inputs, StepKind::Provision { provision }, cache)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what of `[converge]` decides what is proved after a step.
+    fn proof(
+        &self,
+        index: usize,
+        converge: Option<Converge>,
+        inputs: &mut Inputs,
+    ) -> Result<(), PlanError> {
+        let resolved = self.request.resolved;
+        let spec = &resolved.spec.converge;
+        if converge == Some(Converge::Check) && spec.ignore.is_some() {
+            inputs.setting("converge.ignore", &spec.ignore)?;
+        }
+        if index + 1 == resolved.provision.len() && spec.steps == ConvergeSteps::All {
+            inputs.setting("converge.steps", &spec.steps)?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::record::TestOutcome;
+use crate::record::step::Resource;
 use crate::{Digest, Reference, StepReport};
 
 pub use crate::stage::{Outcome, Stage};
@@ -102,6 +103,13 @@ pub enum EventKind {
         cached: bool,
         /// What it did when it ran.
         report: Box<StepReport>,
+    },
+    /// A provision step changed a resource, or could not: told at once. The rest are counted in the step's status.
+    Resource {
+        /// The step's name.
+        name: String,
+        /// The resource, with what was done.
+        resource: Box<Resource>,
     },
     /// A line from a provisioner, test or console.
     Output {
@@ -232,6 +240,7 @@ impl EventKind {
             | Self::Waiting { what: text }
             | Self::Notice { level: _, message: text } => vec![text],
             Self::StepReport { name: _, cached: _, report } => report.texts().collect(),
+            Self::Resource { name: _, resource } => resource.texts().collect(),
             Self::SealOperation { operation: _, removed: _, bytes: _, paths } => {
                 paths.iter_mut().collect()
             }

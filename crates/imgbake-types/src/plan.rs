@@ -6,8 +6,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::{
-    BootstrapSpec, CacheSpec, ImageSpec, ProvisionSpec, PublishSpec, SealSpec, SshSpec, TestSpec,
-    VerifySpec,
+    BootstrapSpec, CacheSpec, ConvergeSpec, ImageSpec, ProvisionSpec, PublishSpec, SealSpec,
+    SshSpec, TestSpec, VerifySpec,
 };
 use crate::{Digest, MachineSpec, Reference};
 
@@ -26,6 +26,9 @@ pub struct Plan {
     /// `[cache]`
     #[serde(default)]
     pub cache: CacheSpec,
+    /// `[converge]`
+    #[serde(default, skip_serializing_if = "ConvergeSpec::is_default")]
+    pub converge: ConvergeSpec,
     /// The steps, in order: one source, one boot, any number of provisions, one each of seal, capture,
     /// publish and verify.
     pub steps: Vec<Step>,

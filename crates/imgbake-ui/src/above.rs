@@ -34,6 +34,15 @@ pub(crate) fn above(
             .map(|words| look.remark(Outcome::Skipped, label, &words))
             .into_iter()
             .collect(),
+        EventKind::Resource { .. } => {
+            let told = messages::resource(&event.kind, verbose);
+            let told =
+                told.filter(|(outcome, _)| !several || verbose || *outcome == Outcome::Failed);
+            told.map(|(outcome, words)| resource(look, label, outcome, &words))
+                .into_iter()
+                .flatten()
+                .collect()
+        }
         EventKind::TestFinished { result } if !several || verbose || !result.passed => {
             vec![look.test(label, result)]
         }
@@ -54,6 +63,13 @@ pub(crate) fn above(
         }
         _ => Vec::new(),
     }
+}
+
+/// A resource's line, and those of its diff.
+fn resource(look: Look, label: &str, outcome: Outcome, words: &str) -> Vec<String> {
+    let mut lines = words.lines();
+    let first = lines.next().map(|line| look.remark(outcome, label, line));
+    first.into_iter().chain(lines.map(str::to_owned)).collect()
 }
 
 /// What stands above a single build. The path gives way to the screen's width.

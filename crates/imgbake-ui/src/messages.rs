@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use imgbake_types::event::LayerAction;
+use imgbake_types::record::step::ResourceOutcome;
 use imgbake_types::time::rough;
 use imgbake_types::{EventKind, Outcome};
 
@@ -30,6 +31,21 @@ pub(crate) fn step_report(kind: &EventKind) -> Option<String> {
     let summary = report.summary();
     let when = if *cached { " when it ran" } else { "" };
     (!summary.is_empty()).then(|| format!("step {}: {}{when}", clean(name), clean(&summary)))
+}
+
+/// A resource that changed or failed, and how severe that is; `verbose` with its diff.
+pub(crate) fn resource(kind: &EventKind, verbose: bool) -> Option<(Outcome, String)> {
+    let EventKind::Resource { name, resource } = kind else { return None };
+    let (outcome, word) = match resource.outcome {
+        ResourceOutcome::Failed => (Outcome::Failed, "failed"),
+        ResourceOutcome::Changed => (Outcome::Skipped, "changed"),
+        ResourceOutcome::Unchanged | ResourceOutcome::Skipped => return None,
+    };
+    let mut words = format!("{}: {word} {}", clean(name), clean(&resource.title()));
+    for line in resource.diff.as_deref().filter(|_| verbose).unwrap_or_default().lines() {
+        let _ = write!(words, "\n    {}", clean(line));
+    }
+    Some((outcome, words))
 }
 
 /// What was done with a layer, and how severe that is. A fallback is always told, the rest only to

@@ -50,6 +50,12 @@ pub(crate) fn lines(
         EventKind::StepReport { .. } if verbose => {
             messages::step_report(&event.kind).into_iter().collect()
         }
+        EventKind::Resource { .. } => messages::resource(&event.kind, verbose)
+            .map(|(outcome, words)| {
+                let tone = if outcome == Outcome::Failed { Tone::Bad } else { Tone::Normal };
+                words.lines().map(|line| paint.tone(tone, line)).collect()
+            })
+            .unwrap_or_default(),
         EventKind::TestFinished { result } => test(result, paint),
         EventKind::Machine { machine, what } => {
             vec![format!("machine {}: {}", clean(machine), clean(what))]

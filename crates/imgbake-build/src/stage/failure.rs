@@ -2,6 +2,7 @@
 
 use imgbake_types::record::VersionView;
 
+use super::context::Log;
 use crate::{BuildError, Machine};
 
 /// A build that failed, with what it leaves: machines that still run, for the user to look at.
@@ -12,18 +13,20 @@ pub struct Failure {
     pub machines: Vec<Box<dyn Machine>>,
     /// The version, if one was published before the failure.
     pub version: Option<Box<VersionView>>,
+    /// What the stages before the failure took, where it was in one of them.
+    pub stages: Log,
 }
 
 impl Failure {
     /// A failure that leaves a machine.
     pub(super) fn with(machine: Box<dyn Machine>) -> impl FnOnce(BuildError) -> Self {
-        |error| Self { error, machines: vec![machine], version: None }
+        |error| Self { error, machines: vec![machine], version: None, stages: Log::new() }
     }
 }
 
 impl<E: Into<BuildError>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), machines: Vec::new(), version: None }
+        Self { error: error.into(), machines: Vec::new(), version: None, stages: Log::new() }
     }
 }
 

@@ -60,6 +60,18 @@ pub async fn run(build: Build<'_>) -> Result<Verified, Failure> {
     verified
 }
 
+/// Runs a plan up to its last provision step, with the proofs that its steps converge; publishes nothing. Gives
+/// what each stage did.
+pub async fn converge(build: Build<'_>) -> Result<Log, Failure> {
+    build.components.check(build.job, build.plan).await?;
+    let Walked { provisioned: Provisioned(booted), mut saver, slot } = walk::walk(build).await?;
+    let Booted { mut machine, log, .. } = booted;
+    machine.end().await;
+    saver.finish(build).await;
+    drop(slot);
+    Ok(log)
+}
+
 /// From a provisioned machine to the verified version.
 async fn prove(build: Build<'_>, provisioned: Provisioned) -> Result<Verified, Failure> {
     let sealed = provisioned.seal(build).await?;

@@ -55,11 +55,16 @@ impl Booted {
         if resolved.map_err(|error| unreadable(&step.name, &error))?.expects_restart {
             self.machine.expect_restart();
         }
-        let recorder = StepRecorder::begin(build.job, &step.name, &spec.kind);
+        let results = provisioner.kind().results;
+        let recorder = StepRecorder::begin(build.job, &step.name, &spec.kind).live(results);
         let ended = self.run_step(build, provisioner, &stage, &step.name, spec, &recorder).await;
         let report = recorder.finish(ended.as_ref().err());
         ended?;
-        let mut record = stage.finish(report.bytes, &spec.kind);
+        let detail = match report.counts {
+            counts if results && counts.total() > 0 => format!("{}: {counts}", spec.kind),
+            _ => spec.kind.clone(),
+        };
+        let mut record = stage.finish(report.bytes, &detail);
         record.report = Some(report);
         Ok(record)
     }

@@ -88,7 +88,9 @@ pub(super) async fn walk(build: Build<'_>) -> Result<Walked<'_>, Failure> {
         // What was saved so far is there for the next build.
         saver.finish(build).await;
     }
-    gone?;
+    if let Err(failure) = gone {
+        return Err(Failure { stages: log, ..failure });
+    }
     let Progress::Machine(mut booted) = progress else {
         return Err(BuildError::failed("the plan has no machine").into());
     };
@@ -305,6 +307,7 @@ impl Walk<'_> {
                     let saving =
                         self.saver.machine(build, claim, step, &mut record, &mut booted, proof);
                     if let Err(error) = saving.await {
+                        self.log.push(record);
                         return Err(Failure::with(booted.machine)(error));
                     }
                 }

@@ -110,7 +110,10 @@ fn converge(step: &Node, kind: &ProvisionerKind, schema: &Schema, out: &mut Vec<
         out.push(
             Diagnostic::new("converge", entry.node.span.clone(), message)
                 .label("a second run could not be judged")
-                .help(format!("`converge = \"once\"` is for steps of type {}", with.join(", "))),
+                .help(format!(
+                    "`converge = \"check\"` compares the machine before and after it; `\"once\"` is for steps of type {}",
+                    with.join(", ")
+                )),
         );
     }
 }

@@ -69,6 +69,9 @@ pub struct StepReport {
 pub struct Convergence {
     /// Whether it changed nothing but what the template allows.
     pub converged: bool,
+    /// The steps that were run again, where it was not this one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
     /// Where it ran.
     pub place: ProofPlace,
     /// Wall time of the whole proof, the copy included.

@@ -5,6 +5,7 @@
 //! nothing; the method of the same name as the field gives the value that then holds.
 
 mod builder;
+mod converge;
 mod input;
 pub mod pointer;
 mod provision;
@@ -21,8 +22,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use builder::{BuilderKind, BuilderSpec, SshSpec};
+pub use converge::{Converge, ConvergeSpec, ConvergeSteps};
 pub use input::StepInput;
-pub use provision::{Converge, ProvisionSpec};
+pub use provision::ProvisionSpec;
 pub use provisioner::{HostAccess, HostPath, ProvisionStep, ProvisionerKind, ProvisionerSettings};
 pub use seal::{Residue, SealSpec};
 pub use source::{BootstrapSpec, Distribution, SourceSpec};
@@ -58,6 +60,9 @@ pub struct TemplateSpec {
     /// What changes the machine, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub provision: Vec<ProvisionSpec>,
+    /// How it is proved that the steps converge in one run.
+    #[serde(default, skip_serializing_if = "ConvergeSpec::is_default")]
+    pub converge: ConvergeSpec,
     /// What is taken out of the machine before its disk is read.
     #[serde(default)]
     pub seal: SealSpec,

@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Converge;
+
 /// `[[provision]]`: `type` names its kind.
 ///
 /// It holds what every step has, and the settings of its kind as values: each kind of provisioner brings
@@ -32,7 +34,7 @@ pub struct ProvisionSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<String>,
     /// Whether the step is run once more, on a copy of the machine, where it must change nothing. Default: `once` for
-    /// configuration management, else `off`.
+    /// configuration management, else `off`; with `[converge] steps = "all"`, after the last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converge: Option<Converge>,
     /// Resources that the second run may change, by name or as `TYPE[NAME]`; `*` stands for anything.
@@ -42,16 +44,6 @@ pub struct ProvisionSpec {
     #[serde(flatten)]
     #[schemars(skip)]
     pub settings: Map<String, Value>,
-}
-
-/// Whether a step is run a second time, to prove that one run is enough.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Converge {
-    /// It is run once more on a copy of the machine; what that run changes fails the build.
-    Once,
-    /// It is not.
-    Off,
 }
 
 impl ProvisionSpec {

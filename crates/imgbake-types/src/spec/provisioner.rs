@@ -5,9 +5,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::pointer;
-use super::provision::{Converge, ProvisionSpec};
+use super::provision::ProvisionSpec;
 use super::rules::Mistake;
+use super::{Converge, pointer};
 
 /// The settings of a kind of provisioner: its `[[provision]]` table beside the keys that every step has
 /// (`type`, `name`, `cache`, `cache_key`, `inputs`, `converge`, `converge_allow`), and what imgbake must know of them to check and plan a step.

@@ -5,6 +5,7 @@ mod builds;
 mod cache;
 mod clean;
 mod completions;
+mod converge;
 mod copy;
 mod doctor;
 mod export;
@@ -13,6 +14,7 @@ mod history;
 mod hold;
 mod images;
 mod init;
+mod junit;
 mod logs;
 mod manual;
 mod plan;
@@ -45,6 +47,10 @@ pub async fn run(cli: Cli, wiring: Wiring) -> ExitCode {
             on_error: args.on_error,
             cache: if args.no_cache { Some(CacheMode::Off) } else { args.cache },
         },
+        Command::Converge(args) => Flags {
+            on_error: None,
+            cache: if args.no_cache { Some(CacheMode::Off) } else { args.cache },
+        },
         _ => Flags::default(),
     };
     let app = match App::start(&cli.global, flags, wiring).await {
@@ -72,12 +78,14 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
             plan::run(app, &templates, &selection, &variables, json).await
         }
         Command::Build(args) => build::run(app, &args).await,
+        Command::Converge(args) => Box::pin(converge::run(app, &args)).await,
         Command::Cache { command } => cache::run(app, &command),
         Command::Images { name, remote, json } => {
             images::run(app, name.as_deref(), &remote, json).await
         }
-        Command::Show { reference, remote, json } => {
-            show::run(app, &reference, &remote, json).await
+        Command::Show { reference, results, remote, json } => {
+            let part = if results { show::Part::Results } else { show::Part::Version };
+            show::run(app, &reference, part, &remote, json).await
         }
         Command::Builds { name, json } => builds::run(app, name.as_deref(), json),
         Command::Logs { build, step, console, json } => {

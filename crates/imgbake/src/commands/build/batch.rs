@@ -1,6 +1,5 @@
 //! What the builds of one command share, and how each of them is announced.
 
-use imgbake_build::cache::LayerCache;
 use imgbake_build::stage::Layers;
 use imgbake_build::{Components, Slots};
 use imgbake_runtime::builds::BuildRecord;
@@ -10,7 +9,7 @@ use imgbake_types::record::build::BuildStart;
 use jiff::Timestamp;
 
 use crate::app::{App, Listener};
-use crate::cli::{BuildArgs, CacheMode};
+use crate::cli::BuildArgs;
 use crate::components;
 use crate::failure::Failure;
 use crate::load::Unit;
@@ -46,7 +45,7 @@ impl<'a> Batch<'a> {
             args,
             components,
             listener,
-            layers: layers(app, args)?,
+            layers: components::layers(app, components::shares(&app.config, args)?)?,
             slots: Slots::new(parallel),
             cancel: app.cancel.child(),
             terminal: tokio::sync::Mutex::new(()),
@@ -85,23 +84,6 @@ impl<'a> Batch<'a> {
         match BuildRecord::begin(&self.app.home, &start) {
             Ok(record) => job.events().record_in(record),
             Err(error) => job.events().warn(format!("this build is not recorded: {error}")),
-        }
-    }
-}
-
-/// The layers of earlier builds; a cache that cannot be used is told once, and the builds go on without.
-fn layers(app: &App, args: &BuildArgs) -> Result<Option<Layers>, Failure> {
-    let mode = match app.config.cache {
-        CacheMode::Full => imgbake_build::cache::CacheMode::Full,
-        CacheMode::Disk => imgbake_build::cache::CacheMode::Disk,
-        CacheMode::Off => return Ok(None),
-    };
-    let (to, from) = components::shares(&app.config, args)?;
-    match LayerCache::open(&app.home, app.config.cache_size) {
-        Ok(cache) => Ok(Some(Layers { cache, mode, to, from })),
-        Err(error) => {
-            app.note(&format!("no layer is used or saved: {error}"));
-            Ok(None)
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What a pipeline reads after a build: `--metadata-file` and `--junit`.
 
-use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,6 +9,7 @@ use imgbake_types::record::TestOutcome;
 use imgbake_types::{Digest, Outcome};
 use serde::Serialize;
 
+use super::super::junit::{self, Case, Suite};
 use crate::failure::Failure;
 
 /// The format number of the metadata file.
@@ -80,9 +80,8 @@ fn write_junit(home: &Home, path: &Utf8Path, builds: &[Built]) -> Result<(), Fai
         let record = stored.iter().find(|record| record.id() == built.build);
         record.and_then(|record| record.tests().ok()).unwrap_or_default()
     };
-    let suites: Vec<Suite<'_>> =
-        builds.iter().map(|built| Suite { built, tests: tests(built) }).collect();
-    Ok(std::fs::write(path, xml(&suites)).map_err(io_at("write", path))?)
+    let suites: Vec<Suite> = builds.iter().map(|built| suite(built, tests(built))).collect();
+    Ok(std::fs::write(path, junit::xml(&suites)).map_err(io_at("write", path))?)
 }
 
 /// Whether a report can be written at a path, before anything is built: a file that is there or can be made.
@@ -99,68 +98,25 @@ pub(super) fn check(path: &Utf8Path) -> Result<(), Failure> {
     }
 }
 
-struct Suite<'a> {
-    built: &'a Built,
-    tests: Vec<TestOutcome>,
-}
-
-/// JUnit's XML as Jenkins and GitLab read it: a suite for each build, a case for each check and test. A build
-/// that failed before it had any is a case of its own.
-fn xml(suites: &[Suite<'_>]) -> String {
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
-    for Suite { built, tests } in suites {
-        let name = escaped(built.reference.as_deref().unwrap_or(&built.image));
-        let before = matches!(built.outcome, Outcome::Failed | Outcome::Skipped)
-            && tests.iter().all(|test| test.passed);
-        let failures = tests.iter().filter(|test| !test.passed).count();
-        let (count, failures) = (tests.len() + usize::from(before), failures + usize::from(before));
-        let _ = writeln!(
-            out,
-            "  <testsuite name=\"{name}\" tests=\"{count}\" failures=\"{failures}\" time=\"{:.3}\">",
-            built.seconds
-        );
-        for test in tests {
-            let (class, case) = (escaped(&test.machine), escaped(&test.name));
-            let _ = write!(
-                out,
-                "    <testcase classname=\"{name}.{class}\" name=\"{case}\" time=\"{:.3}\"",
-                test.seconds
-            );
-            let end = if test.passed { "/>\n".to_owned() } else { failure(&test.detail) };
-            out.push_str(&end);
-        }
-        if before {
-            let _ = write!(out, "    <testcase classname=\"{name}\" name=\"build\"");
-            out.push_str(&failure(built.error.as_deref().unwrap_or_default()));
-        }
-        out.push_str("  </testsuite>\n");
+/// A build as a suite: a case for each check and test. A build that failed before it had any is a case of its own.
+fn suite(built: &Built, tests: Vec<TestOutcome>) -> Suite {
+    let before = matches!(built.outcome, Outcome::Failed | Outcome::Skipped)
+        && tests.iter().all(|test| test.passed);
+    let mut cases: Vec<Case> = tests
+        .into_iter()
+        .map(|test| Case {
+            class: test.machine,
+            name: test.name,
+            seconds: Some(test.seconds),
+            failure: (!test.passed).then_some(test.detail),
+        })
+        .collect();
+    if before {
+        let failure = Some(built.error.clone().unwrap_or_default());
+        cases.push(Case { class: String::new(), name: "build".to_owned(), seconds: None, failure });
     }
-    out + "</testsuites>\n"
-}
-
-fn failure(detail: &str) -> String {
-    let message = escaped(detail.lines().next().unwrap_or_default());
-    format!(
-        ">\n      <failure message=\"{message}\">{}</failure>\n    </testcase>\n",
-        escaped(detail)
-    )
-}
-
-/// Text for XML 1.0, which has no control characters but blanks (section 2.2).
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
-            c => out.push(c),
-        }
-    }
-    out
+    let name = built.reference.clone().unwrap_or_else(|| built.image.clone());
+    Suite { name, seconds: built.seconds, cases }
 }
 
 #[cfg(test)]
@@ -193,8 +149,8 @@ mod tests {
         let (good, bad) =
             (built(Outcome::Failed, None), built(Outcome::Failed, Some("no \"disk\"")));
         let suites = [
-            Suite { built: &good, tests: vec![test("boots", true), test("serves & more", false)] },
-            Suite { built: &bad, tests: Vec::new() },
+            suite(&good, vec![test("boots", true), test("serves & more", false)]),
+            suite(&bad, Vec::new()),
         ];
         let expected = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n\
             \x20 <testsuite name=\"web:1\" tests=\"2\" failures=\"1\" time=\"1.500\">\n\
@@ -206,6 +162,6 @@ mod tests {
             \x20   <testcase classname=\"web\" name=\"build\">\n\
             \x20     <failure message=\"no &quot;disk&quot;\">no &quot;disk&quot;</failure>\n\
             \x20   </testcase>\n  </testsuite>\n</testsuites>\n";
-        assert_eq!(xml(&suites), expected);
+        assert_eq!(junit::xml(&suites), expected);
     }
 }

@@ -185,7 +185,7 @@ impl Batch<'_> {
 
     /// Ends, or keeps, what a failed build leaves.
     async fn broken(&self, job: &Job, failure: stage::Failure) -> Ended {
-        let stage::Failure { error, mut machines, version } = failure;
+        let stage::Failure { error, mut machines, version, .. } = failure;
         let cancelled = error.kind() == BuildErrorKind::Cancelled;
         let kept = !cancelled
             && !machines.is_empty()

@@ -1,5 +1,7 @@
 //! `imgbake show`
 
+mod results;
+
 use std::fmt::Write as _;
 
 use imgbake_runtime::Secrets;
@@ -12,16 +14,29 @@ use crate::cli::{EventArgs, RemoteArgs};
 use crate::failure::Failure;
 use crate::images;
 
+/// What of a version is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The version, its stages and tests.
+    Version,
+    /// The resources that its steps managed.
+    Results,
+}
+
 /// Shows one version.
 pub(super) async fn run(
     app: &App,
     reference: &Reference,
+    part: Part,
     remote: &RemoteArgs,
     json: bool,
 ) -> Result<(), Failure> {
     let (job, listener) = app.begin_quiet("show", &EventArgs::default(), Secrets::default())?;
     let version = images::version(&job, &app.config, reference, remote).await;
     let version = conclude(job, listener, version).await?;
+    if part == Part::Results {
+        return results::print(app, &version, json);
+    }
     if json {
         return app.print_json(&version);
     }

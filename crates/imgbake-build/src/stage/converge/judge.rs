@@ -1,0 +1,111 @@
+//! What a second run means for the build.
+
+use std::fmt::Write as _;
+
+use imgbake_types::glob;
+use imgbake_types::record::step::{Convergence, ProofPlace, Resource};
+
+use super::{Proof, Run};
+use crate::BuildError;
+
+/// Changed resources that an error names.
+const SHOWN: usize = 10;
+/// Lines of a diff that an error shows.
+const DIFF_LINES: usize = 12;
+
+/// A resource that a second run changed.
+pub(super) struct Changed {
+    /// The step.
+    step: String,
+    pub(super) resource: Resource,
+    /// Whether imgbake found it by comparing, and the tool did not say it.
+    pub(super) compared: bool,
+    allowed: bool,
+}
+
+impl Changed {
+    /// The tool said so.
+    pub(super) fn reported(run: &Run<'_>, resource: Resource) -> Self {
+        Self::new(run, resource, false)
+    }
+
+    /// It is not what it was.
+    pub(super) fn compared(run: &Run<'_>, resource: Resource) -> Self {
+        Self::new(run, resource, true)
+    }
+
+    fn new(run: &Run<'_>, resource: Resource, compared: bool) -> Self {
+        let full = format!("{}[{}]", resource.kind, resource.name);
+        let allows = |pattern: &String| {
+            [&full, &resource.name].iter().any(|name| glob::matches(pattern, name))
+        };
+        let allowed = run.spec.converge_allow.iter().any(allows);
+        Self { step: run.name.to_owned(), resource, compared, allowed }
+    }
+}
+
+/// Whether the template lets it change.
+pub(super) fn is_allowed(changed: &Changed) -> bool {
+    changed.allowed
+}
+
+/// The error of steps that did not converge.
+pub(super) fn judge(
+    proof: &Proof<'_>,
+    convergence: &Convergence,
+    changed: &[Changed],
+) -> Result<(), BuildError> {
+    if convergence.converged {
+        return Ok(());
+    }
+    let forbidden: Vec<&Changed> = changed.iter().filter(|one| !one.allowed).collect();
+    let count = convergence.counts.changed.max(changed.len() as u64);
+    let resources = if count == 1 { "resource" } else { "resources" };
+    let mut words = match proof.runs.as_slice() {
+        [run] => format!(
+            "step `{}` does not converge in one run: its second run changed {count} {resources}",
+            run.name
+        ),
+        _ => format!(
+            "the steps do not converge in one run: run again after step `{}`, in order, they changed {count} {resources}",
+            proof.step.name
+        ),
+    };
+    for one in forbidden.iter().take(SHOWN) {
+        let step =
+            if proof.runs.len() > 1 { format!("step `{}`: ", one.step) } else { String::new() };
+        words.push_str(&shown(&step, &one.resource));
+    }
+    if forbidden.len() > SHOWN {
+        let _ = write!(words, "\n  and {} more", forbidden.len() - SHOWN);
+    }
+    Err(BuildError::failed(words).help(
+        "let each change only what is not as declared yet; `converge_allow` lists those that may change at every run",
+    ))
+}
+
+/// Where a second run was, in words.
+pub(super) const fn described(place: ProofPlace) -> &'static str {
+    match place {
+        ProofPlace::Copy => "a copy of the machine",
+        ProofPlace::SecondMachine => "a machine booted from its disk",
+        ProofPlace::InPlace => "the machine itself",
+    }
+}
+
+/// A resource with its place, what changed, and the start of its diff.
+fn shown(step: &str, resource: &Resource) -> String {
+    let mut words = format!("\n  {step}{}", resource.title());
+    if let Some(message) = &resource.message {
+        let _ = write!(words, ": {}", message.lines().next().unwrap_or_default());
+    }
+    let diff = resource.diff.as_deref().unwrap_or_default();
+    for line in diff.lines().take(DIFF_LINES) {
+        words.push_str("\n    ");
+        words.push_str(line);
+    }
+    if diff.lines().count() > DIFF_LINES {
+        words.push_str("\n    …");
+    }
+    words
+}
