@@ -107,7 +107,7 @@ impl<'a> Proof<'a> {
         let started = Instant::now();
         stage.status("copying the machine");
         let copied = match snapshot {
-            Some(snapshot) => self.copy(booted, snapshot).await?,
+            Some(snapshot) => self.copy(booted, snapshot, "converge").await?,
             None => None,
         };
         stage.status("running the step again");
@@ -244,7 +244,7 @@ impl<'a> Proof<'a> {
         match copied {
             // Another copy of the same machine still has what was there before.
             Some((booted, snapshot)) => {
-                let Some(mut other) = self.copy(booted, snapshot).await? else {
+                let Some(mut other) = self.copy(booted, snapshot, "before").await? else {
                     let words = "what the second run changed cannot be compared: no second copy of the machine";
                     return Err(BuildError::failed(words));
                 };
@@ -275,13 +275,14 @@ impl<'a> Proof<'a> {
         &self,
         booted: &Booted,
         snapshot: &Snapshot,
+        name: &str,
     ) -> Result<Option<Disposable>, BuildError> {
         let (job, machine) = (self.build.job, &self.build.plan.machine);
         let arch = self.build.plan.image.arch;
         let request = DisposableRequest {
             job,
             builder: self.build.components.builder(machine)?,
-            name: "converge",
+            name,
             arch,
             machine,
             firmware: machine.firmware(arch),
