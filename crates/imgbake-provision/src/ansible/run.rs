@@ -12,16 +12,17 @@ use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use secrecy::ExposeSecret;
 use tokio::net::unix::pipe;
 
-use super::events::Results;
+use super::events;
 use super::files::Files;
 use super::spec::AnsibleSpec;
 use crate::error::{StepError, last_lines};
+use crate::guest::Results;
 
 const PLAYBOOK: Tool = Tool::new("ansible-playbook", "ansible-core");
 const GALAXY: Tool = Tool::new("ansible-galaxy", "ansible-core");
 /// Where Ansible looks for roles and collections by itself.
-const OWN_ROLES: &str = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles";
-const OWN_COLLECTIONS: &str = "~/.ansible/collections:/usr/share/ansible/collections";
+pub(super) const OWN_ROLES: &str = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles";
+pub(super) const OWN_COLLECTIONS: &str = "~/.ansible/collections:/usr/share/ansible/collections";
 
 /// Runs ansible steps.
 #[derive(Debug, Clone, Copy)]
@@ -88,11 +89,7 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
     let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path);
     let pipe = pipe.map_err(io_at("open", &path))?;
     let (mut lines, mut whole) = (Lines::default(), Vec::new());
-    let record = |line: &str, results: &mut Results| {
-        if let Some(resource) = results.take(line) {
-            context.recorder.resource(resource);
-        }
-    };
+    let record = |line: &str, results: &mut Results| events::take(line, results, context.recorder);
     let (mut results, mut tail) = (Results::default(), Tail::default());
     let ended = {
         let running = command.stream(context.job, |stream, line| {
@@ -124,11 +121,11 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
                 context.recorder.exit_code(code);
             }
             match (code, &results.failed) {
-                (Some(0), _) => match results.contradiction(0) {
+                (Some(0), _) => match results.contradiction(true) {
                     None => return Ok(()),
                     Some(why) => format!("what it did is unknown: {why}"),
                 },
-                (_, Some(task)) => return Err(StepError::Resource(Box::new(task.clone()))),
+                (_, Some(task)) => return Err(StepError::Resource(task.clone())),
                 _ => format!("`ansible-playbook` failed ({status})"),
             }
         }

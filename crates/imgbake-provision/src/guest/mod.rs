@@ -4,6 +4,6 @@ mod files;
 mod program;
 mod results;
 
-pub(crate) use files::Folder;
+pub(crate) use files::{Folder, revealed};
 pub(crate) use program::{Ended, Program};
 pub(crate) use results::{End, Results};

@@ -22,8 +22,11 @@ pub(crate) enum Line {
 pub(crate) struct End {
     /// Resources that it changed.
     pub(crate) changed: u64,
-    /// Resources that failed.
+    /// Resources that failed, and with them the run.
     pub(crate) failed: u64,
+    /// Resources that failed where what manages them went on as it was told to.
+    #[serde(default)]
+    pub(crate) rescued: u64,
 }
 
 /// What a run showed.
@@ -74,7 +77,7 @@ impl Results {
         }
         for (what, said, seen) in [
             ("changed", end.changed, self.counts.changed),
-            ("failed", end.failed, self.counts.failed),
+            ("failed", end.failed + end.rescued, self.counts.failed),
         ] {
             if said != seen {
                 return Some(format!("it counts {said} {what} resources, and reported {seen}"));
