@@ -46,35 +46,31 @@ struct Task {
     diff: String,
 }
 
-/// What a line says.
-pub(super) enum Event {
-    /// A task's result.
-    Task(Box<Resource>),
-    /// What Ansible counted, on all hosts.
-    End(End),
-}
-
-/// Reads a line; none where it cannot be read.
-pub(super) fn read(line: &str) -> Option<Event> {
-    match serde_json::from_str(line).ok()? {
-        Line::Task(task) => Some(Event::Task(Box::new(task.resource()))),
-        Line::Stats { stats } => {
+/// Takes a line; `placed` gives a resource as the report shall have it.
+pub(super) fn take(
+    line: &str,
+    results: &mut Results,
+    recorder: &StepRecorder,
+    placed: impl FnOnce(Resource) -> Resource,
+) {
+    match serde_json::from_str(line) {
+        Ok(Line::Task(task)) => {
+            let resource = task.resource();
+            if resource.outcome == ResourceOutcome::Failed {
+                // The last one ended the play: earlier ones were rescued.
+                results.failed = None;
+            }
+            results.resource(placed(resource), recorder);
+        }
+        Ok(Line::Stats { stats }) => {
             let sum = |of: fn(&Stats) -> u64| stats.values().map(of).sum();
-            Some(Event::End(End {
+            results.end = Some(End {
                 changed: sum(|host| host.changed),
                 failed: sum(|host| host.failures + host.unreachable),
                 rescued: sum(|host| host.rescued),
-            }))
+            });
         }
-    }
-}
-
-/// Takes a line.
-pub(super) fn take(line: &str, results: &mut Results, recorder: &StepRecorder) {
-    match read(line) {
-        Some(Event::Task(resource)) => results.resource(*resource, recorder),
-        Some(Event::End(end)) => results.end = Some(end),
-        None => results.unread(),
+        Err(_) => results.unread(),
     }
 }
 

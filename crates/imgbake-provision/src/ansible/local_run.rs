@@ -7,7 +7,7 @@ use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
 use imgbake_comm::shell::quote;
 use imgbake_types::spec::ProvisionerKind;
 
-use super::events::{self, Event};
+use super::events;
 use super::local_files::Staged;
 use super::local_spec::AnsibleLocalSpec;
 use super::run::{OWN_COLLECTIONS, OWN_ROLES};
@@ -61,13 +61,9 @@ async fn run_in(
         timeout: spec.timeout(),
     };
     let (mut results, mut is_missing) = (Results::default(), false);
-    let mut take = |line: &str| match (line, events::read(line)) {
-        (MISSING, _) => is_missing = true,
-        (_, Some(Event::Task(resource))) => {
-            results.resource(staged.resource(*resource), context.recorder);
-        }
-        (_, Some(Event::End(end))) => results.end = Some(end),
-        (_, None) => results.unread(),
+    let mut take = |line: &str| match line {
+        MISSING => is_missing = true,
+        _ => events::take(line, &mut results, context.recorder, |task| staged.resource(task)),
     };
     let ended = program.run(context, &mut take).await?;
     if is_missing {
@@ -159,7 +155,7 @@ fn script(spec: &AnsibleLocalSpec, folder: &Folder<'_>, staged: &Staged) -> Stri
     // The shell holds the pipe open until Ansible is done: it has a reader before, and an end after that. Ansible
     // prints to standard error, so that its output cannot stand within a result.
     format!(
-        "command -v ansible-playbook >/dev/null 2>&1 || {{ echo \"$mark{MISSING}\"; exit 127; }}\n\
+        "command -v ansible-playbook >/dev/null 2>&1 || {{ echo \"${{mark}}{MISSING}\"; exit 127; }}\n\
          cd {play}\n{install}\
          mkfifo -m 0600 {results}\nexec 3<>{results}\n\
          sed -u \"s/^/$mark/\" <{results} 3>&- &\n\

@@ -1,5 +1,6 @@
 //! Runs an ansible step.
 
+use std::convert::identity;
 use std::io;
 use std::pin::pin;
 
@@ -89,7 +90,8 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
     let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path);
     let pipe = pipe.map_err(io_at("open", &path))?;
     let (mut lines, mut whole) = (Lines::default(), Vec::new());
-    let record = |line: &str, results: &mut Results| events::take(line, results, context.recorder);
+    let record =
+        |line: &str, results: &mut Results| events::take(line, results, context.recorder, identity);
     let (mut results, mut tail) = (Results::default(), Tail::default());
     let ended = {
         let running = command.stream(context.job, |stream, line| {

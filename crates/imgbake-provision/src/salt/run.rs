@@ -226,7 +226,7 @@ fn script(spec: &SaltSpec, folder: &Folder<'_>) -> String {
     words.extend(spec.args.iter().map(String::as_str));
     let words: Vec<String> = words.into_iter().map(quote).collect();
     format!(
-        "command -v {bin} >/dev/null 2>&1 || {{ echo \"$mark{MISSING}\"; exit 127; }}\n\
+        "command -v {bin} >/dev/null 2>&1 || {{ echo \"${{mark}}{MISSING}\"; exit 127; }}\n\
          code=0; {command} || code=$?\n\
          [ ! -f {out} ] || sed \"s/^/$mark/\" {out}\n\
          exit $code\n",
