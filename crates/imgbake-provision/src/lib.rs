@@ -1,6 +1,7 @@
 //! The provisioners.
 
 mod ansible;
+mod chef;
 mod error;
 mod file;
 mod guest;
@@ -13,6 +14,7 @@ use imgbake_build::Provisioner;
 use imgbake_types::spec::ProvisionerKind;
 
 pub use ansible::{Ansible, AnsibleLocal, AnsibleLocalSpec, AnsibleSpec};
+pub use chef::{Chef, ChefSpec};
 pub use file::{Direction, FileCopy, FileSpec};
 pub use salt::{Salt, SaltSpec};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
@@ -25,6 +27,7 @@ pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
         Arc::new(Ansible),
         Arc::new(AnsibleLocal),
         Arc::new(Salt),
+        Arc::new(Chef),
     ]
 }
 

@@ -1,14 +1,13 @@
 //! The files that Ansible reads in the machine.
 
-use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_types::record::step::Resource;
+use camino::Utf8Path;
 use serde_json::{Map, Value, json};
 
 use super::files::PLUGIN;
 use super::local_spec::AnsibleLocalSpec;
 use super::spec::BESIDE;
 use crate::error::StepError;
-use crate::guest::Folder;
+use crate::guest::{Copies, Folder};
 
 /// The machine's name in its own inventory.
 const HOST: &str = "localhost";
@@ -21,8 +20,8 @@ pub(super) struct Staged {
     pub(super) roles: Vec<String>,
     /// Folders of collections in the machine.
     pub(super) collections: Vec<String>,
-    /// Pairs of a folder in the machine and the one of the host that it is a copy of.
-    copies: Vec<(String, Utf8PathBuf)>,
+    /// What they are copies of.
+    pub(super) copies: Copies,
 }
 
 impl Staged {
@@ -42,8 +41,9 @@ impl Staged {
             playbook: folder.path(&playbook),
             roles: Vec::new(),
             collections: Vec::new(),
-            copies: vec![(folder.path("play"), beside.to_owned())],
+            copies: Copies::default(),
         };
+        staged.copies.add(folder.path("play"), beside);
         for (what, paths, to) in [
             ("roles", &spec.roles_path, &mut staged.roles),
             ("collections", &spec.collections_path, &mut staged.collections),
@@ -51,13 +51,13 @@ impl Staged {
             for (at, path) in paths.iter().enumerate() {
                 let name = format!("path/{what}-{at}");
                 folder.copy(path, &name).await?;
-                staged.copies.push((folder.path(&name), path.clone()));
+                staged.copies.add(folder.path(&name), path);
                 to.push(folder.path(&name));
             }
         }
         if let Some(requirements) = &spec.requirements {
             folder.copy(requirements, "requirements.yml").await?;
-            staged.copies.push((folder.path("requirements.yml"), requirements.clone()));
+            staged.copies.add(folder.path("requirements.yml"), requirements);
             staged.roles.push(folder.path("installed/roles"));
             staged.collections.push(folder.path("installed/collections"));
         }
@@ -68,22 +68,6 @@ impl Staged {
             folder.write("vault", password).await?;
         }
         Ok(staged)
-    }
-
-    /// A text with the host's paths for the machine's.
-    pub(super) fn text(&self, text: &str) -> String {
-        self.copies.iter().fold(text.to_owned(), |text, (there, here)| {
-            text.replace(there.as_str(), here.as_str())
-        })
-    }
-
-    /// A resource as declared by files of the host.
-    pub(super) fn resource(&self, mut resource: Resource) -> Resource {
-        let Resource { file, message, .. } = &mut resource;
-        for text in file.iter_mut().chain(message) {
-            *text = self.text(text);
-        }
-        resource
     }
 }
 

@@ -63,7 +63,9 @@ async fn run_in(
     let (mut results, mut is_missing) = (Results::default(), false);
     let mut take = |line: &str| match line {
         MISSING => is_missing = true,
-        _ => events::take(line, &mut results, context.recorder, |task| staged.resource(task)),
+        _ => {
+            events::take(line, &mut results, context.recorder, |task| staged.copies.resource(task))
+        }
     };
     let ended = program.run(context, &mut take).await?;
     if is_missing {
@@ -73,7 +75,7 @@ async fn run_in(
     }
     judge(&ended, results).map_err(|error| match error {
         StepError::Command { how, tries, output } => {
-            StepError::Command { how, tries, output: staged.text(&output) }
+            StepError::Command { how, tries, output: staged.copies.text(&output) }
         }
         other => other,
     })

@@ -43,10 +43,15 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Takes a line as [`Line`].
-    pub(crate) fn take(&mut self, line: &str, recorder: &StepRecorder) {
+    /// Takes a line as [`Line`]; `placed` gives a resource as the report shall have it.
+    pub(crate) fn take(
+        &mut self,
+        line: &str,
+        recorder: &StepRecorder,
+        placed: impl FnOnce(Resource) -> Resource,
+    ) {
         match serde_json::from_str(line) {
-            Ok(Line::Resource(resource)) => self.resource(*resource, recorder),
+            Ok(Line::Resource(resource)) => self.resource(placed(*resource), recorder),
             Ok(Line::End { end }) => self.end = Some(end),
             Err(_) => self.unread(),
         }
