@@ -64,7 +64,7 @@ async fn run_in(
     let mut take = |line: &str| match line {
         MISSING => is_missing = true,
         _ => {
-            events::take(line, &mut results, context.recorder, |task| staged.copies.resource(task))
+            events::take(line, &mut results, context.recorder, |task| staged.copies.resource(task));
         }
     };
     let ended = program.run(context, &mut take).await?;
@@ -146,14 +146,16 @@ fn script(spec: &AnsibleLocalSpec, folder: &Folder<'_>, staged: &Staged) -> Stri
     words.extend(spec.args.iter().map(String::as_str));
     words.push(&staged.playbook);
     let words: Vec<String> = words.into_iter().map(quote).collect();
-    let mut install = String::new();
-    if spec.requirements.is_some() {
-        let file = quote(&folder.path("requirements.yml"));
-        for what in ["role", "collection"] {
+    let install: Vec<String> = spec
+        .requirements
+        .iter()
+        .flat_map(|_| ["role", "collection"])
+        .map(|what| {
+            let file = quote(&folder.path("requirements.yml"));
             let to = quote(&folder.path(&format!("installed/{what}s")));
-            install += &format!("ansible-galaxy {what} install -r {file} -p {to} >&2\n");
-        }
-    }
+            format!("ansible-galaxy {what} install -r {file} -p {to} >&2\n")
+        })
+        .collect();
     // The shell holds the pipe open until Ansible is done: it has a reader before, and an end after that. Ansible
     // prints to standard error, so that its output cannot stand within a result.
     format!(
@@ -164,6 +166,7 @@ fn script(spec: &AnsibleLocalSpec, folder: &Folder<'_>, staged: &Staged) -> Stri
          code=0; {command} >&2 3>&- || code=$?\n\
          exec 3>&-\nwait\nexit $code\n",
         play = quote(&folder.path("play")),
+        install = install.concat(),
         results = quote(&folder.path("results")),
         command = words.join(" "),
     )

@@ -1,5 +1,6 @@
 //! `type = "ansible"` and `type = "ansible-local"`
 
+mod connection;
 mod events;
 mod files;
 mod local_files;

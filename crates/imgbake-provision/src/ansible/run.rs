@@ -13,6 +13,7 @@ use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use secrecy::ExposeSecret;
 use tokio::net::unix::pipe;
 
+use super::connection::Connection;
 use super::events;
 use super::files::Files;
 use super::spec::AnsibleSpec;
@@ -83,7 +84,22 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
     if let Some(requirements) = &spec.requirements {
         install(context, &files, folder, requirements).await?;
     }
-    let command = command(context, spec, &files, folder)?;
+    let connection = Connection::open(context, &files)?;
+    let ran = match command(context, spec, &files, folder, &connection) {
+        Ok(command) => play(context, spec, &files, command).await,
+        Err(error) => Err(error),
+    };
+    connection.close().await;
+    ran
+}
+
+/// Runs the playbook's command and reads its results.
+async fn play(
+    context: &StepContext<'_>,
+    spec: &AnsibleSpec,
+    files: &Files,
+    command: Command,
+) -> Result<(), StepError> {
     let limit = spec.timeout();
     let path = files.path("results");
     // Open for both: it has a reader before Ansible writes, and no end before we have read all.
@@ -142,6 +158,7 @@ fn command(
     spec: &AnsibleSpec,
     files: &Files,
     folder: &Utf8Path,
+    connection: &Connection,
 ) -> Result<Command, StepError> {
     let mut command = PLAYBOOK
         .command()?
@@ -164,6 +181,7 @@ fn command(
         command = command.arg("--vault-password-file").arg(files.path("vault"));
     }
     command = environment(command.args(&spec.args).arg(&spec.playbook), files)
+        .env("ANSIBLE_SSH_ARGS", connection.options())
         .env("ANSIBLE_CALLBACK_PLUGINS", files.plugins())
         .env("ANSIBLE_CALLBACKS_ENABLED", "imgbake_results")
         .env("ANSIBLE_DIFF_ALWAYS", "True")
@@ -210,8 +228,6 @@ fn environment(command: Command, files: &Files) -> Command {
     quiet(command)
         .env("ANSIBLE_HOST_KEY_CHECKING", "True")
         .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
-        // No connection outlives its task: a machine that is copied has none.
-        .env("ANSIBLE_SSH_ARGS", "-o ControlMaster=no -o ControlPath=none")
         .env("ANSIBLE_PIPELINING", "True")
 }
 

@@ -113,6 +113,8 @@ pub(crate) struct LocalGuest {
     pub(crate) comm: Local,
     pub(crate) job: Job,
     pub(crate) root: Utf8PathBuf,
+    /// How a program of this host reaches the machine.
+    pub(crate) access: Access,
     events: imgbake_runtime::EventReceiver,
     _held: Held,
     _dir: tempfile::TempDir,
@@ -153,7 +155,7 @@ impl LocalGuest {
         let home = Home::new(root.join("home"));
         let job = Job::begin(&home, "test", Cancel::new(), events, secrets).unwrap();
         let held = Held::new(root.file_name().unwrap());
-        Self { comm, job, root, events: listener, _held: held, _dir: dir }
+        Self { comm, job, root, access: nowhere(), events: listener, _held: held, _dir: dir }
     }
 
     pub(crate) fn at(&self, name: &str) -> Utf8PathBuf {
@@ -179,8 +181,7 @@ impl LocalGuest {
     ) -> (Result<StepEnd, BuildError>, StepReport) {
         let recorder = StepRecorder::begin(&self.job, "step", &spec.kind);
         let (job, comm, recorder_ref) = (&self.job, &self.comm, &recorder);
-        let access = nowhere();
-        let access = &access;
+        let access = &self.access;
         let context = StepContext { job, name: "step", spec, comm, access, recorder: recorder_ref };
         let provisioners = imgbake_provision::provisioners();
         let provisioner = provisioners.iter().find(|one| one.kind().name == spec.kind).unwrap();

@@ -4,6 +4,7 @@
 
 mod ansible;
 mod ansible_local;
+mod ansible_ssh;
 mod chef;
 mod file;
 mod local;
