@@ -15,7 +15,7 @@ use crate::local::{LocalGuest, changed, find, no_process, outcomes};
 
 impl LocalGuest {
     /// A step that runs a playbook, whose folder is the test's.
-    fn play(&self, playbook: &str, settings: Value) -> ProvisionSpec {
+    fn play(&self, playbook: &str, settings: &Value) -> ProvisionSpec {
         let path = self.at("code/site.yml");
         fs::create_dir_all(self.at("code")).unwrap();
         fs::create_dir_all(self.at("out")).unwrap();
@@ -97,7 +97,7 @@ async fn a_second_run_changes_what_does_not_converge_and_nothing_else() {
         (SOUND, &[]),
     ] {
         let mut local = LocalGuest::new();
-        let spec = local.play(playbook, json!({"groups": ["web"]}));
+        let spec = local.play(playbook, &json!({"groups": ["web"]}));
         let (end, first) = local.played(&spec).await;
         end.unwrap();
         assert!(first.counts.changed > 6 && first.exit_code == Some(0), "{first:?}");
@@ -153,7 +153,7 @@ async fn the_playbook_comes_with_what_is_beside_it_and_with_nothing_else() {
         \x20   - {name: tagged, command: \"true\", tags: slow}\n";
     let spec = local.play(
         playbook,
-        json!({
+        &json!({
             "groups": ["web"],
             "roles_path": [local.at("more roles")],
             "extra_vars": {"dir": local.at("out"), "token": marker("deploy")},
@@ -186,9 +186,9 @@ async fn failures_say_where_on_the_host() {
         \x20   - {name: may fail, command: \"false\", ignore_errors: true}\n\
         \x20   - {name: boom, shell: \"echo out; echo why >&2; exit 3\"}\n\
         \x20   - {name: never, command: \"true\"}\n";
-    let (end, report) = local.played(&local.play(playbook, json!({}))).await;
+    let (end, report) = local.played(&local.play(playbook, &json!({}))).await;
     let error = end.unwrap_err();
-    assert!(error.contains("why"), "{error}");
+    assert!(error.contains("shell[boom] (") && error.contains("why"), "{error}");
     let expected = [
         ("caught", Is::Failed),
         ("rescue", Is::Changed),
@@ -200,11 +200,11 @@ async fn failures_say_where_on_the_host() {
 
     // A failure that the play deals with is none of the step's.
     let rescued = playbook.split("    - {name: boom").next().unwrap();
-    let (end, report) = local.played(&local.play(rescued, json!({}))).await;
+    let (end, report) = local.played(&local.play(rescued, &json!({}))).await;
     end.unwrap();
     assert_eq!(report.counts.failed, 1, "it is shown");
 
-    let broken = local.play("- hosts: all\n  tasks:\n    - nosuchmodule: {}\n", json!({}));
+    let broken = local.play("- hosts: all\n  tasks:\n    - nosuchmodule: {}\n", &json!({}));
     let (end, report) = local.played(&broken).await;
     let error = end.unwrap_err();
     assert!(error.contains("nosuchmodule"), "{error}");
@@ -212,7 +212,7 @@ async fn failures_say_where_on_the_host() {
     assert!(!error.contains("/run/imgbake/") && report.resources.is_empty(), "{error}");
 
     let hangs = "- hosts: all\n  gather_facts: false\n  tasks: [{command: sleep 4244.23}]\n";
-    let (end, _) = local.played(&local.play(hangs, json!({"timeout": "8s"}))).await;
+    let (end, _) = local.played(&local.play(hangs, &json!({"timeout": "8s"}))).await;
     let error = end.unwrap_err();
     assert!(error.contains("it was not done after 8s and was ended"), "{error}");
     no_process("sleep\x004244.23").await;
@@ -240,8 +240,8 @@ async fn results_that_cannot_be_read_are_no_success() {
         ("fails", vec![failed, stats(0, 1)], 0, "is unknown: it ended well, and counts 1"),
         ("crashes", vec![], 250, "failed with exit code 250; its last lines:\noops"),
     ] {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        fs::write(local.at("lines"), text).unwrap();
+        let lines = [lines.as_slice(), &[String::new()]].concat().join("\n");
+        fs::write(local.at("lines"), lines).unwrap();
         let script = format!(
             "#!/bin/sh\ncat '{}' >\"$IMGBAKE_RESULTS\"; echo oops; exit {exit}\n",
             local.at("lines")
@@ -250,7 +250,7 @@ async fn results_that_cannot_be_read_are_no_success() {
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let env = json!({"PATH": format!("{bin}:/usr/bin:/bin")});
-        let (end, report) = local.played(&local.play("[]", json!({"env": env}))).await;
+        let (end, report) = local.played(&local.play("[]", &json!({"env": env}))).await;
         let error = end.err().unwrap_or_default();
         assert_eq!(error.is_empty(), words.is_empty(), "{name}: {error}");
         assert!(error.contains(words), "{name}: {error}");
@@ -263,7 +263,7 @@ async fn results_that_cannot_be_read_are_no_success() {
         std::os::unix::fs::symlink(format!("/bin/{tool}"), link).unwrap();
     }
     let env = json!({"PATH": local.at("few")});
-    let (end, _) = local.report(&local.play("[]", json!({"env": env}))).await;
+    let (end, _) = local.report(&local.play("[]", &json!({"env": env}))).await;
     let error = end.unwrap_err();
     assert!(error.to_string().contains("the package ansible-core"), "{error}");
     assert_eq!(error.kind(), BuildErrorKind::Usage);

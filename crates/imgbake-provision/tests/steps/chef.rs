@@ -31,7 +31,7 @@ const CLIENT: &str = include_str!("chef_client.rb");
 
 impl LocalGuest {
     /// A step in which Chef does what `run` says.
-    fn chef(&self, run: &Value, settings: Value) -> ProvisionSpec {
+    fn chef(&self, run: &Value, settings: &Value) -> ProvisionSpec {
         let bin = self.at("chef/client");
         for (path, text) in [
             ("chef/lib/chef/handler.rb", HANDLER),
@@ -77,7 +77,7 @@ async fn resources_are_those_of_the_handler() {
         {"type": "service", "name": "nginx", "action": "nothing", "line": 9},
     ]});
     let attributes = json!({"web": {"token": marker("deploy")}});
-    let spec = local.chef(&run, json!({"attributes": attributes, "args": ["--once"]}));
+    let spec = local.chef(&run, &json!({"attributes": attributes, "args": ["--once"]}));
     let (end, report) = local.cooked(&spec).await;
     end.unwrap();
     let expected = [
@@ -111,7 +111,7 @@ async fn what_chef_finds_where() {
     }
     let settings =
         json!({"roles": local.at("roles"), "data_bags": local.at("bags"), "environment": "it's"});
-    local.cooked(&local.chef(&json!({"resources": []}), settings)).await.0.unwrap();
+    local.cooked(&local.chef(&json!({"resources": []}), &settings)).await.0.unwrap();
     let config = &local.seen()["config"];
     assert!(config["role_path"].as_str().unwrap().ends_with("/roles"), "{config}");
     assert!(config["data_bag_path"].as_str().unwrap().ends_with("/data_bags"), "{config}");
@@ -121,7 +121,7 @@ async fn what_chef_finds_where() {
         assert!(config[key].as_str().unwrap().starts_with("/run/imgbake/"), "{key}: {config}");
     }
     let settings = json!({"policy": local.at("export"), "policy_name": "web", "cookbooks": null, "run_list": null});
-    local.cooked(&local.chef(&json!({"resources": []}), settings)).await.0.unwrap();
+    local.cooked(&local.chef(&json!({"resources": []}), &settings)).await.0.unwrap();
     let seen = local.seen();
     assert!(seen["config"]["chef_repo_path"].as_str().unwrap().ends_with("/policy"), "{seen}");
     assert_eq!((&seen["config"]["policy_name"], &seen["attributes"]), (&json!("web"), &json!({})));
@@ -138,7 +138,7 @@ async fn a_run_that_ends_badly_says_why() {
     ]);
     let boom = "execute[boom] (web::default line 2) had an error: Mixlib::ShellOut::ShellCommandFailed: why";
     let failing = json!({"resources": resources, "exception": boom, "exit": 1});
-    let (end, report) = local.cooked(&local.chef(&failing, json!({}))).await;
+    let (end, report) = local.cooked(&local.chef(&failing, &json!({}))).await;
     let error = end.unwrap_err();
     assert!(error.contains("/recipes/default.rb:2) failed: execute[boom]"), "{error}");
     assert!(error.contains("ShellCommandFailed: why"), "{error}");
@@ -157,18 +157,18 @@ async fn a_run_that_ends_badly_says_why() {
         // No recipe was read.
         (json!({"exception": "no such cookbook", "exit": 1}), "Chef failed with exit code 1"),
     ] {
-        let (end, _) = local.cooked(&local.chef(&run, json!({}))).await;
+        let (end, _) = local.cooked(&local.chef(&run, &json!({}))).await;
         let error = end.unwrap_err();
         assert!(error.contains(words), "{run}: {error}");
         assert!(!error.contains("/run/imgbake/"), "{error}");
     }
 
     let hangs = json!({"resources": [], "sleep": 4245});
-    let (end, _) = local.cooked(&local.chef(&hangs, json!({"timeout": "3s"}))).await;
+    let (end, _) = local.cooked(&local.chef(&hangs, &json!({"timeout": "3s"}))).await;
     assert!(end.unwrap_err().contains("it was not done after 3s and was ended"));
     no_process(local.at("chef/client").as_str()).await;
 
-    let absent = local.chef(&json!({}), json!({"chef_bin": "no such chef"}));
+    let absent = local.chef(&json!({}), &json!({"chef_bin": "no such chef"}));
     let error = local.report(&absent).await.0.unwrap_err();
     assert_eq!(error.kind(), BuildErrorKind::Usage);
     assert!(error.to_string().contains("not in the machine (`no such chef`)"), "{error}");

@@ -24,7 +24,7 @@ fn salt_call() -> Utf8PathBuf {
 
 impl LocalGuest {
     /// A step that applies these states, which find the test's folder in the pillar.
-    fn salt(&self, states: &[(&str, &str)], settings: Value) -> ProvisionSpec {
+    fn salt(&self, states: &[(&str, &str)], settings: &Value) -> ProvisionSpec {
         for (name, text) in states {
             let path = self.at("states").join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -85,7 +85,7 @@ restart:
 "#;
 
 /// None of these is changed by a second run.
-const SOUND: &str = r#"
+const SOUND: &str = r"
 page:
   file.managed: [{name: {{ pillar.dir }}/page}, {contents: hello}, {mode: '0644'}]
 folder:
@@ -104,7 +104,7 @@ watcher:
   cmd.wait: [{name: 'echo x >> {{ pillar.dir }}/waits'}, {watch: [{file: page}]}]
 nothing:
   test.nop: []
-"#;
+";
 
 #[tokio::test]
 async fn a_second_run_changes_what_does_not_converge_and_nothing_else() {
@@ -128,7 +128,7 @@ async fn a_second_run_changes_what_does_not_converge_and_nothing_else() {
     ] {
         let local = LocalGuest::new();
         fs::create_dir(local.at("out")).unwrap();
-        let spec = local.salt(&[("site.sls", states)], json!({"state": ["site"]}));
+        let spec = local.salt(&[("site.sls", states)], &json!({"state": ["site"]}));
         let (end, first) = local.salted(&spec).await;
         end.unwrap();
         assert!(first.counts.changed > 6 && first.exit_code == Some(0), "{first:?}");
@@ -160,7 +160,7 @@ async fn counts_are_those_of_salts_own_summary() {
          many:\n  cmd.run: [{names: ['echo 1', 'echo 2']}]\n",
     );
     // The highstate: what top.sls says.
-    let spec = local.salt(&[("top.sls", top), ("web/front/init.sls", web)], json!({}));
+    let spec = local.salt(&[("top.sls", top), ("web/front/init.sls", web)], &json!({}));
     let (end, first) = local.salted(&spec).await;
     let error = end.unwrap_err();
     for part in ["cmd.run[boom] (", "states/web/front/init.sls:5) failed: ", "why\nout"] {
@@ -210,7 +210,7 @@ async fn what_salt_refuses_is_said_in_its_words() {
         ("x:\n  nosuch.there: []\n", "site", &["nosuch.there[x]", "was not found in SLS 'site'"]),
     ] {
         let local = LocalGuest::new();
-        let spec = local.salt(&[("site.sls", states)], json!({"state": [state]}));
+        let spec = local.salt(&[("site.sls", states)], &json!({"state": [state]}));
         let (end, report) = local.salted(&spec).await;
         let error = end.unwrap_err();
         for word in words {
@@ -220,7 +220,7 @@ async fn what_salt_refuses_is_said_in_its_words() {
     }
     // No top.sls.
     let local = LocalGuest::new();
-    let spec = local.salt(&[("site.sls", "x: test.nop\n")], json!({}));
+    let spec = local.salt(&[("site.sls", "x: test.nop\n")], &json!({}));
     let error = local.salted(&spec).await.0.unwrap_err();
     assert!(error.contains("No Top file"), "{error}");
 }
@@ -244,7 +244,7 @@ async fn pillar_grains_and_configuration_reach_the_states_and_secrets_stay_secre
     }
     let spec = local.salt(
         &[("site.sls", states)],
-        json!({
+        &json!({
             "state": ["site"],
             "saltenv": "prod",
             "pillar": local.at("pillar"),
@@ -282,7 +282,7 @@ async fn pillar_grains_and_configuration_reach_the_states_and_secrets_stay_secre
 async fn a_run_that_hangs_is_ended_with_all_that_it_started() {
     let local = LocalGuest::new();
     let states = "before:\n  test.nop: []\nhangs:\n  cmd.run: [{name: sleep 4243.19}]\n";
-    let spec = local.salt(&[("site.sls", states)], json!({"state": ["site"], "timeout": "5s"}));
+    let spec = local.salt(&[("site.sls", states)], &json!({"state": ["site"], "timeout": "5s"}));
     let error = local.salted(&spec).await.0.unwrap_err();
     assert!(error.contains("it was not done after 5s and was ended"), "{error}");
     no_process("sleep\x004243.19").await;
@@ -326,13 +326,13 @@ async fn results_that_cannot_be_read_are_no_success() {
         );
         fs::write(&bin, script).unwrap();
         fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
-        let spec = local.salt(&[("a.sls", "")], json!({"salt_bin": bin, "state": ["a"]}));
+        let spec = local.salt(&[("a.sls", "")], &json!({"salt_bin": bin, "state": ["a"]}));
         let (end, _) = local.salted(&spec).await;
         let error = end.err().unwrap_or_default();
         assert_eq!(error.is_empty(), words.is_empty(), "{name}: {error}");
         assert!(error.contains(words), "{name}: {error}");
     }
-    let absent = local.salt(&[("a.sls", "")], json!({"salt_bin": "no such salt"}));
+    let absent = local.salt(&[("a.sls", "")], &json!({"salt_bin": "no such salt"}));
     let (end, _) = local.report(&absent).await;
     let error = end.unwrap_err();
     assert!(error.to_string().contains("`no such salt` is not in the machine"), "{error}");
