@@ -1,10 +1,11 @@
-//! The provisioners: shell, file and ansible.
+//! The provisioners.
 
 mod ansible;
+mod chef;
 mod error;
 mod file;
-#[expect(dead_code, unused_imports, reason = "its kinds come next")]
 mod guest;
+mod salt;
 mod shell;
 
 use std::sync::Arc;
@@ -12,13 +13,22 @@ use std::sync::Arc;
 use imgbake_build::Provisioner;
 use imgbake_types::spec::ProvisionerKind;
 
-pub use ansible::{Ansible, AnsibleSpec};
+pub use ansible::{Ansible, AnsibleLocal, AnsibleLocalSpec, AnsibleSpec};
+pub use chef::{Chef, ChefSpec};
 pub use file::{Direction, FileCopy, FileSpec};
+pub use salt::{Salt, SaltSpec};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
 
 /// Every provisioner.
 pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
-    vec![Arc::new(Shell), Arc::new(FileCopy), Arc::new(Ansible)]
+    vec![
+        Arc::new(Shell),
+        Arc::new(FileCopy),
+        Arc::new(Ansible),
+        Arc::new(AnsibleLocal),
+        Arc::new(Salt),
+        Arc::new(Chef),
+    ]
 }
 
 /// The kinds of every provisioner.

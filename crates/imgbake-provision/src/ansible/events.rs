@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use imgbake_types::record::step::{Resource, ResourceCounts, ResourceOutcome};
+use imgbake_build::StepRecorder;
+use imgbake_types::record::step::{Resource, ResourceOutcome};
 use serde::Deserialize;
+
+use crate::guest::{End, Results};
 
 /// One line.
 #[derive(Debug, Deserialize)]
@@ -14,16 +17,13 @@ enum Line {
 }
 
 /// What Ansible counted on one host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Stats {
-    pub(super) ok: u64,
-    pub(super) changed: u64,
-    pub(super) failures: u64,
-    pub(super) unreachable: u64,
-    pub(super) skipped: u64,
-    pub(super) rescued: u64,
-    pub(super) ignored: u64,
+struct Stats {
+    changed: u64,
+    failures: u64,
+    unreachable: u64,
+    rescued: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,73 +46,31 @@ struct Task {
     diff: String,
 }
 
-/// What a run showed.
-#[derive(Debug, Default)]
-pub(super) struct Results {
-    /// How many results there were of each outcome, as read from the tasks.
-    pub(super) counts: ResourceCounts,
-    /// What Ansible counted itself, at its end.
-    pub(super) stats: Option<Stats>,
-    /// The first task that failed and was not ignored.
-    pub(super) failed: Option<Resource>,
-    /// Lines that are no result.
-    pub(super) unread: u64,
-}
-
-impl Results {
-    /// Takes a line; gives the resource that it tells of.
-    pub(super) fn take(&mut self, line: &str) -> Option<Resource> {
-        match serde_json::from_str(line) {
-            Ok(Line::Task(task)) => {
-                let resource = task.resource();
-                self.counts.add(resource.outcome);
-                if resource.outcome == ResourceOutcome::Failed && self.failed.is_none() {
-                    self.failed = Some(resource.clone());
-                }
-                Some(resource)
+/// Takes a line; `placed` gives a resource as the report shall have it.
+pub(super) fn take(
+    line: &str,
+    results: &mut Results,
+    recorder: &StepRecorder,
+    placed: impl FnOnce(Resource) -> Resource,
+) {
+    match serde_json::from_str(line) {
+        Ok(Line::Task(task)) => {
+            let resource = task.resource();
+            if resource.outcome == ResourceOutcome::Failed {
+                // The last one ended the play: earlier ones were rescued.
+                results.failed = None;
             }
-            Ok(Line::Stats { stats }) => {
-                let mut all = Stats::default();
-                for host in stats.values() {
-                    all.ok += host.ok;
-                    all.changed += host.changed;
-                    all.failures += host.failures;
-                    all.unreachable += host.unreachable;
-                    all.skipped += host.skipped;
-                    all.rescued += host.rescued;
-                    all.ignored += host.ignored;
-                }
-                self.stats = Some(all);
-                None
-            }
-            Err(_) => {
-                self.unread += 1;
-                None
-            }
+            results.resource(placed(resource), recorder);
         }
-    }
-
-    /// Whether the results are all there, and say what an exit code says: what not, in words.
-    ///
-    /// Exit codes of `ansible-playbook`: 0 all went well, 2 a host failed, 4 a host could not be reached.
-    pub(super) fn contradiction(&self, exit: i32) -> Option<String> {
-        let Some(stats) = self.stats else {
-            return Some("its results end before the playbook does".to_owned());
-        };
-        if self.unread > 0 {
-            return Some(format!("{} of its results cannot be read", self.unread));
+        Ok(Line::Stats { stats }) => {
+            let sum = |of: fn(&Stats) -> u64| stats.values().map(of).sum();
+            results.end = Some(End {
+                changed: sum(|host| host.changed),
+                failed: sum(|host| host.failures + host.unreachable),
+                rescued: sum(|host| host.rescued),
+            });
         }
-        if stats.changed != self.counts.changed {
-            return Some(format!(
-                "it counts {} changed tasks, and reported {}",
-                stats.changed, self.counts.changed
-            ));
-        }
-        let bad = stats.failures + stats.unreachable;
-        if exit == 0 && bad > 0 {
-            return Some(format!("it ended with exit code 0, and counts {bad} failures"));
-        }
-        None
+        Err(_) => results.unread(),
     }
 }
 
@@ -122,7 +80,7 @@ impl Task {
             if self.changed { ResourceOutcome::Changed } else { ResourceOutcome::Unchanged };
         let outcome = match (self.outcome.as_str(), self.ignored) {
             // A failed task may say that it changed something: it failed all the same.
-            ("failed", false) | ("unreachable", _) => ResourceOutcome::Failed,
+            ("failed" | "unreachable", false) => ResourceOutcome::Failed,
             ("skipped", _) => ResourceOutcome::Skipped,
             _ => changed,
         };

@@ -14,11 +14,12 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::spec::AnsibleSpec;
+use crate::guest::revealed;
 
 /// The name of the machine in the inventory: what Packer calls it, so that playbooks that name it go on working.
 const HOST: &str = "default";
 /// The callback plugin, whose file's name is its own.
-const PLUGIN: &str = include_str!("imgbake_results.py");
+pub(super) const PLUGIN: &str = include_str!("imgbake_results.py");
 
 /// The folder of one run.
 pub(super) struct Files {
@@ -70,17 +71,35 @@ impl Files {
         self.path("plugins")
     }
 
+    /// What every ssh of the run is given: the machine's key, and no other.
+    pub(super) fn ssh_options(&self) -> [String; 8] {
+        let known = format!("UserKnownHostsFile={}", self.path("known_hosts"));
+        let option = || "-o".to_owned();
+        [
+            option(),
+            known,
+            option(),
+            "StrictHostKeyChecking=yes".to_owned(),
+            option(),
+            "IdentitiesOnly=yes".to_owned(),
+            option(),
+            "GlobalKnownHostsFile=/dev/null".to_owned(),
+        ]
+    }
+
+    /// Where the socket of a shared connection is: in the job's folder itself, as its path must be short.
+    pub(super) fn socket(&self, job: &Job) -> Utf8PathBuf {
+        let own = self.dir.file_name().unwrap_or_default();
+        job.work().join(&own[own.len().saturating_sub(8)..])
+    }
+
     fn inventory(&self, secrets: &Secrets, spec: &AnsibleSpec, access: &Access) -> Value {
-        let known = self.path("known_hosts");
         let mut host = Map::new();
         let own = Value::Object(spec.host_vars.clone().into_iter().collect());
         if let Value::Object(own) = revealed(secrets, &own) {
             host.extend(own);
         }
-        let ssh = format!(
-            "-o UserKnownHostsFile={known} -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes \
-             -o GlobalKnownHostsFile=/dev/null"
-        );
+        let ssh = self.ssh_options().join(" ");
         for (name, value) in [
             ("ansible_host", json!(access.host)),
             ("ansible_port", json!(access.port)),
@@ -101,17 +120,5 @@ impl Drop for Files {
     /// They hold secrets, and a machine that is kept keeps its job's folder.
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// A value with the markers in its texts revealed.
-fn revealed(secrets: &Secrets, value: &Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(secrets.reveal(text).expose_secret().to_owned()),
-        Value::Array(items) => items.iter().map(|item| revealed(secrets, item)).collect(),
-        Value::Object(map) => Value::Object(
-            map.iter().map(|(key, item)| (key.clone(), revealed(secrets, item))).collect(),
-        ),
-        plain => plain.clone(),
     }
 }

@@ -102,7 +102,7 @@ class CallbackModule(CallbackBase):
         self.result("skipped", result)
 
     def v2_runner_on_unreachable(self, result):
-        self.result("unreachable", result)
+        self.result("unreachable", result, getattr(result._task, "ignore_unreachable", False))
 
     def v2_playbook_on_stats(self, stats):
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}

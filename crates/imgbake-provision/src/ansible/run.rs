@@ -1,5 +1,6 @@
 //! Runs an ansible step.
 
+use std::convert::identity;
 use std::io;
 use std::pin::pin;
 
@@ -12,16 +13,18 @@ use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use secrecy::ExposeSecret;
 use tokio::net::unix::pipe;
 
-use super::events::Results;
+use super::connection::Connection;
+use super::events;
 use super::files::Files;
 use super::spec::AnsibleSpec;
 use crate::error::{StepError, last_lines};
+use crate::guest::Results;
 
 const PLAYBOOK: Tool = Tool::new("ansible-playbook", "ansible-core");
 const GALAXY: Tool = Tool::new("ansible-galaxy", "ansible-core");
 /// Where Ansible looks for roles and collections by itself.
-const OWN_ROLES: &str = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles";
-const OWN_COLLECTIONS: &str = "~/.ansible/collections:/usr/share/ansible/collections";
+pub(super) const OWN_ROLES: &str = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles";
+pub(super) const OWN_COLLECTIONS: &str = "~/.ansible/collections:/usr/share/ansible/collections";
 
 /// Runs ansible steps.
 #[derive(Debug, Clone, Copy)]
@@ -81,18 +84,30 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
     if let Some(requirements) = &spec.requirements {
         install(context, &files, folder, requirements).await?;
     }
-    let command = command(context, spec, &files, folder)?;
+    let connection = Connection::open(context, &files)?;
+    let ran = match command(context, spec, &files, folder, &connection) {
+        Ok(command) => play(context, spec, &files, command).await,
+        Err(error) => Err(error),
+    };
+    connection.close().await;
+    ran
+}
+
+/// Runs the playbook's command and reads its results.
+async fn play(
+    context: &StepContext<'_>,
+    spec: &AnsibleSpec,
+    files: &Files,
+    command: Command,
+) -> Result<(), StepError> {
     let limit = spec.timeout();
     let path = files.path("results");
     // Open for both: it has a reader before Ansible writes, and no end before we have read all.
     let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path);
     let pipe = pipe.map_err(io_at("open", &path))?;
     let (mut lines, mut whole) = (Lines::default(), Vec::new());
-    let record = |line: &str, results: &mut Results| {
-        if let Some(resource) = results.take(line) {
-            context.recorder.resource(resource);
-        }
-    };
+    let record =
+        |line: &str, results: &mut Results| events::take(line, results, context.recorder, identity);
     let (mut results, mut tail) = (Results::default(), Tail::default());
     let ended = {
         let running = command.stream(context.job, |stream, line| {
@@ -124,11 +139,11 @@ async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepEr
                 context.recorder.exit_code(code);
             }
             match (code, &results.failed) {
-                (Some(0), _) => match results.contradiction(0) {
+                (Some(0), _) => match results.contradiction(true) {
                     None => return Ok(()),
                     Some(why) => format!("what it did is unknown: {why}"),
                 },
-                (_, Some(task)) => return Err(StepError::Resource(Box::new(task.clone()))),
+                (_, Some(task)) => return Err(StepError::Resource(task.clone())),
                 _ => format!("`ansible-playbook` failed ({status})"),
             }
         }
@@ -143,6 +158,7 @@ fn command(
     spec: &AnsibleSpec,
     files: &Files,
     folder: &Utf8Path,
+    connection: &Connection,
 ) -> Result<Command, StepError> {
     let mut command = PLAYBOOK
         .command()?
@@ -165,6 +181,7 @@ fn command(
         command = command.arg("--vault-password-file").arg(files.path("vault"));
     }
     command = environment(command.args(&spec.args).arg(&spec.playbook), files)
+        .env("ANSIBLE_SSH_ARGS", connection.options())
         .env("ANSIBLE_CALLBACK_PLUGINS", files.plugins())
         .env("ANSIBLE_CALLBACKS_ENABLED", "imgbake_results")
         .env("ANSIBLE_DIFF_ALWAYS", "True")
@@ -211,8 +228,6 @@ fn environment(command: Command, files: &Files) -> Command {
     quiet(command)
         .env("ANSIBLE_HOST_KEY_CHECKING", "True")
         .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
-        // No connection outlives its task: a machine that is copied has none.
-        .env("ANSIBLE_SSH_ARGS", "-o ControlMaster=no -o ControlPath=none")
         .env("ANSIBLE_PIPELINING", "True")
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What stands beside a playbook and is part of it (Ansible, "Playbook directory layout").
-const BESIDE: [&str; 17] = [
+pub(super) const BESIDE: [&str; 17] = [
     "action_plugins",
     "ansible.cfg",
     "collections",

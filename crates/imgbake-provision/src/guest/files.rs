@@ -5,8 +5,10 @@ use imgbake_build::StepContext;
 use imgbake_comm::shell::quote;
 use imgbake_comm::transfer::Uploaded;
 use imgbake_comm::{Exec, transfer};
+use imgbake_runtime::Secrets;
 use imgbake_types::Digest;
 use secrecy::ExposeSecret;
+use serde_json::Value;
 
 use crate::error::StepError;
 
@@ -50,11 +52,21 @@ impl<'a> Folder<'a> {
 
     /// Writes a file in it; sensitive values are put in here.
     pub(crate) async fn write(&self, name: &str, text: &str) -> Result<(), StepError> {
-        let bytes = self.context.job.secrets().reveal(text).expose_secret().as_bytes().to_vec();
+        let text = self.context.job.secrets().reveal(text);
+        self.put(name, text.expose_secret().as_bytes().to_vec()).await
+    }
+
+    async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StepError> {
         let to = self.path(name);
         let uploaded = transfer::upload_bytes(self.context.comm, &to, 0o600, "root:root", bytes);
         self.moved(&uploaded.await?);
         Ok(())
+    }
+
+    /// Writes a value as JSON into a file in it; sensitive values are put into its texts here.
+    pub(crate) async fn write_json(&self, name: &str, value: &Value) -> Result<(), StepError> {
+        let value = revealed(self.context.job.secrets(), value);
+        self.put(name, value.to_string().into_bytes()).await
     }
 
     /// Takes it out of the machine.
@@ -74,5 +86,17 @@ impl<'a> Folder<'a> {
         let ran = comm.check(Exec::new(comm.as_root(command)));
         self.context.job.cancel().run(ran).await??;
         Ok(())
+    }
+}
+
+/// A value with the markers in its texts revealed.
+pub(crate) fn revealed(secrets: &Secrets, value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(secrets.reveal(text).expose_secret().to_owned()),
+        Value::Array(items) => items.iter().map(|item| revealed(secrets, item)).collect(),
+        Value::Object(map) => Value::Object(
+            map.iter().map(|(key, item)| (key.clone(), revealed(secrets, item))).collect(),
+        ),
+        plain => plain.clone(),
     }
 }

@@ -1,9 +1,11 @@
 //! Programs that run in the machine as part of a step, and tell what they did there.
 
+mod copies;
 mod files;
 mod program;
 mod results;
 
-pub(crate) use files::Folder;
+pub(crate) use copies::Copies;
+pub(crate) use files::{Folder, revealed};
 pub(crate) use program::{Ended, Program};
 pub(crate) use results::{End, Results};

@@ -22,8 +22,11 @@ pub(crate) enum Line {
 pub(crate) struct End {
     /// Resources that it changed.
     pub(crate) changed: u64,
-    /// Resources that failed.
+    /// Resources that failed, and with them the run.
     pub(crate) failed: u64,
+    /// Resources that failed where what manages them went on as it was told to.
+    #[serde(default)]
+    pub(crate) rescued: u64,
 }
 
 /// What a run showed.
@@ -40,10 +43,15 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// Takes a line as [`Line`].
-    pub(crate) fn take(&mut self, line: &str, recorder: &StepRecorder) {
+    /// Takes a line as [`Line`]; `placed` gives a resource as the report shall have it.
+    pub(crate) fn take(
+        &mut self,
+        line: &str,
+        recorder: &StepRecorder,
+        placed: impl FnOnce(Resource) -> Resource,
+    ) {
         match serde_json::from_str(line) {
-            Ok(Line::Resource(resource)) => self.resource(*resource, recorder),
+            Ok(Line::Resource(resource)) => self.resource(placed(*resource), recorder),
             Ok(Line::End { end }) => self.end = Some(end),
             Err(_) => self.unread(),
         }
@@ -74,7 +82,7 @@ impl Results {
         }
         for (what, said, seen) in [
             ("changed", end.changed, self.counts.changed),
-            ("failed", end.failed, self.counts.failed),
+            ("failed", end.failed + end.rescued, self.counts.failed),
         ] {
             if said != seen {
                 return Some(format!("it counts {said} {what} resources, and reported {seen}"));

@@ -1,16 +1,14 @@
 //! Ansible's own program, with plays that change this host: only in a folder of the test.
 
 use std::fs;
-use std::time::Duration;
 
 use imgbake_build::BuildErrorKind;
-use imgbake_runtime::retry::Backoff;
 use imgbake_types::StepReport;
-use imgbake_types::record::step::{Resource, ResourceOutcome as Is};
+use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::spec::ProvisionSpec;
 use serde_json::json;
 
-use crate::local::LocalGuest;
+use crate::local::{LocalGuest, find, no_process, outcomes};
 
 /// A play with these tasks.
 fn play(tasks: &str) -> String {
@@ -30,14 +28,6 @@ impl LocalGuest {
         let (end, report) = self.report(spec).await;
         (end.map(drop).map_err(|error| error.to_string()), report)
     }
-}
-
-fn outcomes(report: &StepReport) -> Vec<(&str, Is)> {
-    report.resources.iter().map(|one| (one.name.as_str(), one.outcome)).collect()
-}
-
-fn find<'r>(report: &'r StepReport, name: &str) -> &'r Resource {
-    report.resources.iter().find(|one| one.name == name).unwrap()
 }
 
 #[tokio::test]
@@ -104,20 +94,7 @@ async fn a_run_that_hangs_is_ended_with_all_that_it_started() {
     spec.settings.insert("timeout".to_owned(), json!("6s"));
     let error = local.ansible(&spec).await.0.unwrap_err();
     assert!(error.contains("it was not done after 6s and was ended"), "{error}");
-    let asleep = || {
-        fs::read_dir("/proc").unwrap().flatten().any(|process| {
-            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains("sleep\x004242.17")
-        })
-    };
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
-    for _ in 0..50 {
-        if !asleep() {
-            return;
-        }
-        backoff.wait().await;
-    }
-    panic!("what it started runs on");
+    no_process("sleep\x004242.17").await;
 }
 
 #[tokio::test]

@@ -3,16 +3,19 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::{Access, BuildError, StepContext, StepEnd, StepRecorder};
 use imgbake_comm::exec::OutputSink;
 use imgbake_comm::{CommError, CommErrorKind, Communicator, Exec, Exit};
+use imgbake_runtime::retry::Backoff;
 use imgbake_runtime::{Cancel, Events, Home, Job, Secrets};
 use imgbake_types::event::{EventKind, Stream};
-use imgbake_types::record::step::StepReport;
+use imgbake_types::record::step::{Resource, ResourceOutcome, StepReport};
 use imgbake_types::spec::ProvisionSpec;
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Runs commands on this host as root.
@@ -110,8 +113,32 @@ pub(crate) struct LocalGuest {
     pub(crate) comm: Local,
     pub(crate) job: Job,
     pub(crate) root: Utf8PathBuf,
+    /// How a program of this host reaches the machine.
+    pub(crate) access: Access,
     events: imgbake_runtime::EventReceiver,
+    _held: Held,
     _dir: tempfile::TempDir,
+}
+
+/// Keeps the folder in which steps make theirs: another test's step would take it away when it is empty.
+struct Held(Utf8PathBuf);
+
+impl Held {
+    fn new(name: &str) -> Self {
+        let path = Utf8Path::new("/run/imgbake").join(name);
+        // Between its two steps, another test may take the folder away.
+        while let Err(error) = std::fs::create_dir_all(&path) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{path}: {error}");
+        }
+        Self(path)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+        let _ = std::fs::remove_dir("/run/imgbake");
+    }
 }
 
 impl LocalGuest {
@@ -127,11 +154,18 @@ impl LocalGuest {
         let (events, listener) = Events::channel("test", secrets.clone());
         let home = Home::new(root.join("home"));
         let job = Job::begin(&home, "test", Cancel::new(), events, secrets).unwrap();
-        Self { comm, job, root, events: listener, _dir: dir }
+        let held = Held::new(root.file_name().unwrap());
+        Self { comm, job, root, access: nowhere(), events: listener, _held: held, _dir: dir }
     }
 
     pub(crate) fn at(&self, name: &str) -> Utf8PathBuf {
         self.root.join(name)
+    }
+
+    /// A step with a name of its own: its folder in the machine is that of no other test.
+    pub(crate) fn step(&self, kind: &str, settings: &impl Serialize) -> ProvisionSpec {
+        let name = Some(self.root.to_string());
+        ProvisionSpec { name, ..ProvisionSpec::of(kind, settings).unwrap() }
     }
 
     /// Runs a step with the provisioner that knows it.
@@ -147,8 +181,7 @@ impl LocalGuest {
     ) -> (Result<StepEnd, BuildError>, StepReport) {
         let recorder = StepRecorder::begin(&self.job, "step", &spec.kind);
         let (job, comm, recorder_ref) = (&self.job, &self.comm, &recorder);
-        let access = nowhere();
-        let access = &access;
+        let access = &self.access;
         let context = StepContext { job, name: "step", spec, comm, access, recorder: recorder_ref };
         let provisioners = imgbake_provision::provisioners();
         let provisioner = provisioners.iter().find(|one| one.kind().name == spec.kind).unwrap();
@@ -175,6 +208,40 @@ impl LocalGuest {
         }
         (lines, warnings)
     }
+}
+
+/// Each resource and what was done with it.
+pub(crate) fn outcomes(report: &StepReport) -> Vec<(&str, ResourceOutcome)> {
+    report.resources.iter().map(|one| (one.name.as_str(), one.outcome)).collect()
+}
+
+/// The resources that were changed.
+pub(crate) fn changed(report: &StepReport) -> Vec<&str> {
+    let changed = |outcome| outcome == ResourceOutcome::Changed;
+    outcomes(report).into_iter().filter(|(_, is)| changed(*is)).map(|(name, _)| name).collect()
+}
+
+/// The resource with this name.
+pub(crate) fn find<'r>(report: &'r StepReport, name: &str) -> &'r Resource {
+    report.resources.iter().find(|one| one.name == name).unwrap()
+}
+
+/// Waits until no process has this in its command line, whose words end with a zero byte.
+pub(crate) async fn no_process(words: &str) {
+    let runs = || {
+        std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(words)
+        })
+    };
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
+    for _ in 0..50 {
+        if !runs() {
+            return;
+        }
+        backoff.wait().await;
+    }
+    panic!("what it started runs on");
 }
 
 /// A file's text.

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure there is the test's")]
 
 mod ansible;
+mod ansible_local;
+mod ansible_ssh;
+mod chef;
 mod file;
 mod local;
 mod reports;
+mod salt;
 mod shell;
