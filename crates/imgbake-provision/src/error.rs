@@ -6,8 +6,10 @@ use std::io;
 use camino::Utf8PathBuf;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_comm::CommError;
-use imgbake_runtime::{RuntimeError, Tail};
+use imgbake_runtime::{RuntimeError, Secrets, Tail};
 use imgbake_types::record::step::Resource;
+use secrecy::ExposeSecret;
+use serde_json::Value;
 
 /// Why a step failed. The message does not name the step: [`StepError::of`] does.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +131,18 @@ pub(crate) fn check_public<'a>(
 ) -> Result<(), StepError> {
     let is_public = texts.into_iter().all(|text| imgbake_types::secret::names(text).is_empty());
     if is_public { Ok(()) } else { Err(StepError::Public { key }) }
+}
+
+/// A value with the markers in its texts revealed.
+pub(crate) fn revealed(secrets: &Secrets, value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(secrets.reveal(text).expose_secret().to_owned()),
+        Value::Array(items) => items.iter().map(|item| revealed(secrets, item)).collect(),
+        Value::Object(map) => Value::Object(
+            map.iter().map(|(key, item)| (key.clone(), revealed(secrets, item))).collect(),
+        ),
+        plain => plain.clone(),
+    }
 }
 
 #[cfg(test)]

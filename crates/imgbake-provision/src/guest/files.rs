@@ -1,5 +1,7 @@
 //! The files that a step's program reads in the machine.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8Path;
 use imgbake_build::StepContext;
 use imgbake_comm::shell::quote;
@@ -7,8 +9,10 @@ use imgbake_comm::transfer::Uploaded;
 use imgbake_comm::{Exec, transfer};
 use imgbake_types::Digest;
 use secrecy::ExposeSecret;
+use secrecy::zeroize::Zeroizing;
+use serde_json::Value;
 
-use crate::error::StepError;
+use crate::error::{StepError, revealed};
 
 /// Where they are: in memory, so that no image has them.
 const BASE: &str = "/run/imgbake";
@@ -55,6 +59,18 @@ impl<'a> Folder<'a> {
         let uploaded = transfer::upload_bytes(self.context.comm, &to, 0o600, "root:root", bytes);
         self.moved(&uploaded.await?);
         Ok(())
+    }
+
+    /// Writes values as a file of JSON in it; sensitive ones are put in here.
+    pub(crate) async fn write_json(
+        &self,
+        name: &str,
+        values: &BTreeMap<String, Value>,
+    ) -> Result<(), StepError> {
+        let values = Value::Object(values.clone().into_iter().collect());
+        // Before they are JSON, which has its own form of quotes and line ends.
+        let text = Zeroizing::new(revealed(self.context.job.secrets(), &values).to_string());
+        self.write(name, &text).await
     }
 
     /// Takes it out of the machine.

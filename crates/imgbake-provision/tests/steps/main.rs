@@ -5,5 +5,6 @@
 mod ansible;
 mod file;
 mod local;
+mod puppet;
 mod reports;
 mod shell;
