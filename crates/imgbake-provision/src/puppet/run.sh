@@ -2,14 +2,15 @@
 run=${mark% }
 # Puppet gives what it starts a session of its own: a signal to the group does not reach that.
 end() {
-	trap '' HUP INT TERM
+	trap '' HUP INT PIPE TERM
 	for at in $(grep -slzx "IMGBAKE_RUN=$run" /proc/[0-9]*/environ); do
 		at=${at#/proc/}
 		kill -KILL "${at%/environ}" 2>/dev/null || :
 	done
 	exit 143
 }
-trap end HUP INT TERM
+# PIPE as well: what the shell says of an ended program may have no reader any more.
+trap end HUP INT PIPE TERM
 [ -n "$puppet" ] || puppet=$(command -v puppet) || puppet=/opt/puppetlabs/bin/puppet
 command -v "$puppet" >/dev/null || { echo "${mark}missing"; exit 127; }
 # In the background: a shell that waits for a program in the foreground takes no signal.

@@ -423,11 +423,11 @@ async fn an_agents_report_has_the_same_results() {
     // It applies a manifest and leaves a report, as an agent does with a server's catalog.
     let agent = local.program(
         "agent",
-        "[ \"$1\" = agent ] || exec puppet \"$@\"\n\
+        "[ \"$1\" = agent ] || exec puppet \"$@\" $OWN\n\
          printf '%s\\n' \"$@\" >DIR/args\n\
          for arg; do shift; case $before in --lastrunreport) report=$arg ;; --ssldir) ssl=$arg ;; esac; before=$arg; done\n\
          ls -R \"$ssl\" >>DIR/keys; mkdir -p \"$ssl/private_keys\"; echo new >\"$ssl/private_keys/new.pem\"\n\
-         exec puppet apply --detailed-exitcodes --show_diff --color=false $OWN --lastrunreport \"$report\" DIR/t/site.pp",
+         exec puppet apply --detailed-exitcodes --show_diff --color=false $OWN --ssldir \"$ssl\" --lastrunreport \"$report\" DIR/t/site.pp",
     );
     local.put("t/site.pp", CONVERGES);
     local.put("ssldir/private_keys/old.pem", "a key");
