@@ -149,8 +149,8 @@ fn unknown(why: &str) -> String {
 fn first_error(tail: &Tail) -> Option<String> {
     let text = tail.text();
     // Facter may fail to learn a fact; that ends no run.
-    let errors = text.lines().filter_map(|line| line.strip_prefix("Error: "));
-    let first = errors.filter(|line| !line.starts_with("Facter: ")).next()?;
+    let mut errors = text.lines().filter_map(|line| line.strip_prefix("Error: "));
+    let first = errors.find(|line| !line.starts_with("Facter: "))?;
     Some(with_place(first))
 }
 

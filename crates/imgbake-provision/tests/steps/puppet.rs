@@ -129,13 +129,27 @@ async fn one_run_is_enough_for_what_converges() {
 
     let second = local.applied(&spec).await;
     assert_eq!((second.exit_code, second.counts.changed), (Some(0), 0), "{second:?}");
-    assert_eq!((second.counts.unchanged, text(&local.at("restarts")).as_str()), (5, "x\n"));
+    assert_eq!(second.counts.unchanged, 5);
+    assert!(!local.at("restarts").exists(), "a service that was just started is not restarted");
 
     // Of a file that is another one, the lines that differ are shown.
-    local.put("conf", "drift\n");
+    fs::write(local.at("conf"), b"drift \xff\n").unwrap();
     let third = local.applied(&spec).await;
     let diff = find(&third, local.at("conf").as_str()).diff.clone().unwrap();
-    assert!(diff.starts_with("content:\n@@") && diff.contains("-drift\n+baked"), "{diff}");
+    assert!(
+        diff.starts_with("content:\n@@") && diff.contains("\n-drift ") && diff.contains("\n+baked"),
+        "{diff}"
+    );
+    assert_eq!(
+        (text(&local.at("reloads")), text(&local.at("restarts"))),
+        ("x\nx\n".into(), "x\n".into())
+    );
+    assert_eq!(
+        third.counts.changed,
+        local.counted("changed"),
+        "what is refreshed is changed: {third:?}"
+    );
+    assert!(find(&third, "web").diff.as_ref().unwrap().contains("refresh"), "{third:?}");
 }
 
 /// Each resource whose name begins with `bad` changes at each run, or at the second one.
