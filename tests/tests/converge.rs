@@ -35,7 +35,11 @@ fn what_changes_at_each_run_is_found_and_named() {
     let home = TestHome::new();
     let _lock = lock_guests();
     for (lines, names, words) in [
-        ("cat /proc/sys/kernel/random/uuid > /srv/stamp", &["file[/srv/stamp]"][..], "content changed"),
+        (
+            "cat /proc/sys/kernel/random/uuid > /srv/stamp",
+            &["file[/srv/stamp]"][..],
+            "content changed",
+        ),
         ("echo run >> /srv/log", &["file[/srv/log]"], "4 → 8 bytes"),
         (
             "if [ $(stat -c %a /srv/a) = 644 ]; then chmod 600 /srv/a; else chmod 644 /srv/a; fi",
@@ -63,7 +67,11 @@ fn what_changes_at_each_run_is_found_and_named() {
             &["file[/etc/passwd]", "user[u"],
             "added",
         ),
-        ("cat /proc/sys/kernel/random/uuid > '/srv/it'\\''s \"x\"'", &["file[/srv/it's \"x\"]"], "content changed"),
+        (
+            "cat /proc/sys/kernel/random/uuid > '/srv/it'\\''s \"x\"'",
+            &["file[/srv/it's \"x\"]"],
+            "content changed",
+        ),
     ] {
         let (run, proved) = converge(&home, lines, "");
         assert_eq!(

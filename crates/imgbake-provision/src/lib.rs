@@ -5,6 +5,7 @@ mod chef;
 mod error;
 mod file;
 mod guest;
+mod puppet;
 mod salt;
 mod shell;
 
@@ -16,6 +17,7 @@ use imgbake_types::spec::ProvisionerKind;
 pub use ansible::{Ansible, AnsibleLocal, AnsibleLocalSpec, AnsibleSpec};
 pub use chef::{Chef, ChefSpec};
 pub use file::{Direction, FileCopy, FileSpec};
+pub use puppet::{Puppet, PuppetAgent, PuppetAgentSpec, PuppetSpec};
 pub use salt::{Salt, SaltSpec};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
 
@@ -28,6 +30,8 @@ pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
         Arc::new(AnsibleLocal),
         Arc::new(Salt),
         Arc::new(Chef),
+        Arc::new(Puppet),
+        Arc::new(PuppetAgent),
     ]
 }
 

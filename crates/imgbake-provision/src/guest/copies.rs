@@ -17,17 +17,51 @@ impl Copies {
 
     /// A text with the host's paths for the machine's.
     pub(crate) fn text(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (machine, host)| {
-            text.replace(machine.as_str(), host.as_str())
-        })
+        self.0
+            .iter()
+            .fold(text.to_owned(), |text, (machine, host)| replace(&text, machine, host.as_str()))
     }
 
     /// A resource as declared by files of the host.
     pub(crate) fn resource(&self, mut resource: Resource) -> Resource {
-        let Resource { file, message, .. } = &mut resource;
-        for text in file.iter_mut().chain(message) {
-            *text = self.text(text);
-        }
+        resource.texts().for_each(|text| *text = self.text(text));
         resource
+    }
+}
+
+/// Replaces a path, and the path where it begins another one, but not where a longer name begins with it.
+fn replace(text: &str, path: &str, by: &str) -> String {
+    let mut parts = text.split(path);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_longer =
+            part.starts_with(|next: char| next.is_alphanumeric() || "-_.".contains(next));
+        out.push_str(if is_longer { path } else { by });
+        out.push_str(part);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_host() {
+        let mut copies = Copies::default();
+        copies.add("/run/x/manifest/a b.pp".to_owned(), "/home/me/a b.pp");
+        copies.add("/run/x/modules/1".to_owned(), "/home/me/modules");
+        for (text, expected) in [
+            ("", ""),
+            ("(file: /run/x/manifest/a b.pp, line: 2)", "(file: /home/me/a b.pp, line: 2)"),
+            ("/run/x/manifest/a b.pp:2", "/home/me/a b.pp:2"),
+            ("/run/x/modules/1/a/init.pp", "/home/me/modules/a/init.pp"),
+            (
+                "/run/x/modules/10/a and /run/x/modules/1",
+                "/run/x/modules/10/a and /home/me/modules",
+            ),
+        ] {
+            assert_eq!(copies.text(text), expected, "{text}");
+        }
     }
 }

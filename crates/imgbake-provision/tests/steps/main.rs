@@ -8,6 +8,7 @@ mod ansible_ssh;
 mod chef;
 mod file;
 mod local;
+mod puppet;
 mod reports;
 mod salt;
 mod shell;
