@@ -14,6 +14,7 @@ use imgbake_types::spec::ProvisionerKind;
 
 pub use ansible::{Ansible, AnsibleSpec};
 pub use file::{Direction, FileCopy, FileSpec};
+pub use guest::{Install, InstallSpec};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
 
 /// Every provisioner.

@@ -1,9 +1,11 @@
 //! Programs that run in the machine as part of a step, and tell what they did there.
 
 mod files;
+pub(crate) mod install;
 mod program;
 mod results;
 
 pub(crate) use files::Folder;
+pub use install::{Install, InstallSpec};
 pub(crate) use program::{Ended, Program};
 pub(crate) use results::{End, Results};
