@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::spec::AnsibleSpec;
+use crate::guest::revealed;
 
 /// The name of the machine in the inventory: what Packer calls it, so that playbooks that name it go on working.
 const HOST: &str = "default";
@@ -101,17 +102,5 @@ impl Drop for Files {
     /// They hold secrets, and a machine that is kept keeps its job's folder.
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
-    }
-}
-
-/// A value with the markers in its texts revealed.
-fn revealed(secrets: &Secrets, value: &Value) -> Value {
-    match value {
-        Value::String(text) => Value::String(secrets.reveal(text).expose_secret().to_owned()),
-        Value::Array(items) => items.iter().map(|item| revealed(secrets, item)).collect(),
-        Value::Object(map) => Value::Object(
-            map.iter().map(|(key, item)| (key.clone(), revealed(secrets, item))).collect(),
-        ),
-        plain => plain.clone(),
     }
 }

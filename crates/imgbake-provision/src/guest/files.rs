@@ -5,8 +5,10 @@ use imgbake_build::StepContext;
 use imgbake_comm::shell::quote;
 use imgbake_comm::transfer::Uploaded;
 use imgbake_comm::{Exec, transfer};
+use imgbake_runtime::Secrets;
 use imgbake_types::Digest;
 use secrecy::ExposeSecret;
+use serde_json::Value;
 
 use crate::error::StepError;
 
@@ -57,6 +59,11 @@ impl<'a> Folder<'a> {
         Ok(())
     }
 
+    /// Writes a value as JSON; sensitive values are put in before, so that none of their characters matters.
+    pub(crate) async fn write_json(&self, name: &str, value: &Value) -> Result<(), StepError> {
+        self.write(name, &revealed(self.context.job.secrets(), value).to_string()).await
+    }
+
     /// Takes it out of the machine.
     pub(crate) async fn remove(self) -> Result<(), StepError> {
         self.root(&format!("rm -rf {}; rmdir {BASE} 2>/dev/null || :", quote(&self.path))).await
@@ -74,5 +81,17 @@ impl<'a> Folder<'a> {
         let ran = comm.check(Exec::new(comm.as_root(command)));
         self.context.job.cancel().run(ran).await??;
         Ok(())
+    }
+}
+
+/// A value with the markers in its texts revealed.
+pub(crate) fn revealed(secrets: &Secrets, value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(secrets.reveal(text).expose_secret().to_owned()),
+        Value::Array(items) => items.iter().map(|item| revealed(secrets, item)).collect(),
+        Value::Object(map) => Value::Object(
+            map.iter().map(|(key, item)| (key.clone(), revealed(secrets, item))).collect(),
+        ),
+        plain => plain.clone(),
     }
 }

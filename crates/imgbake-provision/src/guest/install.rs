@@ -5,7 +5,6 @@ use std::fmt;
 
 use imgbake_build::StepContext;
 use imgbake_comm::shell::quote;
-use imgbake_comm::{Exec, Exit};
 use imgbake_types::Span;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
@@ -17,6 +16,8 @@ use crate::error::StepError;
 
 /// Installs packages and writes down what came.
 const SCRIPT: &str = include_str!("install.sh");
+/// Its exit code where the tool is missing, and not to be installed.
+const MISSING: i32 = 69;
 /// How long it may take: a few hundred megabytes under emulation.
 const LIMIT: Span = Span::secs(3600);
 
@@ -91,43 +92,27 @@ pub(crate) struct Tool {
     pub(crate) pip: &'static [&'static str],
 }
 
-/// Makes sure that a tool is in the machine; `install` is the step's setting.
+/// Makes sure that a tool is in the machine; `install` and `env` are the step's settings.
 pub(crate) async fn ensure(
     context: &StepContext<'_>,
     tool: &Tool,
     install: Option<&Install>,
+    env: &BTreeMap<String, String>,
 ) -> Result<(), StepError> {
-    if is_there(context, tool).await? {
-        return Ok(());
-    }
     let chosen = match install {
-        None | Some(Install::Default(false)) => return Err(StepError::Usage(tool.missing())),
-        Some(Install::Default(true)) => &InstallSpec::default(),
-        Some(Install::Chosen(chosen)) => chosen,
+        None | Some(Install::Default(false)) => None,
+        Some(Install::Default(true)) => Some(&InstallSpec::default()),
+        Some(Install::Chosen(chosen)) => Some(chosen),
     };
     let script = script("", tool, chosen);
-    let program = Program { script, env: BTreeMap::new(), timeout: LIMIT };
+    let program = Program { script, env: env.clone(), timeout: LIMIT };
     let ended = program.run(context, &mut |_| {}).await?;
+    let program = tool.program;
     match &ended.exit {
         Ok(0) => Ok(()),
-        Ok(code) => {
-            Err(ended.error(&format!("cannot install {} (exit code {code})", tool.program)))
-        }
-        Err(how) => Err(ended.error(&format!("cannot install {}: {how}", tool.program))),
-    }
-}
-
-async fn is_there(context: &StepContext<'_>, tool: &Tool) -> Result<bool, StepError> {
-    let look = format!("PATH=\"$PATH\":{}; command -v {}", tool.path(), quote(tool.program));
-    let exec = Exec::new(context.comm.as_root(&look));
-    let looked = context.job.cancel().run(context.comm.capture(exec)).await?;
-    match looked? {
-        (Exit::Code(code), ..) => Ok(code == 0),
-        (Exit::Lost, ..) => Err(StepError::Lost { output: String::new() }),
-        (other, ..) => {
-            let how = format!("cannot look for {} in the machine: {other}", tool.program);
-            Err(StepError::Command { how, tries: String::new(), output: String::new() })
-        }
+        Ok(MISSING) => Err(StepError::Usage(tool.missing())),
+        Ok(code) => Err(ended.error(&format!("cannot install `{program}` (exit code {code})"))),
+        Err(how) => Err(ended.error(&format!("cannot install `{program}`: {how}"))),
     }
 }
 
@@ -159,18 +144,20 @@ impl Tool {
     }
 }
 
-/// The script that installs a tool in the tree at `root`.
-fn script(root: &str, tool: &Tool, chosen: &InstallSpec) -> String {
-    let own = |names: &[&str]| names.join("\n");
-    let packages = |names: &[&str]| {
-        if chosen.packages.is_empty() { own(names) } else { chosen.packages.join("\n") }
+/// The script that looks for a tool in the tree at `root`, and installs what is chosen where it is missing.
+fn script(root: &str, tool: &Tool, chosen: Option<&InstallSpec>) -> String {
+    let install = if chosen.is_some() { "1" } else { "" };
+    let chosen = chosen.cloned().unwrap_or_default();
+    let packages = |own: &[&str]| {
+        if chosen.packages.is_empty() { own.join("\n") } else { chosen.packages.join("\n") }
     };
     let pip = match (chosen.pip.as_slice(), chosen.packages.as_slice()) {
-        ([], []) => own(tool.pip),
+        ([], []) => tool.pip.join("\n"),
         (pip, _) => pip.join("\n"),
     };
     let values = [
         ("R", root),
+        ("INSTALL", install),
         ("TOOL", tool.name),
         ("PROGRAM", tool.program),
         ("APT", &packages(tool.apt)),
@@ -233,7 +220,7 @@ mod tests {
     }
 
     fn install(dir: &Path, tool: &Tool, chosen: &InstallSpec) -> Output {
-        sh(dir, &script(dir.to_str().unwrap(), tool, chosen))
+        sh(dir, &script(dir.to_str().unwrap(), tool, Some(chosen)))
     }
 
     /// A root for apt and dpkg, and a repository of packages: a name, a version, what it depends on.
@@ -391,7 +378,7 @@ mod tests {
             repository: Some("http://example.org/main".to_owned()),
             ..InstallSpec::default()
         };
-        let text = script(dir.to_str().unwrap(), &TOOL, &chosen);
+        let text = script(dir.to_str().unwrap(), &TOOL, Some(&chosen));
         // Without apt in `PATH`.
         let text = text.replace("command -v apt-get", "false");
         let output = sh(dir, &text);
@@ -430,6 +417,12 @@ mod tests {
 
     #[test]
     fn a_missing_tool_says_what_to_set() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().to_str().unwrap();
+        let looked = sh(dir.path(), &script(at, &TOOL, None));
+        assert_eq!(looked.status.code(), Some(MISSING));
+        program(dir.path(), "bin/the-tool", "");
+        assert!(sh(dir.path(), &script(at, &TOOL, None)).status.success());
         assert_eq!(
             TOOL.missing(),
             "the machine has no program `the-tool`: set `install = true`, or install `gone` or `tool`, `other` in a \

@@ -1,8 +1,8 @@
 # Brings a tool into the machine for the build, and writes down what came with it: the seal takes that out again
 # (imgbake-seal, operation `build-tools`, says how the lists are read).
-# Before this come $R, the root of the tree, empty in a machine; $TOOL, $PROGRAM and $FOLDERS, where else the program
-# may be; $APT and $APK, the packages, where `a|b` is the first of them that there is; $PIP, what pip installs; $VERSION
-# of the first package; $REPOSITORY, a package source. Lists have one entry a line.
+# Before this come $R, the root of the tree, empty in a machine; $INSTALL, where it shall be installed; $TOOL, $PROGRAM
+# and $FOLDERS, where else the program may be; $APT and $APK, the packages, where `a|b` is the first of them that there
+# is; $PIP, what pip installs; $VERSION of the first package; $REPOSITORY, a package source. Lists have one entry a line.
 
 NL='
 '
@@ -154,6 +154,7 @@ END
 
 main() {
     ! command -v "$PROGRAM" >/dev/null || return 0
+    [ -n "$INSTALL" ] || exit 69
     ! command -v apt-get >/dev/null || add_apt_source
     with_packages "$APT" "$APK"
     [ -z "$PIP" ] || with_pip

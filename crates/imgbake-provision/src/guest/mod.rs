@@ -5,7 +5,7 @@ pub(crate) mod install;
 mod program;
 mod results;
 
-pub(crate) use files::Folder;
+pub(crate) use files::{Folder, revealed};
 pub use install::{Install, InstallSpec};
 pub(crate) use program::{Ended, Program};
 pub(crate) use results::{End, Results};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a failure there is the test's")]
 
 mod ansible;
+mod cloud_init;
 mod file;
 mod local;
 mod reports;
