@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use imgbake_build::{BuildError, BuildErrorKind, Provisioner, StepContext, StepEnd};
-use imgbake_comm::shell::quote;
 use imgbake_runtime::{Job, Tool as HostTool};
 use imgbake_types::Digest;
 use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
@@ -15,7 +14,7 @@ use super::spec::CloudInitSpec;
 use super::user_data::{self, KINDS, Kind};
 use crate::error::StepError;
 use crate::guest::install::{self, Tool};
-use crate::guest::{Folder, Program};
+use crate::guest::{Folder, Program, assignments};
 
 const SCRIPT: &str = include_str!("run.sh");
 const TOOL: Tool = Tool {
@@ -171,12 +170,9 @@ async fn apply(
     folder: &Folder<'_>,
     is_yaml: bool,
 ) -> Result<(), StepError> {
-    let values = [
-        ("DIR", folder.path("").trim_end_matches('/').to_owned()),
-        ("YAML", if is_yaml { "1" } else { "" }.to_owned()),
-    ];
-    let assigned: String =
-        values.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
+    let dir = folder.path("");
+    let yaml = if is_yaml { "1" } else { "" };
+    let assigned = assignments(&[("DIR", dir.trim_end_matches('/')), ("YAML", yaml)]);
     let script = format!("{assigned}{SCRIPT}");
     let program = Program { script, env: spec.env.clone(), timeout: spec.timeout() };
     let mut results = Results::default();
@@ -202,6 +198,11 @@ async fn apply(
                 context.recorder.resource(module.clone());
             }
             match failed.into_iter().next() {
+                // The script's own words are in the output alone.
+                Some(first) if first.name.starts_with("scripts-") => {
+                    let why = first.message.as_deref().unwrap_or("it gives no reason");
+                    Err(ended.error(&format!("{} failed: {why}", first.title())))
+                }
                 Some(first) => Err(StepError::Resource(Box::new(first))),
                 None => Err(ended.error("cloud-init failed")),
             }

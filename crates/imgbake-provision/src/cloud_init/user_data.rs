@@ -60,7 +60,7 @@ pub(super) fn restarts(text: &str) -> Vec<&'static str> {
             line.strip_prefix(*key).is_some_and(|rest| rest.trim_start().starts_with(':'))
         })
     };
-    keys.into_iter().filter(|key| begins(&key)).collect()
+    keys.into_iter().filter(|key| begins(key)).collect()
 }
 
 #[cfg(test)]

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use imgbake_build::StepContext;
-use imgbake_comm::shell::quote;
 use imgbake_types::Span;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Program;
+use super::{Program, assignments};
 use crate::error::StepError;
 
 /// Installs packages and writes down what came.
@@ -117,16 +116,10 @@ pub(crate) async fn ensure(
 }
 
 impl Tool {
-    /// Where its program may be beside `PATH`: one word for a shell.
+    /// Where its program may be beside `PATH`, in the form of it.
     fn path(&self) -> String {
-        quote(
-            &["/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"]
-                .iter()
-                .chain(self.folders)
-                .copied()
-                .collect::<Vec<_>>()
-                .join(":"),
-        )
+        let folders = ["/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"];
+        folders.iter().chain(self.folders).copied().collect::<Vec<_>>().join(":")
     }
 
     /// What to do where it is missing.
@@ -155,8 +148,10 @@ fn script(root: &str, tool: &Tool, chosen: Option<&InstallSpec>) -> String {
         ([], []) => tool.pip.join("\n"),
         (pip, _) => pip.join("\n"),
     };
+    let folders = tool.path();
     let values = [
         ("R", root),
+        ("FOLDERS", &folders),
         ("INSTALL", install),
         ("TOOL", tool.name),
         ("PROGRAM", tool.program),
@@ -166,9 +161,7 @@ fn script(root: &str, tool: &Tool, chosen: Option<&InstallSpec>) -> String {
         ("VERSION", chosen.version.as_deref().unwrap_or_default()),
         ("REPOSITORY", chosen.repository.as_deref().unwrap_or_default().trim_end()),
     ];
-    let assigned: String =
-        values.iter().map(|(name, value)| format!("{name}={}\n", quote(value))).collect();
-    format!("{assigned}FOLDERS={}\n{SCRIPT}", tool.path())
+    format!("{}{SCRIPT}", assignments(&values))
 }
 
 #[cfg(test)]

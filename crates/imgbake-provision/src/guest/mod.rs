@@ -7,5 +7,5 @@ mod results;
 
 pub(crate) use files::{Folder, revealed};
 pub use install::{Install, InstallSpec};
-pub(crate) use program::{Ended, Program};
+pub(crate) use program::{Ended, Program, assignments};
 pub(crate) use results::{End, Results};

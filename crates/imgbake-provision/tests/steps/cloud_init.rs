@@ -18,7 +18,7 @@ use crate::local::{LocalGuest, text};
 /// into the test's folder.
 fn program(how: &str) -> String {
     format!(
-        r##"#!/usr/bin/python3
+        r#"#!/usr/bin/python3
 import json, os, sys, shutil
 cfg = json.load(open(os.environ["CLOUD_CFG"]))
 cloud = cfg["system_info"]["paths"]["cloud_dir"]
@@ -61,7 +61,7 @@ status["v1"]["datasource"] = source
 status["v1"][stage] = {{"errors": errors, "start": 1.0, "finished": 2.0}}
 json.dump(status, open(path, "w"), indent=1)
 sys.exit(len(errors) if exit_code is None else exit_code)
-"##
+"#
     )
 }
 
@@ -128,6 +128,18 @@ async fn a_module_that_fails_is_named_with_its_error() {
     );
     assert_eq!((report.counts.failed, report.counts.changed), (1, 2), "{report:?}");
     assert!(report.warnings.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_script_that_fails_is_shown_with_what_it_printed() {
+    let local = LocalGuest::new();
+    let how = "if stage == 'modules-config':\n    print('no such mirror', flush=True)\n    \
+               fail('scripts-user', \"RuntimeError('Runparts: 1 failures (runcmd)')\")";
+    let settings = json!({"content": "#cloud-config\nruncmd: ['false']\n"});
+    let error = local.report(&local.cloud_init(how, &settings)).await.0.unwrap_err().to_string();
+    for part in ["module[scripts-user] failed: RuntimeError(", "no such mirror"] {
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[tokio::test]

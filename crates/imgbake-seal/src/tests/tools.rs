@@ -48,7 +48,7 @@ fn apt(machine: &Machine) {
 /// Installs packages, each with what it depends on; `auto` as a step's `install` leaves them.
 fn installed(machine: &Machine, packages: &[(&str, &str, bool)]) {
     let root = machine.path("");
-    let mut automatic = String::new();
+    let mut automatic = Vec::new();
     for (name, depends, auto) in packages {
         let depends =
             if depends.is_empty() { String::new() } else { format!("Depends: {depends}\n") };
@@ -61,7 +61,7 @@ fn installed(machine: &Machine, packages: &[(&str, &str, bool)]) {
         );
         machine.write(&format!("debs/{name}/opt/{name}"), "x");
         if *auto {
-            automatic += &format!(" {name}");
+            automatic.push(*name);
         }
     }
     sh(
@@ -70,7 +70,7 @@ fn installed(machine: &Machine, packages: &[(&str, &str, bool)]) {
          dpkg --root=\"$PWD\" --log=\"$PWD/dpkg.log\" --force-depends -i debs/*.deb >&2",
     );
     if !automatic.is_empty() {
-        sh(&root, &format!("APT_CONFIG=$PWD/apt.conf apt-mark auto{automatic}"));
+        sh(&root, &format!("APT_CONFIG=$PWD/apt.conf apt-mark auto {}", automatic.join(" ")));
     }
 }
 
