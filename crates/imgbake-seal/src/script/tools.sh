@@ -33,9 +33,13 @@ remove_apk() {
     fi
 }
 
-# Packages that apt says nothing needs any more.
+# What no other package depends on or recommends; apt by itself keeps what one merely suggests as well.
+autoremove() {
+    apt-get -q -o APT::AutoRemove::SuggestsImportant=false -o DPkg::Lock::Timeout=600 "$@" autoremove
+}
+
 list_unneeded() {
-    apt-get -s autoremove 2>/dev/null | sed -n 's/^Remv \([^ :]*\).*/\1/p' | sort -u
+    autoremove -s 2>/dev/null | sed -n 's/^Remv \([^ :]*\).*/\1/p' | sort -u
 }
 
 # Removes those of $_added that nothing else needs. What nothing needed before stays: it is not ours to remove.
@@ -57,7 +61,7 @@ remove_apt() {
         done
     done
     [ -z "$_others" ] || apt-mark manual $_others >/dev/null
-    _said=$(apt-get -y -q -o DPkg::Lock::Timeout=600 --purge autoremove 2>&1) ||
+    _said=$(autoremove -y --purge 2>&1) ||
         printf 'note\ttools of the build are not removed: %s\n' "${_said##*"$NL"}"
     [ -z "$_others" ] || apt-mark auto $_others >/dev/null
     return 0

@@ -93,7 +93,7 @@ fn packages_that_only_a_tool_needs_go() {
                 ("shared", "", true),
                 // A later step installed it by its name.
                 ("chosen", "", false),
-                ("app", "shared", false),
+                ("app", "shared\nSuggests: only-tool", false),
                 // Nothing needed it before the tool came.
                 ("leftover", "", true),
             ],
