@@ -54,7 +54,7 @@ pub(super) fn kind(text: &str) -> Result<Kind, String> {
 
 /// Settings in it that restart or power off a machine: a step does neither.
 pub(super) fn restarts(text: &str) -> Vec<&'static str> {
-    let keys = ["power_state", "package_reboot_if_required", "apt_reboot_if_required"];
+    let keys = ["power_state", "package_reboot_if_required"];
     let begins = |key: &&str| {
         text.lines().any(|line| {
             line.strip_prefix(*key).is_some_and(|rest| rest.trim_start().starts_with(':'))
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn restarts_are_seen() {
-        let text = "#cloud-config\npower_state:\n  mode: reboot\n# apt_reboot_if_required: true\n";
+        let text = "#cloud-config\npower_state:\n  mode: reboot\n# package_reboot_if_required: true\n";
         assert_eq!(restarts(text), ["power_state"]);
         assert!(restarts("#cloud-config\nruncmd:\n  - power_state: no\n").is_empty());
     }
