@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn restarts_are_seen() {
-        let text = "#cloud-config\npower_state:\n  mode: reboot\n# package_reboot_if_required: true\n";
+        let text =
+            "#cloud-config\npower_state:\n  mode: reboot\n# package_reboot_if_required: true\n";
         assert_eq!(restarts(text), ["power_state"]);
         assert!(restarts("#cloud-config\nruncmd:\n  - power_state: no\n").is_empty());
     }
