@@ -2,6 +2,7 @@
 
 mod ansible;
 mod chef;
+mod cloud_init;
 mod error;
 mod file;
 mod guest;
@@ -16,7 +17,9 @@ use imgbake_types::spec::ProvisionerKind;
 
 pub use ansible::{Ansible, AnsibleLocal, AnsibleLocalSpec, AnsibleSpec};
 pub use chef::{Chef, ChefSpec};
+pub use cloud_init::{CloudInit, CloudInitSpec};
 pub use file::{Direction, FileCopy, FileSpec};
+pub use guest::{Install, InstallSpec};
 pub use puppet::{Puppet, PuppetAgent, PuppetAgentSpec, PuppetSpec};
 pub use salt::{Salt, SaltSpec};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
@@ -28,10 +31,11 @@ pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
         Arc::new(FileCopy),
         Arc::new(Ansible),
         Arc::new(AnsibleLocal),
-        Arc::new(Salt),
-        Arc::new(Chef),
         Arc::new(Puppet),
         Arc::new(PuppetAgent),
+        Arc::new(Salt),
+        Arc::new(Chef),
+        Arc::new(CloudInit),
     ]
 }
 

@@ -16,7 +16,10 @@
 //! - Log files are emptied and keep owner and mode; folders stay.
 //! - Of `authorized_keys` only lines with the build's key go, and a file of which nothing is left.
 //! - cloud-init's scripts and handlers stay: people put them there.
-//! - Package sources go only where they say `# imgbake: build-only`.
+//! - Package sources go only where they say `# imgbake: build-only`, or a `repository` step made them so.
+//! - A tool that a step's `install` brought goes with the packages that nothing else needs. What a step installed by
+//!   name stays.
+//! - Of Puppet, Salt, Chef and Ansible go keys, ids, caches and reports. Their configuration, code and facts stay.
 //! - Swap files that fstab names are made anew.
 //!
 //! Where a rule takes too much, its operation is skipped by name: `[seal] skip = ["proxies"]`.

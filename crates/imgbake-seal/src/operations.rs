@@ -15,7 +15,7 @@ const fn on_request(name: &'static str, about: &'static str) -> Operation {
 
 /// Every operation, in the order in which they run. Those that read the list of accounts come before
 /// the one that takes the build's user out.
-pub(crate) static OPERATIONS: [Operation; 35] = [
+pub(crate) static OPERATIONS: [Operation; 37] = [
     by_default("machine-id", "/etc/machine-id: empty, so that each clone makes its own unattended"),
     by_default("dbus-id", "D-Bus's own machine id"),
     by_default("ssh-host-keys", "ssh host keys"),
@@ -28,7 +28,7 @@ pub(crate) static OPERATIONS: [Operation; 35] = [
         "default-certificate",
         "Debian's self-signed certificate, which each clone makes anew",
     ),
-    by_default("agent-keys", "keys and ids of Puppet and Salt agents"),
+    by_default("agent-keys", "keys and ids of Puppet, Salt and Chef agents"),
     by_default("wireguard-keys", "private keys of WireGuard"),
     by_default("authorized-keys", "the build's public key in every home"),
     by_default(
@@ -47,8 +47,16 @@ pub(crate) static OPERATIONS: [Operation; 35] = [
     by_default("resolv-conf", "name servers that the build's network gave"),
     by_default("proxies", "proxies of apt, dnf, yum, wget and the environment"),
     by_default("build-repositories", "package sources marked `# imgbake: build-only`"),
+    by_default(
+        "build-tools",
+        "tools that `install` put there for the build, with what they needed",
+    ),
     by_default("package-caches", "downloaded packages"),
     on_request("package-lists", "apt's package lists"),
+    by_default(
+        "agent-caches",
+        "caches, reports and temporary files of Puppet, Salt, Chef and Ansible",
+    ),
     by_default("backup-files", "passwd-, shadow- and their like"),
     by_default("swap-files", "pages of memory in swap files"),
     by_default("crash-dumps", "core dumps and crash reports"),
@@ -72,7 +80,7 @@ pub const LEFT: [&str; 8] = [
 ];
 
 /// Operations that are repeated when every process has ended, for shutting down writes such files again.
-const LATE: [&str; 12] = [
+const LATE: [&str; 13] = [
     "machine-id",
     "random-seed",
     "timesync-clock",
@@ -80,6 +88,7 @@ const LATE: [&str; 12] = [
     "build-user",
     "cloud-init",
     "dhcp-leases",
+    "agent-caches",
     "crash-dumps",
     "logs",
     "journal",

@@ -132,6 +132,9 @@ pub(crate) fn identities(told: &str, selection: &Selection, seed: &Seed) -> Vec<
             {
                 patterns.push(pattern(format!("ssh host key {path}"), distinct(body).as_bytes()));
             }
+            ["agent", path, body] if body.len() >= 32 && selection.has("agent-keys") => {
+                patterns.push(pattern(format!("agent's key {path}"), body.as_bytes()));
+            }
             _ => {}
         }
     }
@@ -221,10 +224,12 @@ mod tests {
         let own = own.split(' ').nth(1).expect("a body");
         let told = format!(
             "machine-id\t0123456789abcdef0123456789abcdef\nseed\t/s\t{}\nseed\t/zeros\t{}\nseed\t/odd\tabc\n\
-             hostkey\t/etc/ssh/a\t{own}\nprivate\t/etc/ssh/a\t{own}\nhostkey\t/etc/ssh/b\tAAAA{}\nmachine-id\tno\nnoise\n",
+             hostkey\t/etc/ssh/a\t{own}\nprivate\t/etc/ssh/a\t{own}\nhostkey\t/etc/ssh/b\tAAAA{}\nmachine-id\tno\nnoise\n\
+             agent\t/etc/chef/client.pem\t{}\nagent\t/etc/cinc/client.pem\tshort\n",
             "00112233445566778899aabbccddeeff".repeat(2),
             "00".repeat(32),
             "B".repeat(60),
+            "C".repeat(64),
         );
         let names = |skip: &[&str]| -> Vec<String> {
             identities(&told, &selection(skip), &seed)
@@ -234,9 +239,14 @@ mod tests {
         };
         assert_eq!(
             names(&[]),
-            ["machine id of the build's machine", "random seed /s", "ssh host key /etc/ssh/b"]
+            [
+                "machine id of the build's machine",
+                "random seed /s",
+                "ssh host key /etc/ssh/b",
+                "agent's key /etc/chef/client.pem"
+            ]
         );
-        assert_eq!(names(&["journal", "ssh-host-keys"]), ["random seed /s"]);
+        assert_eq!(names(&["journal", "ssh-host-keys", "agent-keys"]), ["random seed /s"]);
         assert!(names(&["trim"]).is_empty());
     }
 

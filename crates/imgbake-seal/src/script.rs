@@ -12,12 +12,13 @@ const SEAL: &str = include_str!("script/seal.sh");
 const LATE: &str = include_str!("script/late.sh");
 const PLANT: &str = include_str!("script/plant.sh");
 /// The functions of the operations: `op_` and the name, `-` as `_`.
-const OPERATIONS: [&str; 5] = [
+const OPERATIONS: [&str; 6] = [
     include_str!("script/identity.sh"),
     include_str!("script/access.sh"),
     include_str!("script/network.sh"),
     include_str!("script/traces.sh"),
     include_str!("script/credentials.sh"),
+    include_str!("script/tools.sh"),
 ];
 
 /// The late script's file name in systemd's folder of shutdown hooks.

@@ -2,10 +2,12 @@
 
 mod copies;
 mod files;
+pub(crate) mod install;
 mod program;
 mod results;
 
 pub(crate) use copies::Copies;
 pub(crate) use files::{Folder, revealed};
-pub(crate) use program::{Ended, Program};
+pub use install::{Install, InstallSpec};
+pub(crate) use program::{Ended, Program, assignments};
 pub(crate) use results::{End, Results};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use imgbake_build::StepContext;
+use imgbake_comm::shell::quote;
 use imgbake_comm::{CommErrorKind, Exec, Exit};
 use imgbake_runtime::{CommandOutput, Tail};
 use imgbake_types::Span;
@@ -23,6 +24,14 @@ pub(crate) struct Program {
     pub(crate) env: BTreeMap<String, String>,
     /// How long it may take.
     pub(crate) timeout: Span,
+}
+
+/// A shell's lines that give variables their values, for the beginning of a script.
+pub(crate) fn assignments(values: &[(&str, &str)]) -> String {
+    let line = |(name, value): &(&str, &str)| {
+        [(*name).to_owned(), "=".to_owned(), quote(value), "\n".to_owned()]
+    };
+    values.iter().flat_map(line).collect()
 }
 
 /// How it ended.

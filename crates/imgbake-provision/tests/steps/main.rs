@@ -6,6 +6,7 @@ mod ansible;
 mod ansible_local;
 mod ansible_ssh;
 mod chef;
+mod cloud_init;
 mod file;
 mod local;
 mod puppet;

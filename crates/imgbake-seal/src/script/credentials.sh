@@ -5,6 +5,7 @@ op_home_credentials() {
         .config/git/credentials .config/gh/hosts.yml .config/containers/auth.json .config/rclone/rclone.conf \
         .pypirc '.cargo/credentials*' .gem/credentials .composer/auth.json .config/composer/auth.json \
         .terraform.d/credentials.tfrc.json .vault-token .pgpass .s3cfg .boto .oci .cache/huggingface/token \
+        .ansible/galaxy_token \
         .gnupg/private-keys-v1.d .gnupg/secring.gpg .gnupg/random_seed \
         '.ssh/known_hosts*' '.ssh/id_*'
     _ifs=$IFS
@@ -56,21 +57,52 @@ op_proxies() {
     done
 }
 
-# A file with the mark on a line of its own was made for the build alone; elsewhere a line with it was.
+# A file with the mark on a line of its own, or in its name, was made for the build alone; elsewhere a line with the
+# mark was. apk has its repositories in one file, and no comments behind them: there the next line was.
 op_build_repositories() {
-    _mark='#[[:space:]]*imgbake:[[:space:]]*build-only'
+    _mark='#[[:space:]]*imgbake:\{0,1\}[[:space:]]*build-only'
+    URIS=
+    for _file in "$R"/etc/apt/sources.list.d/*.imgbake-build-only.*; do
+        [ ! -f "$_file" ] || { read_uris "$_file" && drop "$_file"; }
+    done
+    drop "$R"/etc/apt/keyrings/*.imgbake-build-only.* "$R"/etc/apk/keys/*.imgbake-build-only.*
     set --
     for _dir in "$R/etc/apt" "$R/etc/yum.repos.d" "$R/etc/zypp" "$R/etc/apk" "$R/etc/pacman.d"; do
         if [ -d "$_dir" ]; then set -- "$@" "$_dir"; fi
     done
     [ $# -gt 0 ] || return 0
-    grep -rls "$_mark" "$@" | while IFS= read -r _file; do
-        if grep -q "^[[:space:]]*$_mark[[:space:]]*\$" "$_file"; then
-            drop "$_file"
-        else
-            edit_or_drop "$_file" "/$_mark/d"
-        fi
+    _marked=$(grep -rls "$_mark" "$@")
+    _ifs=$IFS
+    IFS=$NL
+    for _file in $_marked; do
+        case $_file in
+            "$R"/etc/apk/*) edit "$_file" "/^[[:space:]]*$_mark/{\$!N;d;};/$_mark/d" ;;
+            *)
+                read_uris "$_file"
+                if grep -q "^[[:space:]]*$_mark[[:space:]]*\$" "$_file"; then
+                    drop "$_file"
+                else
+                    edit_or_drop "$_file" "/$_mark/d"
+                fi
+                ;;
+        esac
     done
+    for _uri in $URIS; do drop_lists "$_uri"; done
+    IFS=$_ifs
+}
+
+# Adds to $URIS the addresses that a file of apt's package sources names.
+read_uris() {
+    case $1 in "$R"/etc/apt/*) ;; *) return 0 ;; esac
+    URIS="$URIS$NL$(tr ' \t' '\n\n' <"$1" | sed -n '/^[a-z+]*:\/\/./p')"
+}
+
+# Removes the package lists of an address that no package source names any more; files are named as apt does
+# (URItoFileName in apt-pkg/contrib/strutl.cc).
+drop_lists() {
+    ! grep -rqsF -e "$1" "$R/etc/apt/sources.list" "$R/etc/apt/sources.list.d" || return 0
+    _name=$(printf '%s\n' "$1" | sed 's#^[a-z+]*://##; s#^[^/]*@##; s#/*$##; s/_/%5f/g; s/~/%7e/g; s#/#_#g')
+    drop "$R/var/lib/apt/lists/$_name"_dists_* "$R/var/lib/apt/lists/$_name"_._*
 }
 
 op_package_caches() {

@@ -3,6 +3,7 @@
 #   seed<TAB>PATH<TAB>HEX…      a random seed's first 32 bytes
 #   hostkey<TAB>PATH<TAB>BODY   an ssh host key's public body
 #   private<TAB>PATH<TAB>LINE   a line of the private key
+#   agent<TAB>PATH<TAB>LINE     a line of the private key of an agent of configuration management
 
 tell_identities() {
     [ ! -s "$R/etc/machine-id" ] || printf 'machine-id\t%s\n' "$(cat "$R/etc/machine-id")"
@@ -19,5 +20,11 @@ tell_identities() {
         [ -f "$_file" ] || continue
         read -r _ _body _ <"$_file" && printf 'hostkey\t%s\t%s\n' "${_file%.pub}" "$_body"
         [ ! -f "${_file%.pub}" ] || printf 'private\t%s\t%s\n' "${_file%.pub}" "$(sed -n 5p "${_file%.pub}")"
+    done
+    # The third line of a key in PEM is the first that no other key has.
+    for _file in "$R"/etc/puppetlabs/puppet/ssl/private_keys/*.pem "$R"/etc/puppet/ssl/private_keys/*.pem \
+        "$R"/var/lib/puppet/ssl/private_keys/*.pem "$R/etc/salt/pki/minion/minion.pem" "$R/etc/chef/client.pem" \
+        "$R/etc/chef/validation.pem" "$R/etc/cinc/client.pem" "$R/etc/cinc/validation.pem"; do
+        [ ! -f "$_file" ] || printf 'agent\t%s\t%s\n' "$_file" "$(sed -n 3p "$_file")"
     done
 }

@@ -79,10 +79,12 @@ UNIT
     chmod 644 "$R/etc/systemd/system/$_unit"
 }
 
-# An agent's, not a server's: its certificate authority stays.
+# An agent's, not a server's: its certificate authority stays. So do keys of a server that the agent shall trust.
 op_agent_keys() {
-    hollow "$R/etc/puppetlabs/puppet/ssl" "$R/var/lib/puppet/ssl"
-    drop "$R/etc/salt/pki/minion/minion.pem" "$R/etc/salt/pki/minion/minion.pub" "$R/etc/salt/minion_id"
+    hollow "$R/etc/puppetlabs/puppet/ssl" "$R/etc/puppet/ssl" "$R/var/lib/puppet/ssl"
+    drop "$R/etc/salt/pki/minion/minion.pem" "$R/etc/salt/pki/minion/minion.pub" "$R/etc/salt/minion_id" \
+        "$R"/etc/chef/client.pem "$R"/etc/chef/validation.pem "$R"/etc/cinc/client.pem "$R"/etc/cinc/validation.pem
+    drop_in_homes .puppetlabs/etc/puppet/ssl
 }
 
 op_wireguard_keys() {

@@ -28,6 +28,28 @@ op_wtmp() {
         "$R"/var/lib/lastlog/lastlog2.db* "$R"/var/lib/wtmpdb/wtmp.db*
 }
 
+# What is not configuration: an agent that was disabled stays so, and facts and modules that people put there stay.
+op_agent_caches() {
+    set --
+    for _dir in "$R/var/cache/puppet" "$R/var/lib/puppet" "$R/opt/puppetlabs/puppet/cache"; do
+        [ -d "$_dir" ] || continue
+        for _path in "$_dir"/state/*; do
+            case $_path in */agent_disabled.lock) ;; *) drop "$_path" ;; esac
+        done
+        for _name in bucket client_data client_yaml clientbucket devices lib locales preview public puppet-module \
+            reports yaml; do
+            set -- "$@" "$_dir/$_name"
+        done
+    done
+    for _dir in "$R/var/chef" "$R/var/cinc"; do
+        [ ! -d "$_dir" ] || set -- "$@" "$_dir/cache" "$_dir/backup" "$_dir/reports" "$_dir/nodes" \
+            "$_dir/local-mode-cache"
+    done
+    hollow "$@" "$R/opt/puppetlabs/facter/cache/cached_facts" "$R/var/cache/facter/facts" "$R/var/cache/salt"
+    drop_in_homes .puppetlabs/opt/puppet/cache .chef/local-mode-cache .cinc/local-mode-cache .ansible/tmp \
+        .ansible/cp .ansible/galaxy_cache .ansible/facts .ansible_async
+}
+
 op_crash_dumps() {
     hollow "$R/var/crash" "$R/var/lib/systemd/coredump" "$R/var/lib/systemd/pstore" "$R/var/spool/abrt"
 }

@@ -32,6 +32,22 @@ const RESIDUES: &[(&str, &str, &str, After)] = &[
     ("agent-keys", "etc/puppetlabs/puppet/ssl/private_keys/a.pem", "private", Gone),
     ("agent-keys", "etc/salt/pki/minion/minion.pem", "private", Gone),
     ("agent-keys", "etc/salt/minion_id", "build\n", Gone),
+    ("agent-keys", "etc/puppet/ssl/certs/ca.pem", "public", Gone),
+    ("agent-keys", "var/lib/puppet/ssl/private_keys/a.pem", "private", Gone),
+    ("agent-keys", "home/web/.puppetlabs/etc/puppet/ssl/private_keys/a.pem", "private", Gone),
+    ("agent-keys", "etc/chef/client.pem", "private", Gone),
+    ("agent-keys", "etc/cinc/validation.pem", "private", Gone),
+    ("agent-caches", "var/cache/puppet/state/last_run_report.yaml", "x", Gone),
+    ("agent-caches", "var/cache/puppet/public/last_run_summary.yaml", "x", Gone),
+    ("agent-caches", "var/cache/puppet/clientbucket/a/b/contents", "x", Gone),
+    ("agent-caches", "var/lib/puppet/client_data/catalog/build.json", "x", Gone),
+    ("agent-caches", "opt/puppetlabs/puppet/cache/reports/build/1.yaml", "x", Gone),
+    ("agent-caches", "var/cache/salt/minion/proc/1", "x", Gone),
+    ("agent-caches", "var/chef/backup/etc/motd.chef-1", "x", Gone),
+    ("agent-caches", "var/cinc/nodes/build.json", "{}", Gone),
+    ("agent-caches", "root/.ansible/tmp/ansible-tmp-1/AnsiballZ_copy.py", "x", Gone),
+    ("agent-caches", "home/web/.ansible_async/123.4", "{}", Gone),
+    ("home-credentials", "root/.ansible/galaxy_token", "token: x\n", Gone),
     (
         "wireguard-keys",
         "etc/wireguard/wg0.conf",
@@ -177,6 +193,20 @@ const RESIDUES: &[(&str, &str, &str, After)] = &[
         "deb http://a b main\ndeb http://x y main # imgbake: build-only\n",
         Is("deb http://a b main\n"),
     ),
+    (
+        "build-repositories",
+        "etc/apt/sources.list.d/new.imgbake-build-only.sources",
+        "Types: deb\nURIs: https://build_only.example/debian/\n  http://a/shared\nSuites: x\n",
+        Gone,
+    ),
+    ("build-repositories", "etc/apt/keyrings/new.imgbake-build-only.asc", "key", Gone),
+    ("build-repositories", "etc/apk/keys/new.imgbake-build-only.rsa.pub", "key", Gone),
+    (
+        "build-repositories",
+        "etc/apk/repositories",
+        "http://a/main\n# imgbake build-only\nhttp://b/main\n# own\nhttp://c/main\n",
+        Is("http://a/main\n# own\nhttp://c/main\n"),
+    ),
     ("package-caches", "var/cache/apt/archives/a_1_all.deb", "x", Gone),
     ("package-caches", "var/cache/apt/pkgcache.bin", "x", Gone),
     ("package-lists", "var/lib/apt/lists/x_Packages", "x", Gone),
@@ -204,6 +234,17 @@ const KEPT: &[(&str, &str)] = &[
     ("etc/apt/sources.list.d/own.sources", "Types: deb\n"),
     ("etc/profile.d/own.sh", "export EDITOR=vi\n"),
     ("var/lib/apt/lists/lock", ""),
+    ("etc/apt/keyrings/own.asc", "key"),
+    ("etc/apt/sources.list.d/shared.list", "deb http://a/shared x main\n"),
+    ("var/lib/puppet/facts.d/own.txt", "role=web\n"),
+    ("var/cache/puppet/state/agent_disabled.lock", "{}"),
+    ("etc/puppet/puppet.conf", "[main]\nserver = p\n"),
+    ("etc/salt/minion.d/own.conf", "master: s\n"),
+    ("etc/salt/pki/minion/minion_master.pub", "public"),
+    ("etc/chef/client.rb", "chef_server_url 'https://c'\n"),
+    ("var/chef/cookbooks/own/metadata.rb", "name 'own'\n"),
+    ("etc/ansible/facts.d/own.fact", "{}"),
+    ("root/.ansible/roles/own/tasks/main.yml", "[]\n"),
     ("var/backups/dpkg.status.0", "x"),
     ("var/cache/apt/archives/lock", ""),
     ("home/web/index.html", "x"),
@@ -323,6 +364,27 @@ fn a_provisioners_names_stay() {
             Some("127.0.0.1 localhost web-1\n# own\n")
         );
         assert_eq!(machine.read("etc/resolv.conf").as_deref(), Some("nameserver 192.0.2.1\n"));
+    }
+}
+
+#[test]
+fn lists_of_the_builds_repositories_go_with_them() {
+    for shell in SHELLS {
+        let machine = machine(shell);
+        let lists = [
+            ("build%5fonly.example_debian_dists_x_InRelease", false),
+            ("x_dists_y_InRelease", false),
+            ("a_shared_dists_x_InRelease", true),
+            ("a_dists_b_InRelease", true),
+        ];
+        for (list, _) in lists {
+            machine.write(&format!("var/lib/apt/lists/{list}"), "x");
+        }
+        machine.seal(&spec(&[], &[]));
+        for (list, stays) in lists {
+            let is_there = machine.path("var/lib/apt/lists").join(list).exists();
+            assert_eq!(is_there, stays, "{shell:?} {list}");
+        }
     }
 }
 

@@ -4,4 +4,5 @@ mod first;
 mod flow;
 mod late;
 mod planting;
+mod tools;
 mod tree;

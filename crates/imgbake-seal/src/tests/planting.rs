@@ -20,6 +20,10 @@ fn plants_and_seals() {
             "etc/ssh/ssh_host_rsa_key.pub",
             &format!("ssh-rsa AAAAB3{} root@x\n", "q".repeat(60)),
         );
+        machine.write(
+            "etc/salt/pki/minion/minion.pem",
+            &format!("BEGIN\n{}\n{}\nEND\n", "r".repeat(64), "s".repeat(64)),
+        );
         let selection = crate::check(&spec(&[], &[])).expect("selects");
         let canaries = Canary::all(&selection);
         let told = machine.plant(&canaries);
@@ -59,11 +63,13 @@ fn plants_and_seals() {
                 "machine id of the build's machine",
                 "random seed /var/lib/systemd/random-seed",
                 key,
-                key
+                key,
+                "agent's key /etc/salt/pki/minion/minion.pem"
             ],
             "{told}"
         );
         assert_eq!(found[1].bytes, b"0123456789abcdefghijklmnopqrstuv");
+        assert_eq!(found[4].bytes, [b's'; 64]);
 
         machine.seal(&spec(&[], &[]));
         for place in places.iter().filter(|place| !place.ends_with("stub")) {

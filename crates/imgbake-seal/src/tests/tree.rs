@@ -53,7 +53,9 @@ impl Machine {
         machine.write("sys/class/tty/console/active", "tty0 ttyS0\n");
         machine.write("dev/ttyS0", "");
         machine.write("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
-        for stub in ["mount", "umount", "swapoff", "mkswap", "logger", "fallocate"] {
+        let stubs = ["mount", "umount", "swapoff", "mkswap", "logger", "fallocate"];
+        // Those of this host must not be called.
+        for stub in stubs.into_iter().chain(["apt-get", "apt-mark", "dpkg-query", "apk"]) {
             machine.stub(stub, "");
         }
         machine.stub("perl", "");
@@ -125,7 +127,8 @@ impl Machine {
             stubs.map(|stub| stub.expect("lists").file_name().to_string_lossy().into_owned());
         let call =
             |name: String| format!("{name}() {{ {}/{name} \"$@\"; }}\n", self.text("bin-stubs"));
-        names.map(call).collect::<String>() + script
+        // No function can have a `-` in its name, and no program of busybox has.
+        names.filter(|name| !name.contains('-')).map(call).collect::<String>() + script
     }
 
     /// Runs a shell that reads its script from standard input.

@@ -1,0 +1,68 @@
+# Tools that a step's `install` put into the machine for the build alone. Each has a folder of plain lists, one name a
+# line, in /var/lib/imgbake/tools:
+#   apt      packages that apt added; what people installed themselves is marked as such by apt, and stays
+#   apk      virtual packages that name what apk added
+#   links    links to a tool's programs
+#   folders  folders that a tool has for itself
+
+op_build_tools() {
+    _tools="$R/var/lib/imgbake/tools"
+    [ -d "$_tools" ] || return 0
+    cat "$_tools"/*/links 2>/dev/null | while IFS= read -r _name; do
+        case $_name in
+            */../*) ;;
+            /usr/local/?*) [ ! -L "$R$_name" ] || drop "$R$_name" ;;
+        esac
+    done
+    cat "$_tools"/*/folders 2>/dev/null | while IFS= read -r _name; do
+        case $_name in */../* | */..) ;; /opt/?*) drop "$R$_name" ;; esac
+    done
+    cat "$_tools"/*/apk 2>/dev/null | while IFS= read -r _name; do remove_apk "$_name"; done
+    _added=$(cat "$_tools"/*/apt 2>/dev/null | sort -u)
+    [ -z "$_added" ] || remove_apt
+    drop "$_tools"
+    rmdir "${_tools%/*}" 2>/dev/null
+    return 0
+}
+
+remove_apk() {
+    if _said=$(apk del "$1" 2>&1); then
+        printf 'item\t0\t%s\n' "$1"
+    else
+        printf 'note\tthe packages of %s are not removed: %s\n' "$1" "${_said##*"$NL"}"
+    fi
+}
+
+# What no other package depends on or recommends; apt by itself keeps what one merely suggests as well.
+autoremove() {
+    apt-get -q -o APT::AutoRemove::SuggestsImportant=false -o DPkg::Lock::Timeout=600 "$@" autoremove
+}
+
+list_unneeded() {
+    autoremove -s 2>/dev/null | sed -n 's/^Remv \([^ :]*\).*/\1/p' | sort -u
+}
+
+# Removes those of $_added that nothing else needs. What nothing needed before stays: it is not ours to remove.
+remove_apt() {
+    DEBIAN_FRONTEND=noninteractive
+    export DEBIAN_FRONTEND
+    _others=
+    _ours=
+    for _name in $(list_unneeded); do
+        case "$NL$_added$NL" in
+            *"$NL$_name$NL"*) _ours="$_ours $_name" ;;
+            *) _others="$_others $_name" ;;
+        esac
+    done
+    [ -n "$_ours" ] || return 0
+    for _name in $_ours; do
+        dpkg-query -W -f '${Installed-Size}\t${Package}\n' "$_name" | while read -r _kib _name; do
+            printf 'item\t%s\tpackage %s\n' "$((_kib * 1024))" "$_name"
+        done
+    done
+    [ -z "$_others" ] || apt-mark manual $_others >/dev/null
+    _said=$(autoremove -y --purge 2>&1) ||
+        printf 'note\ttools of the build are not removed: %s\n' "${_said##*"$NL"}"
+    [ -z "$_others" ] || apt-mark auto $_others >/dev/null
+    return 0
+}
