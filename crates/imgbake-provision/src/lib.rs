@@ -1,10 +1,10 @@
-//! The provisioners: shell, file and ansible.
+//! The provisioners: shell, file, ansible, and steps that need no tool in the machine.
 
 mod ansible;
 mod error;
 mod file;
-#[expect(dead_code, unused_imports, reason = "its kinds come next")]
 mod guest;
+mod native;
 mod shell;
 
 use std::sync::Arc;
@@ -14,11 +14,18 @@ use imgbake_types::spec::ProvisionerKind;
 
 pub use ansible::{Ansible, AnsibleSpec};
 pub use file::{Direction, FileCopy, FileSpec};
+pub use native::{
+    CertificateSpec, FileEntry, FilesSpec, LocaleSpec, PackagesSpec, RepositorySpec, ServiceSpec,
+    Sudo, SysctlSpec, UserSpec,
+};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
 
 /// Every provisioner.
 pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
-    vec![Arc::new(Shell), Arc::new(FileCopy), Arc::new(Ansible)]
+    let mut all: Vec<Arc<dyn Provisioner>> =
+        vec![Arc::new(Shell), Arc::new(FileCopy), Arc::new(Ansible)];
+    all.extend(native::provisioners());
+    all
 }
 
 /// The kinds of every provisioner.

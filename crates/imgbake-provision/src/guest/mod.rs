@@ -5,5 +5,5 @@ mod program;
 mod results;
 
 pub(crate) use files::Folder;
-pub(crate) use program::{Ended, Program};
-pub(crate) use results::{End, Results};
+pub(crate) use program::Program;
+pub(crate) use results::Results;

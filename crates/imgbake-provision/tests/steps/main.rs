@@ -5,5 +5,6 @@
 mod ansible;
 mod file;
 mod local;
+mod native;
 mod reports;
 mod shell;
