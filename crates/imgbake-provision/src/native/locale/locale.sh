@@ -47,11 +47,13 @@ assign() {
     put "$work/assigned" "$file" 0:0 644
 }
 
+is_debian() { [ -e /etc/debian_version ]; }
+
 # The language of the system.
 language() {
     resource language "$1"
     available "$1" || fail 'the locale is not there: name it in `locales`'
-    if [ -e /etc/default/locale ] || [ -d /etc/default ] && has dpkg; then
+    if is_debian || [ -e /etc/default/locale ]; then
         assign /etc/default/locale LANG "$1"
     else
         assign /etc/locale.conf LANG "$1"
@@ -74,14 +76,14 @@ timezone() {
         run rm -f /etc/localtime
         run ln -s "/usr/share/zoneinfo/$1" /etc/localtime
     fi
-    if has dpkg || [ -e /etc/timezone ]; then put_text "$1$newline" /etc/timezone 644; fi
+    if is_debian || [ -e /etc/timezone ]; then put_text "$1$newline" /etc/timezone 644; fi
     settled
 }
 
 # The keyboard of the console.
 keymap() {
     resource keymap "$1"
-    if [ -e /etc/default/keyboard ] || has dpkg; then
+    if is_debian || [ -e /etc/default/keyboard ]; then
         assign /etc/default/keyboard XKBLAYOUT "\"$1\""
     else
         assign /etc/vconsole.conf KEYMAP "$1"

@@ -96,6 +96,13 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// Calls a function for packages, where there are some.
+fn call_all(script: &mut Script, function: &str, how: &str, names: &[String]) {
+    if !names.is_empty() {
+        script.call(function, std::iter::once(how).chain(names.iter().map(String::as_str)));
+    }
+}
+
 #[async_trait]
 impl NativeStep for PackagesSpec {
     const NAME: &'static str = "packages";
@@ -118,6 +125,7 @@ impl NativeStep for PackagesSpec {
         let recommends = self.recommends == Some(true);
         script.set("options", if recommends { "" } else { "--no-install-recommends" });
         script.call("prepare", [""; 0]);
+        call_all(&mut script, "hold", "unhold", &self.unhold);
         if self.upgrade == Some(true) {
             script.call("upgrade", [""; 0]);
         }
@@ -130,15 +138,8 @@ impl NativeStep for PackagesSpec {
             script.call("got", [name, version]);
         }
         let how = if self.purge == Some(true) { "purge" } else { "remove" };
-        for (function, how, names) in [
-            ("take_out", how, &self.remove),
-            ("hold", "hold", &self.hold),
-            ("hold", "unhold", &self.unhold),
-        ] {
-            if !names.is_empty() {
-                script.call(function, std::iter::once(how).chain(names.iter().map(String::as_str)));
-            }
-        }
+        call_all(&mut script, "take_out", how, &self.remove);
+        call_all(&mut script, "hold", "hold", &self.hold);
         script.call("others", [""; 0]);
         Ok(script)
     }

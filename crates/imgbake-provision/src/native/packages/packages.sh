@@ -61,11 +61,8 @@ presence() {
     done
 }
 
-# apt-get, without a question; it waits for another one.
-apt() {
-    apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        $options "$@"
-}
+# Without a question, after another apt is done, and with configuration files as they are.
+apt='-q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold'
 
 # Refreshes the package lists, once.
 refresh() {
@@ -110,7 +107,7 @@ install_wanted() {
         return
     fi
     [ -z "$from" ] || set -- -t "$from" "$@"
-    run apt install --allow-downgrades "$@"
+    run apt-get $apt $options install --allow-downgrades "$@"
 }
 
 # A package that shall be there is: its name, its version or *.
@@ -148,7 +145,7 @@ take_out() {
     resource packages "$how"
     if [ -n "$unwanted" ]; then
         if [ "$manager" = apt ]; then
-            run apt "$how" $unwanted
+            run apt-get $apt "$how" $unwanted
         elif [ "$how" = purge ]; then
             run apk --wait 600 del --purge $unwanted
         else
@@ -170,7 +167,11 @@ upgrade() {
     [ "$update" = false ] || refresh
     resource packages upgrade
     snapshot >"$work/old"
-    if [ "$manager" = apt ]; then run apt --with-new-pkgs upgrade; else run apk --wait 600 upgrade; fi
+    if [ "$manager" = apt ]; then
+        run apt-get $apt $options --with-new-pkgs upgrade
+    else
+        run apk --wait 600 upgrade
+    fi
     snapshot >"$work/new"
     cmp -s "$work/old" "$work/new" || diff=$(compare "$work/old" "$work/new" | grep '^[-+]')
     settled

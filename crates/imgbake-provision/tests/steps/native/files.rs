@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use imgbake_types::record::step::ResourceOutcome;
 use serde_json::{Value, json};
 
 use super::{Machine, changed, find};
@@ -47,27 +48,35 @@ fn cases() -> Vec<(&'static str, Value, Option<&'static str>)> {
 
 #[tokio::test]
 async fn each_is_as_declared_afterwards() {
-    for shell in ["dash", "busybox"] {
-        let machine = if shell == "dash" { Machine::debian() } else { Machine::busybox() };
-        for (before, declared, diff) in cases() {
-            machine.sh(&format!("rm -rf /x; {before}")).await;
-            let mut entry = declared.clone();
-            entry["destination"] = json!("/x");
-            let settings = json!({"files": [entry]});
-            let (end, report) = machine.run("files", settings.clone()).await;
-            end.unwrap_or_else(|error| panic!("{shell} {before} {declared}: {error}"));
-            let told = report.resources[0].diff.as_deref();
+    for machine in [Machine::debian(), Machine::busybox()] {
+        let (mut before, mut entries) = ("mkdir /all; cd /all; ".to_owned(), Vec::new());
+        for (index, (first, mut declared, _)) in cases().into_iter().enumerate() {
+            before.extend([first.replace("/x", &format!("/all/{index}")).as_str(), "\n"]);
+            declared["destination"] = json!(format!("/all/{index}"));
+            entries.push(declared);
+        }
+        machine.sh(&before).await;
+        let settings = json!({ "files": entries });
+        let (end, report) = machine.run("files", settings.clone()).await;
+        end.unwrap();
+        for ((first, declared, diff), resource) in cases().iter().zip(&report.resources) {
+            let told = resource.diff.as_deref();
             match diff {
-                None => assert_eq!(told, None, "{shell} {before} {declared}"),
+                None => assert_eq!(told, None, "{first} {declared}"),
                 Some(part) => assert!(
                     told.is_some_and(|told| told.contains(part)),
-                    "{before} {declared}: {told:?}"
+                    "{first} {declared}: {told:?}"
                 ),
             }
-            assert_eq!(report.counts.changed, u64::from(diff.is_some()), "{before} {declared}");
-            let (_, second) = machine.run("files", settings).await;
-            assert_eq!(changed(&second), [""; 0], "{shell} {before} {declared}");
+            assert_eq!(
+                resource.outcome == ResourceOutcome::Changed,
+                diff.is_some(),
+                "{first} {declared}"
+            );
         }
+        let (_, second) = machine.run("files", settings).await;
+        assert_eq!(changed(&second), [""; 0]);
+        assert_eq!(second.counts.unchanged, cases().len() as u64);
     }
 }
 

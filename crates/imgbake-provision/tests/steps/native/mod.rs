@@ -23,12 +23,17 @@ use serde_json::Value;
 use crate::local::LocalGuest;
 
 /// Enters a root whose files are those of this host and, in place of them, what was changed; both are the test's.
-const DEBIAN: &str = r#"mount -t overlay overlay -o "lowerdir=/,upperdir=$0/root,workdir=$0/work" "$0/merged" &&
-mount --rbind /proc "$0/merged/proc" && mount --rbind /dev "$0/merged/dev" && exec chroot "$0/merged" /bin/sh -c "$1""#;
+const DEBIAN: &str = r#"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$0/root,workdir=$0/work" "$0/merged" || exit"#;
 
 /// Enters a root of the test.
-const PLAIN: &str = r#"mount --rbind /dev "$0/root/dev" && mount -t proc proc "$0/root/proc" &&
-exec chroot "$0/root" /bin/sh -c "$1""#;
+const PLAIN: &str = r#"
+mount --bind "$0/root" "$0/merged" || exit"#;
+
+/// Both: the kernel's settings are this host's, and can only be read.
+const ENTER: &str = r#"
+mount --rbind /dev "$0/merged/dev" && mount --bind /proc "$0/merged/proc" &&
+    mount -o remount,bind,ro "$0/merged/proc" && exec chroot "$0/merged" /bin/sh -c "$1""#;
 
 /// A machine that is a root on this host.
 pub(super) struct Machine {
@@ -42,7 +47,8 @@ impl Machine {
             fs::create_dir(guest.at(name)).unwrap();
         }
         let root = guest.root.as_str();
-        let shell = ["unshare", "-m", "/bin/sh", "-c", script, root].map(str::to_owned);
+        let enter = format!("{script}{ENTER}");
+        let shell = ["unshare", "-m", "/bin/sh", "-c", &enter, root].map(str::to_owned);
         guest.comm.shell = Some(shell.to_vec());
         Self { guest }
     }
@@ -52,7 +58,7 @@ impl Machine {
         Self::entered_by(DEBIAN)
     }
 
-    /// One with busybox alone.
+    /// One with busybox alone; its shell takes busybox's own programs, whatever is in the way.
     pub(super) fn busybox() -> Self {
         let machine = Self::entered_by(PLAIN);
         for name in ["bin", "dev", "proc", "etc", "tmp", "run", "root", "sbin", "usr/bin"] {

@@ -17,7 +17,7 @@ make() {
         echo "$2" >/tmp/p/etc/imgtest.conf
         echo /etc/imgtest.conf >/tmp/p/DEBIAN/conffiles
     fi
-    dpkg-deb -q --build /tmp/p "/repo/$1_$2.deb"
+    dpkg-deb --build /tmp/p "/repo/$1_$2.deb" >/dev/null
     rm -rf /tmp/p
 }
 index() {
@@ -93,7 +93,7 @@ async fn packages_come_stay_and_go() {
     let free = machine
         .converges("packages", json!({"unhold": ["imgtest-app"], "remove": ["imgtest-lib"]}))
         .await;
-    assert_eq!(free, ["package[imgtest-lib]", "hold[imgtest-app]", "package[imgtest-app]"]);
+    assert_eq!(free, ["hold[imgtest-app]", "package[imgtest-lib]", "package[imgtest-app]"]);
 
     let removed =
         machine.converges("packages", json!({"remove": ["imgtest-conf", "no-such-package"]})).await;

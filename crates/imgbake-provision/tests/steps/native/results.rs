@@ -11,7 +11,7 @@ use super::{Machine, changed, find};
 /// What hostile names have.
 const NAMES: [&str; 7] = [
     "plain",
-    "it's \"quoted\" $HOME `x` \\n \\",
+    "it's \"quoted\" $PATH `y` \\n \\",
     "two\nlines\n",
     "-rf *",
     "tab\there \u{1}\u{1f}\u{7f}",
@@ -50,8 +50,8 @@ async fn what_it_did_is_unknown_where_it_does_not_tell_all() {
         ("kill -KILL $(cut -d' ' -f4 /proc/$PPID/stat)", "ended with exit code 137"),
         ("kill -TERM $(cut -d' ' -f4 /proc/$PPID/stat)", "ended with exit code 143"),
     ] {
-        let machine = Machine::busybox();
-        machine.program("/bin/ln", program);
+        let machine = Machine::debian();
+        machine.program("/usr/local/sbin/ln", program);
         let (end, report) =
             machine.run("files", json!({"files": [{"destination": "/l", "link": "x"}]})).await;
         let error = end.unwrap_err();
@@ -83,8 +83,8 @@ async fn the_first_failure_ends_it() {
 
 #[tokio::test]
 async fn a_run_that_hangs_is_ended() {
-    let machine = Machine::busybox();
-    machine.program("/bin/ln", "echo linking; sleep 4242.19");
+    let machine = Machine::debian();
+    machine.program("/usr/local/sbin/ln", "echo linking; sleep 4242.19");
     let settings = json!({"files": [{"destination": "/l", "link": "x"}], "timeout": "1s"});
     let (end, _) = machine.run("files", settings).await;
     let error = end.unwrap_err();

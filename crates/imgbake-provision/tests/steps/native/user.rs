@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Machine, changed, find};
 
-const HASH: &str = "$6$salt$Zq7kLm0pWy9vT3sHashOfAPassword";
+const HASH: &str = "$6$salt$Zq7kLm0pWy9vT3s8uN1xRb5";
 
 #[tokio::test]
 async fn a_user_is_as_declared() {
@@ -69,7 +69,7 @@ async fn a_user_is_as_declared() {
         ),
         ("chmod 666 /etc/sudoers.d/deploy_er", settings.clone(), "-sudo: 0:0 666\n+sudo: 0:0 440"),
         ("", json!({"user": "deploy.er", "sudo": "none"}), "-sudo: allowed\n+sudo: none"),
-        ("", json!({"user": "deploy.er", "sudo": "password"}), "+deploy.er ALL=(ALL:ALL) ALL"),
+        ("", json!({"user": "deploy.er", "sudo": "password"}), "-sudo: absent\n+sudo: 0:0 440"),
     ] {
         machine.sh(change).await;
         let (end, report) = machine.run("user", declared.clone()).await;
@@ -145,7 +145,7 @@ async fn busybox_has_tools_of_its_own() {
     machine.program(
         "/bin/adduser",
         r#"echo adduser "$@" >>/calls; for user; do :; done
-mkdir -p /home/$user; echo "$user:x:1000:1000::/home/$user:/bin/sh" >>/etc/passwd; echo "$user:!:1::::::" >>/etc/shadow"#,
+mkdir -p /home/$user; echo "$user:x:1000:1000:$3:/home/$user:/bin/sh" >>/etc/passwd; echo "$user:!:1::::::" >>/etc/shadow"#,
     );
     machine.program(
         "/bin/addgroup",
