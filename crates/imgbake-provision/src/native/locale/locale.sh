@@ -7,7 +7,7 @@ generated() {
         settled
         return
     fi
-    need locale-gen 'locales (musl, as on Alpine, has no such locales)'
+    need locale-gen 'locales (elsewhere glibc-langpack-LANGUAGE; musl has no such locales)'
     line=$(awk -v name="$1" '$1 == name { print; exit }' /usr/share/i18n/SUPPORTED 2>/dev/null) || :
     [ -n "$line" ] || fail 'there is no such locale: /usr/share/i18n/SUPPORTED lists them'
     list=/etc/locale.gen

@@ -22,8 +22,10 @@ use crate::guest::Folder;
 
 /// Functions of this kind.
 const FUNCTIONS: &str = include_str!("repository.sh");
-/// What the name of a file has that only the build needs: seal takes such files out.
+/// What the name of a file has that only the build needs, for what can hold no mark: a key.
 const BUILD_ONLY: &str = ".imgbake-build-only";
+/// The mark of a file that only the build needs: seal takes it out.
+const MARK: &str = "# imgbake: build-only\n";
 
 /// `type = "repository"`: a package repository, of apt or apk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -144,7 +146,8 @@ impl RepositorySpec {
             ("Signed-By", self.signed_by.clone().unwrap_or_default()),
         ];
         let given = fields.iter().filter(|(_, value)| !value.is_empty());
-        given.fold(String::new(), |text, (name, value)| format!("{text}{name}: {value}\n"))
+        let mark = if self.build_only == Some(true) { MARK } else { "" };
+        given.fold(mark.to_owned(), |text, (name, value)| format!("{text}{name}: {value}\n"))
     }
 
     fn key(&self) -> Result<Option<Key>, StepError> {

@@ -37,7 +37,7 @@ pub struct UserSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^/[^:\n]*$"))]
     pub shell: Option<String>,
-    /// The home folder. Default of a new user: `/home/USER`.
+    /// The home folder. Default of a new user: `/home/USER`, which for a user of the system is not made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^/[^:\n]*$"))]
     pub home: Option<String>,

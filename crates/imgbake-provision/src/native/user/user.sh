@@ -36,7 +36,8 @@ user() {
 
 create() {
     if has useradd; then
-        set -- --comment "$comment" --user-group --create-home
+        set -- --comment "$comment" --user-group
+        if lives; then set -- "$@" --create-home; else set -- "$@" --no-create-home; fi
         [ -z "$uid" ] || set -- "$@" --uid "$uid"
         [ -z "$home" ] || set -- "$@" --home-dir "$home"
         set -- "$@" --shell "${shell:-$(login_shell)}"
@@ -51,8 +52,14 @@ create() {
     [ -z "$uid" ] || set -- "$@" -u "$uid"
     [ -z "$home" ] || set -- "$@" -h "$home"
     [ "$system" = false ] || set -- "$@" -S
+    lives || set -- "$@" -H
     if exists group "$user"; then set -- "$@" -G "$user"; fi
     run adduser "$@" "$user"
+}
+
+# Whether a new user has a home folder: one of the system only where it is declared.
+lives() {
+    [ "$system" = false ] || [ -n "$home" ]
 }
 
 # The shell of a new user of whom none is declared.

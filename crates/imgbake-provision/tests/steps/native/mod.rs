@@ -8,6 +8,7 @@ mod packages;
 mod repository;
 mod results;
 mod service;
+mod settings;
 mod sysctl;
 mod user;
 

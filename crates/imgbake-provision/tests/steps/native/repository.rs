@@ -61,6 +61,7 @@ async fn a_repository_comes_with_its_key() {
     machine.sh("rm /etc/apt/sources.list.d/company.sources").await;
     machine.converges("repository", settings(&armored, true)).await;
     let text = machine.text("/etc/apt/sources.list.d/company.imgbake-build-only.sources");
+    assert!(text.starts_with("# imgbake: build-only\nTypes: deb\n"), "{text}");
     assert!(
         text.ends_with("Signed-By: /etc/apt/keyrings/company.imgbake-build-only.asc\n"),
         "{text}"

@@ -98,7 +98,7 @@ async fn openrc_is_spoken_as_well() {
         "/sbin/rc-update",
         r#"case $1 in add) touch "/etc/runlevels/$3/$2" ;; *) rm /etc/runlevels/*/$3 ;; esac"#,
     );
-    machine.program("/sbin/rc-service", r#"case $2 in status) [ -e /run/on-$1 ] ;; start) touch /run/on-$1 ;; stop) rm /run/on-$1 ;; esac"#);
+    machine.program("/sbin/rc-service", r"case $2 in status) [ -e /run/on-$1 ] ;; start) touch /run/on-$1 ;; stop) rm /run/on-$1 ;; esac");
     machine.write("/etc/init.d/sshd", "");
     machine.write("/etc/runlevels/default/.keep", "");
     let settings = json!({"enable": ["sshd"], "start": ["sshd"]});

@@ -108,6 +108,7 @@ async fn no_password_fits_a_new_user() {
         "{line}"
     );
 
+    assert!(!machine.at("/home/imgtest-a").exists());
     machine.sh("passwd -d imgtest-a").await;
     let (_, report) = machine.run("user", json!({"user": "imgtest-a"})).await;
     assert_eq!(
