@@ -1,6 +1,6 @@
 //! What a template may not say.
 
-use imgbake_types::spec::ProvisionSpec;
+use imgbake_types::spec::{HostPath, ProvisionSpec};
 use serde_json::{Value, json};
 
 /// The codes of the mistakes in a step's settings.
@@ -12,11 +12,18 @@ fn mistakes(kind: &str, settings: &Value) -> Vec<&'static str> {
     found.iter().map(|one| one.code).collect()
 }
 
+/// Checks the settings of steps, each with the codes of its mistakes.
+fn check(cases: &[(&str, Value, &[&str])]) {
+    for (kind, settings, expected) in cases {
+        assert_eq!(mistakes(kind, settings), *expected, "{kind} {settings}");
+    }
+}
+
 #[test]
-fn mistakes_are_found_before_any_machine() {
+fn mistakes_of_packages_and_users_are_found() {
     let key = "ssh-ed25519 A";
-    for (kind, settings, expected) in [
-        ("packages", json!({"install": ["a"], "remove": ["b"]}), &[][..]),
+    check(&[
+        ("packages", json!({"install": ["a"], "remove": ["b"]}), &[]),
         ("packages", json!({"upgrade": true}), &[]),
         ("packages", json!({}), &["missing-key"]),
         ("packages", json!({"install": []}), &["bad-value"]),
@@ -60,6 +67,12 @@ fn mistakes_are_found_before_any_machine() {
         ),
         ("user", json!({"user": "a", "remove_home": true}), &["senseless"]),
         ("user", json!({"user": "a", "groups": [], "home": "x"}), &["bad-value", "bad-value"]),
+    ]);
+}
+
+#[test]
+fn mistakes_of_services_and_files_are_found() {
+    check(&[
         ("service", json!({"enable": ["a"], "start": ["a"]}), &[]),
         ("service", json!({"stop": ["a"], "disable": ["a"], "mask": ["a"]}), &[]),
         ("service", json!({}), &["missing-key"]),
@@ -107,9 +120,7 @@ fn mistakes_are_found_before_any_machine() {
         ("certificate", json!({"files": ["a.pem"], "certificate": "x"}), &[]),
         ("certificate", json!({"files": ["a.pem", "b.pem"], "certificate": "x"}), &["bad-value"]),
         ("certificate", json!({"files": []}), &["bad-value"]),
-    ] {
-        assert_eq!(mistakes(kind, &settings), expected, "{kind} {settings}");
-    }
+    ]);
 }
 
 #[test]
@@ -127,7 +138,7 @@ fn files_of_the_host_decide_the_key() {
     ] {
         let kind = kinds.iter().find(|one| one.name == name).unwrap();
         let step = kind.resolve(&ProvisionSpec::of(name, &settings).unwrap()).unwrap();
-        let found: Vec<String> = step.host_paths.iter().map(|path| path.setting()).collect();
+        let found: Vec<String> = step.host_paths.iter().map(HostPath::setting).collect();
         assert_eq!(found, paths, "{name}");
         assert!(kind.results);
     }
