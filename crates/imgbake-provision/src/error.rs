@@ -31,6 +31,14 @@ pub(crate) enum StepError {
         /// Why not.
         source: io::Error,
     },
+    /// A file of this host cannot be read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
     /// A file of this host cannot be written.
     #[error("cannot write {path}")]
     Write {
@@ -91,9 +99,11 @@ impl StepError {
             Self::Usage(_) | Self::Public { .. } => BuildErrorKind::Usage,
             Self::Lost { .. } => BuildErrorKind::Machine,
             Self::Comm(ref error) => error.kind().into(),
-            Self::Script { .. } | Self::Write { .. } | Self::Command { .. } | Self::Resource(_) => {
-                BuildErrorKind::Failed
-            }
+            Self::Script { .. }
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::Command { .. }
+            | Self::Resource(_) => BuildErrorKind::Failed,
         };
         BuildError::of(kind, InStep { step: step.to_owned(), error: self })
             .help_if_any(help.map(str::to_owned))

@@ -6,6 +6,7 @@ mod cloud_init;
 mod error;
 mod file;
 mod guest;
+mod native;
 mod puppet;
 mod salt;
 mod shell;
@@ -20,13 +21,17 @@ pub use chef::{Chef, ChefSpec};
 pub use cloud_init::{CloudInit, CloudInitSpec};
 pub use file::{Direction, FileCopy, FileSpec};
 pub use guest::{Install, InstallSpec};
+pub use native::{
+    CertificateSpec, FileEntry, FilesSpec, LocaleSpec, PackagesSpec, RepositorySpec, ServiceSpec,
+    Sudo, SysctlSpec, UserSpec,
+};
 pub use puppet::{Puppet, PuppetAgent, PuppetAgentSpec, PuppetSpec};
 pub use salt::{Salt, SaltSpec};
 pub use shell::{Reboot, RetrySpec, Shell, ShellSpec};
 
 /// Every provisioner.
 pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
-    vec![
+    let mut all: Vec<Arc<dyn Provisioner>> = vec![
         Arc::new(Shell),
         Arc::new(FileCopy),
         Arc::new(Ansible),
@@ -36,7 +41,9 @@ pub fn provisioners() -> Vec<Arc<dyn Provisioner>> {
         Arc::new(Salt),
         Arc::new(Chef),
         Arc::new(CloudInit),
-    ]
+    ];
+    all.extend(native::provisioners());
+    all
 }
 
 /// The kinds of every provisioner.

@@ -131,9 +131,8 @@ impl Checker<'_> {
             self.table(node, shape, path, &[tag, &chosen]);
             messages::point_to_owner(&mut self.out[before..], node, &chosen, variants);
         } else {
-            let words: Vec<(String, String)> =
-                names.iter().map(|name| ((*name).to_owned(), String::new())).collect();
-            self.out.push(messages::not_a_choice(&entry.node, &join(path, tag), &words));
+            let path = join(path, tag);
+            self.out.push(messages::unknown_type(&entry.node, &chosen, &path, &names));
         }
     }
 }

@@ -15,6 +15,9 @@ const KNOWN_STRANGERS: [(&str, &str, &str); 3] = [
     ("builder", "openstack", "only the `qemu` builder exists so far"),
 ];
 
+/// Types of steps for machines that no builder makes yet.
+const WINDOWS: [&str; 4] = ["powershell", "windows-shell", "windows-restart", "windows-update"];
+
 /// `[builder.qemu]`, `[[provision]]`, or the template itself.
 fn place(path: &str) -> String {
     match path {
@@ -179,6 +182,21 @@ pub(crate) fn bad_text(node: &Node, path: &str, why: &str, field: Option<&Field>
     let message = format!("`{path}`: {why}");
     let help = field.map(|field| field.about().to_owned()).filter(|about| !about.is_empty());
     Diagnostic::new("bad-value", node.span.clone(), message).maybe_help(help)
+}
+
+/// A `type` that no table has.
+pub(crate) fn unknown_type(node: &Node, chosen: &str, path: &str, names: &[&str]) -> Diagnostic {
+    if path.starts_with("provision[") && WINDOWS.contains(&chosen) {
+        let message = format!(
+            "Windows machines are not supported yet, and with them steps of type `{chosen}`"
+        );
+        return Diagnostic::new("not-supported", node.span.clone(), message)
+            .label("for Windows alone")
+            .help("only Linux machines can be built so far; take the step out");
+    }
+    let words: Vec<(String, String)> =
+        names.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+    not_a_choice(node, path, &words)
 }
 
 pub(crate) fn not_a_choice(node: &Node, path: &str, words: &[(String, String)]) -> Diagnostic {

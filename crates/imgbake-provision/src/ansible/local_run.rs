@@ -12,10 +12,20 @@ use super::local_files::Staged;
 use super::local_spec::AnsibleLocalSpec;
 use super::run::{OWN_COLLECTIONS, OWN_ROLES};
 use crate::error::StepError;
+use crate::guest::install::{self, Tool};
 use crate::guest::{Ended, Folder, Program, Results};
 
 /// What the script says where there is no Ansible.
 const MISSING: &str = "missing";
+/// Ansible as `install` brings it.
+const TOOL: Tool = Tool {
+    name: "ansible",
+    program: "ansible-playbook",
+    folders: &[],
+    apt: &["ansible-core|ansible"],
+    apk: &["ansible-core"],
+    pip: &[],
+};
 
 /// Runs ansible-local steps.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +53,7 @@ impl Provisioner for AnsibleLocal {
 }
 
 async fn run(context: &StepContext<'_>, spec: &AnsibleLocalSpec) -> Result<(), StepError> {
+    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run_in(context, spec, &folder).await;
     let removed = folder.remove().await;
@@ -69,7 +80,7 @@ async fn run_in(
     };
     let ended = program.run(context, &mut take).await?;
     if is_missing {
-        let what = "`ansible-playbook` is not in the machine: install it in a step before this one (Debian and \
+        let what = "`ansible-playbook` is not in the machine: set `install = true`, install it in a step before this one (Debian and \
                     Ubuntu: the package ansible-core), or run the playbook from the host with type = \"ansible\"";
         return Err(StepError::Usage(what.to_owned()));
     }

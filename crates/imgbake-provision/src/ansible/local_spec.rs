@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::guest::Install;
+
 use super::spec::BESIDE;
 
 /// `type = "ansible-local"`: a playbook, run in the machine by the machine's own Ansible, which must be there: a
@@ -59,6 +61,10 @@ pub struct AnsibleLocalSpec {
     /// Environment variables of Ansible.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Whether, and how, Ansible is installed in the machine where it is missing; it is taken out again before the seal.
+    /// Default: it must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<Install>,
     /// How long it may take. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,

@@ -8,10 +8,21 @@ use imgbake_types::spec::ProvisionerKind;
 use super::files::stage;
 use super::spec::ChefSpec;
 use crate::error::StepError;
+use crate::guest::install::{self, Tool};
 use crate::guest::{Copies, Ended, Folder, Program, Results};
 
 /// What the script says where there is no Chef.
 const MISSING: &str = "missing";
+/// Chef as `install` brings it: no distribution has a package of it, so that the template names packages and where
+/// they are from.
+const TOOL: Tool = Tool {
+    name: "chef",
+    program: "chef-client",
+    folders: &["/opt/chef/bin", "/opt/cinc/bin"],
+    apt: &[],
+    apk: &[],
+    pip: &[],
+};
 /// The clients, in the order in which they are looked for.
 const CLIENTS: [&str; 2] = ["chef-client", "cinc-client"];
 
@@ -41,6 +52,7 @@ impl Provisioner for Chef {
 }
 
 async fn run(context: &StepContext<'_>, spec: &ChefSpec) -> Result<(), StepError> {
+    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run_in(context, spec, &folder).await;
     let removed = folder.remove().await;

@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::guest::Install;
+
 /// `type = "chef"`: exactly one of `cookbooks` and `policy`, applied in the machine without a server
 /// (`chef-client --local-mode`, or `cinc-client`). Chef must be in the machine: a step before installs it. How
 /// results are read is written after Chef's documentation of handlers, and tested with a stand-in for Chef.
@@ -57,6 +59,10 @@ pub struct ChefSpec {
     /// Environment variables of the client.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Whether, and how, Chef is installed in the machine where it is missing; it is taken out again before the seal.
+    /// Default: it must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<Install>,
     /// How long it may take. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,

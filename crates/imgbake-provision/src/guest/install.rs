@@ -91,6 +91,20 @@ pub(crate) struct Tool {
     pub(crate) pip: &'static [&'static str],
 }
 
+/// Installs a tool that is missing where the template wants that; `install` and `env` are the step's settings. A tool that
+/// is missing otherwise is its step's error.
+pub(crate) async fn if_wanted(
+    context: &StepContext<'_>,
+    tool: &Tool,
+    install: Option<&Install>,
+    env: &BTreeMap<String, String>,
+) -> Result<(), StepError> {
+    match install {
+        None | Some(Install::Default(false)) => Ok(()),
+        wanted => ensure(context, tool, wanted, env).await,
+    }
+}
+
 /// Makes sure that a tool is in the machine; `install` and `env` are the step's settings.
 pub(crate) async fn ensure(
     context: &StepContext<'_>,

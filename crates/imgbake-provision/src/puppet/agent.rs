@@ -11,10 +11,10 @@ use imgbake_runtime::error::io_at;
 use imgbake_types::Digest;
 use imgbake_types::spec::ProvisionerKind;
 
-use super::run::{Run, config};
+use super::run::{Run, TOOL, config};
 use super::spec::{PuppetAgentSpec, TIMEOUT};
 use crate::error::{StepError, check_public};
-use crate::guest::{Copies, Folder};
+use crate::guest::{Copies, Folder, install};
 
 const AGENT: &str = include_str!("agent.sh");
 
@@ -47,6 +47,7 @@ async fn provision(context: &StepContext<'_>, spec: &PuppetAgentSpec) -> Result<
     check_public("server", [spec.server.as_str()])?;
     check_public("certname", spec.certname.as_deref())?;
     check_public("environment", spec.environment.as_deref())?;
+    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run(context, spec, &folder).await;
     let removed = folder.remove().await;

@@ -14,11 +14,11 @@ use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::run::{Run, config};
+use super::run::{Run, TOOL, config};
 use super::spec::{PuppetSpec, TIMEOUT};
 use super::staged::{stage, together};
 use crate::error::{StepError, check_public};
-use crate::guest::{Copies, Folder};
+use crate::guest::{Copies, Folder, install};
 
 const PUPPET: Tool = Tool::new("puppet", "puppet");
 /// Puppet's own folders. On Debian each has a fixed place, wherever the others are.
@@ -78,6 +78,7 @@ async fn check(job: &Job, spec: &PuppetSpec) -> Result<(), StepError> {
 async fn provision(context: &StepContext<'_>, spec: &PuppetSpec) -> Result<(), StepError> {
     check_public("certname", spec.certname.as_deref())?;
     check_public("environment", spec.environment.as_deref())?;
+    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run(context, spec, &folder).await;
     let removed = folder.remove().await;

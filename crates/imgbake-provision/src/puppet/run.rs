@@ -9,6 +9,7 @@ use imgbake_runtime::Tail;
 use imgbake_types::Span;
 
 use crate::error::{StepError, check_public, last_lines};
+use crate::guest::install::Tool;
 use crate::guest::{Copies, Ended, Folder, Program, Results};
 
 /// What finds and runs Puppet, for the machine's shell.
@@ -21,6 +22,15 @@ const LIBRARY: [(&str, &str); 2] = [
         include_str!("lib/application/imgbake_results.rb"),
     ),
 ];
+/// Puppet as `install` brings it.
+pub(super) const TOOL: Tool = Tool {
+    name: "puppet",
+    program: "puppet",
+    folders: &["/opt/puppetlabs/bin"],
+    apt: &["puppet-agent|puppet"],
+    apk: &["puppet"],
+    pip: &[],
+};
 /// The result that says that there is no Puppet.
 const MISSING: &str = "missing";
 
@@ -95,8 +105,8 @@ pub(super) fn config(setting: &str, args: &[String]) -> String {
 fn lacking(puppet: Option<&str>) -> String {
     match puppet {
         Some(puppet) => format!("`puppet_bin` names {puppet}, which is no program in the machine"),
-        None => "Puppet is not in the machine: neither `puppet` in PATH nor /opt/puppetlabs/bin/puppet; install it in \
-                 a step before this one (Debian and Ubuntu: the package `puppet`, or `puppet-agent`), or say in \
+        None => "Puppet is not in the machine: neither `puppet` in PATH nor /opt/puppetlabs/bin/puppet; set \
+                 `install = true`, install it in a step before this one (Debian and Ubuntu: the package `puppet`, or `puppet-agent`), or say in \
                  `puppet_bin` where it is"
             .to_owned(),
     }

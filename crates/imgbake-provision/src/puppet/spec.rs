@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::guest::Install;
+
 /// `type = "puppet"`: a manifest, applied in the machine without a server (`puppet apply`).
 ///
 /// Puppet must be in the machine. Its own configuration there counts, except that its report goes to imgbake alone
@@ -49,6 +51,10 @@ pub struct PuppetSpec {
     /// Environment variables of Puppet.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Whether, and how, Puppet is installed in the machine where it is missing; it is taken out again before the seal.
+    /// Default: it must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<Install>,
     /// How long it may take. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
@@ -111,6 +117,10 @@ pub struct PuppetAgentSpec {
     /// Environment variables of Puppet; `FACTER_NAME` is a fact. They may be sensitive.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Whether, and how, Puppet is installed in the machine where it is missing; it is taken out again before the seal.
+    /// Default: it must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<Install>,
     /// How long it may take. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,

@@ -14,10 +14,20 @@ use serde_json::{Value, json};
 use super::results::{self, Output};
 use super::spec::SaltSpec;
 use crate::error::StepError;
+use crate::guest::install::{self, Tool};
 use crate::guest::{End, Ended, Folder, Program, Results};
 
 /// What the script says where there is no Salt.
 const MISSING: &str = "missing";
+/// Salt as `install` brings it: few distributions have a package of it.
+const TOOL: Tool = Tool {
+    name: "salt",
+    program: "salt-call",
+    folders: &[],
+    apt: &["gcc", "python3-dev", "python3-venv"],
+    apk: &["gcc", "musl-dev", "linux-headers", "python3-dev"],
+    pip: &["salt"],
+};
 /// More than this is not read.
 const MOST_RESULTS: usize = 64 << 20;
 
@@ -76,6 +86,7 @@ async fn check_config(spec: &SaltSpec) -> Result<(), StepError> {
 
 async fn run(context: &StepContext<'_>, spec: &SaltSpec) -> Result<(), StepError> {
     check_config(spec).await?;
+    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run_in(context, spec, &folder).await;
     let removed = folder.remove().await;
@@ -113,7 +124,7 @@ async fn run_in(
     let ended = program.run(context, &mut take).await?;
     if is_missing {
         let what = format!(
-            "`{}` is not in the machine: install Salt in a step before this one (Debian has no package of it; \
+            "`{}` is not in the machine: set `install = true`, or install Salt in a step before this one (Debian has no package of it; \
              salt-minion from the Salt Project's repository, or `pip install salt`), or give its path in `salt_bin`",
             spec.salt_bin()
         );

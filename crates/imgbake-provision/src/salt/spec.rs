@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::guest::Install;
+
 /// `type = "salt"`: Salt states, applied in the machine without a master (`salt-call --local`). Salt must be
 /// in the machine: a step before installs it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +51,10 @@ pub struct SaltSpec {
     /// Environment variables of Salt.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Whether, and how, Salt is installed in the machine where it is missing; it is taken out again before the seal.
+    /// Default: it must be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<Install>,
     /// How long it may take. Default: `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,

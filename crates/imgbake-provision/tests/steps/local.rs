@@ -25,15 +25,20 @@ pub(crate) struct Local {
     pub(crate) commands: Mutex<Vec<String>>,
     /// The connection is lost once this is in the output.
     pub(crate) cut_at: Option<&'static str>,
+    /// The program that runs command lines, and its arguments before them. Default: `sh -c`.
+    pub(crate) shell: Option<Vec<String>>,
 }
 
 #[expect(
     clippy::disallowed_methods,
     reason = "this host plays the machine: its processes are no job's"
 )]
-fn sh(command: &str) -> tokio::process::Child {
-    tokio::process::Command::new("sh")
-        .args(["-c", command])
+fn start(shell: Option<&[String]>, command: &str) -> tokio::process::Child {
+    let own = ["sh", "-c"].map(str::to_owned);
+    let shell = shell.unwrap_or(&own);
+    tokio::process::Command::new(&shell[0])
+        .args(&shell[1..])
+        .arg(command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -64,7 +69,7 @@ impl Local {
         stdin: Option<Box<dyn tokio::io::AsyncRead + Send + Unpin>>,
         output: OutputSink<'_>,
     ) -> Exit {
-        let mut child = sh(&command);
+        let mut child = start(self.shell.as_deref(), &command);
         let (mut input, mut out, mut err) = (
             child.stdin.take().unwrap(),
             child.stdout.take().unwrap(),

@@ -9,6 +9,7 @@ mod chef;
 mod cloud_init;
 mod file;
 mod local;
+mod native;
 mod puppet;
 mod reports;
 mod salt;

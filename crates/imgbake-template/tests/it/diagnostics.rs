@@ -70,6 +70,10 @@ fn steps() {
             "[[provision]]\ntype = \"puppet\"\nmanifest = \"site.pp\"\n[[provision]]\ntype = \"shel\"\n[[provision]]\ntype = 1\n[[provision]]\ntype = \"{{ 1 }}\"\n",
         ),
         (
+            "a type for Windows",
+            "[[provision]]\ntype = \"powershell\"\ninline = [\"Get-Date\"]\n[[provision]]\ntype = \"windows-restart\"\n",
+        ),
+        (
             "another type's key",
             "[[provision]]\ntype = \"file\"\nscript = \"a.sh\"\ncontent = \"x\"\ndestination = \"/etc/x\"\n",
         ),

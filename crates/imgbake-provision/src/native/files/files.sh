@@ -1,0 +1,58 @@
+# Steps of type files.
+
+# A file: what it shall be, where, its owner and mode, and `secret` where its bytes are not shown.
+copied() {
+    resource file "$2"
+    put "$1" "$2" "$3" "$4" "${5-}"
+    settled
+}
+
+# A folder: where, its owner and mode; empty ones of a folder that is there stay.
+folder() {
+    resource directory "$1"
+    if [ ! -d "$1" ]; then
+        if [ -e "$1" ] || [ -L "$1" ]; then fail 'there is something else of that name'; fi
+        run mkdir -p "$1"
+        changes directory absent present
+        set -- "$1" "${2:-0:0}" "${3:-755}"
+        run chown "$2" "$1"
+        run chmod "$3" "$1"
+    else
+        old=$(stat -c '%u:%g %a' "$1")
+        [ -z "$2" ] || run chown "$2" "$1"
+        [ -z "$3" ] || run chmod "$3" "$1"
+        same directory "$old" "$(stat -c '%u:%g %a' "$1")" || :
+    fi
+    settled
+}
+
+# A symbolic link: where, and what it names.
+link() {
+    resource link "$1"
+    now=absent
+    if [ -L "$1" ]; then
+        now=$(readlink "$1" && echo .)
+        now=${now%?.}
+    elif [ -d "$1" ]; then
+        fail 'there is a folder of that name'
+    elif [ -e "$1" ]; then
+        now='a file'
+    fi
+    if ! same link "$now" "$2"; then
+        parent=${1%/*}
+        [ -d "${parent:-/}" ] || run mkdir -p "$parent"
+        run rm -f "$1"
+        run ln -s "$2" "$1"
+    fi
+    settled
+}
+
+# What shall not be there.
+gone() {
+    resource file "$1"
+    if [ -e "$1" ] || [ -L "$1" ]; then
+        if [ -d "$1" ] && [ ! -L "$1" ]; then changes file 'a folder' absent; else changes file present absent; fi
+        run rm -rf "$1"
+    fi
+    settled
+}

@@ -1,0 +1,137 @@
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use imgbake_types::record::step::ResourceOutcome;
+use serde_json::{Value, json};
+
+use super::{Machine, changed, find};
+
+/// The state of a path before, what is declared, and what the diff says.
+fn cases() -> Vec<(&'static str, Value, Option<&'static str>)> {
+    let content = json!({"content": "new\n"});
+    vec![
+        ("", content.clone(), Some("-file: absent\n+file: 0:0 644")),
+        ("echo new >/x", content.clone(), None),
+        ("echo old >/x", content.clone(), Some("-old\n+new")),
+        ("echo new >/x; chmod 600 /x", content.clone(), Some("-file: 0:0 600\n+file: 0:0 644")),
+        ("echo new >/x; chown 1:3 /x", content.clone(), Some("-file: 1:3 644\n+file: 0:0 644")),
+        ("echo new >/x; chown 1:3 /x", json!({"content": "new\n", "owner": "1:3"}), None),
+        ("echo new >/x; chmod 755 /x", json!({"content": "new\n", "mode": "0755"}), None),
+        ("ln -s /etc/passwd /x", content, Some("-file: a link to /etc/passwd\n+file: 0:0 644")),
+        ("", json!({"content": ""}), Some("+file: 0:0 644")),
+        ("", json!({"link": "a b"}), Some("-link: absent\n+link: a b")),
+        ("ln -s 'a b' /x", json!({"link": "a b"}), None),
+        ("ln -s other /x", json!({"link": "a b"}), Some("-link: other\n+link: a b")),
+        ("touch /x", json!({"link": "a b"}), Some("-link: a file\n+link: a b")),
+        ("", json!({"directory": true}), Some("-directory: absent\n+directory: present")),
+        ("mkdir -m 700 /x", json!({"directory": true}), None),
+        (
+            "mkdir -m 700 /x",
+            json!({"directory": true, "mode": "0750"}),
+            Some("-directory: 0:0 700\n+directory: 0:0 750"),
+        ),
+        (
+            "mkdir /x; chown 1 /x",
+            json!({"directory": true, "owner": "root"}),
+            Some("-directory: 1:0 755"),
+        ),
+        ("", json!({"absent": true}), None),
+        ("touch /x", json!({"absent": true}), Some("-file: present\n+file: absent")),
+        ("ln -s nowhere /x", json!({"absent": true}), Some("-file: present\n+file: absent")),
+        (
+            "mkdir -p /x/y; touch /x/y/z",
+            json!({"absent": true}),
+            Some("-file: a folder\n+file: absent"),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn each_is_as_declared_afterwards() {
+    for machine in [Machine::debian(), Machine::busybox()] {
+        let (mut before, mut entries) = ("mkdir /all; cd /all; ".to_owned(), Vec::new());
+        for (index, (first, mut declared, _)) in cases().into_iter().enumerate() {
+            before.extend([first.replace("/x", &format!("/all/{index}")).as_str(), "\n"]);
+            declared["destination"] = json!(format!("/all/{index}"));
+            entries.push(declared);
+        }
+        machine.sh(&before).await;
+        let settings = json!({ "files": entries });
+        let (end, report) = machine.run("files", settings.clone()).await;
+        end.unwrap();
+        for ((first, declared, diff), resource) in cases().iter().zip(&report.resources) {
+            let told = resource.diff.as_deref();
+            match diff {
+                None => assert_eq!(told, None, "{first} {declared}"),
+                Some(part) => assert!(
+                    told.is_some_and(|told| told.contains(part)),
+                    "{first} {declared}: {told:?}"
+                ),
+            }
+            assert_eq!(
+                resource.outcome == ResourceOutcome::Changed,
+                diff.is_some(),
+                "{first} {declared}"
+            );
+        }
+        let (_, second) = machine.run("files", settings).await;
+        assert_eq!(changed(&second), [""; 0]);
+        assert_eq!(second.counts.unchanged, cases().len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_is_told() {
+    let machine = Machine::busybox();
+    for (before, declared, part) in [
+        ("mkdir /x", json!({"content": ""}), "there is a folder of that name"),
+        ("mkdir /x", json!({"link": "y"}), "there is a folder of that name"),
+        ("touch /x", json!({"directory": true}), "there is something else of that name"),
+        ("mkfifo /x", json!({"content": ""}), "is neither a file nor a link"),
+        ("", json!({"content": "", "owner": "nobody-knows"}), "nobody-knows"),
+    ] {
+        machine.sh(&format!("rm -rf /x; {}", before.replace("mkfifo", "busybox mkfifo"))).await;
+        let mut entry = declared;
+        entry["destination"] = json!("/x");
+        let (end, _) = machine.run("files", json!({"files": [entry]})).await;
+        let error = end.unwrap_err();
+        assert!(error.contains("[/x] failed: ") && error.contains(part), "{error}");
+        machine.sh("rm -rf /x; [ \"$(ls -A / | grep imgbake)\" = '' ]").await;
+    }
+}
+
+#[tokio::test]
+async fn folders_and_files_of_the_host_come_whole() {
+    let machine = Machine::debian();
+    let host = machine.guest.at("host");
+    fs::create_dir_all(host.join("sub dir")).unwrap();
+    fs::write(host.join("sub dir/it's"), "tool").unwrap();
+    fs::set_permissions(host.join("sub dir/it's"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::write(host.join("a"), "a").unwrap();
+    symlink("a", host.join("link")).unwrap();
+    let one = json!({"destination": "/opt/bin/", "source": host.join("a"), "mode": "0700", "owner": "1:3"});
+    let settings = json!({"files": [{"destination": "/opt/all", "source": host}, one]});
+    let first = machine.converges("files", settings.clone()).await;
+    assert_eq!(
+        first,
+        [
+            "directory[/opt/all]",
+            "file[/opt/all/a]",
+            "link[/opt/all/link]",
+            "directory[/opt/all/sub dir]",
+            "file[/opt/all/sub dir/it's]",
+            "file[/opt/bin/a]"
+        ]
+    );
+    let metadata = fs::metadata(machine.at("/opt/all/sub dir/it's")).unwrap();
+    assert_eq!((metadata.mode() & 0o7777, metadata.uid()), (0o750, 0));
+    let metadata = fs::metadata(machine.at("/opt/bin/a")).unwrap();
+    assert_eq!((metadata.mode() & 0o7777, metadata.uid(), metadata.gid()), (0o700, 1, 3));
+
+    fs::write(host.join("a"), "b").unwrap();
+    let (_, report) = machine.run("files", settings).await;
+    assert_eq!(changed(&report), ["file[/opt/all/a]", "file[/opt/bin/a]"]);
+    assert!(find(&report, "file[/opt/bin/a]").diff.as_ref().unwrap().contains("-a"));
+    let gone = json!({"files": [{"destination": "/x", "source": host.join("none")}]});
+    assert!(machine.run("files", gone).await.0.unwrap_err().contains("host/none"));
+}
