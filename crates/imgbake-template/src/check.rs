@@ -48,7 +48,7 @@ impl Checker<'_> {
             (Value::Template(_) | Value::Rendered { .. }, _)
             | (_, Shape::Any)
             | (Value::Integer(_) | Value::Float(_), Shape::Number)
-            | (Value::Bool(_), Shape::Bool) => {}
+            | (Value::Bool(_), Shape::Bool | Shape::Switch(_)) => {}
             (Value::List(items), Shape::List(shape)) => {
                 for (index, item) in items.iter_mut().enumerate() {
                     self.value(item, shape, &format!("{path}[{index}]"), field);
@@ -60,7 +60,9 @@ impl Checker<'_> {
                     self.value(&mut entry.node, shape, &path, field);
                 }
             }
-            (Value::Table(_), Shape::Table(table)) => self.table(node, table, path, &[]),
+            (Value::Table(_), Shape::Table(table) | Shape::Switch(table)) => {
+                self.table(node, table, path, &[])
+            }
             (Value::Table(_), Shape::Tagged { tag, variants }) => {
                 self.tagged(node, tag, variants, path);
             }

@@ -33,7 +33,7 @@ pub(crate) fn rendered(node: &mut Node, shape: &Shape) -> Result<(), NotConverte
         }
         Shape::Integer { .. } => word.parse().ok().map(Value::Integer),
         Shape::Number => word.parse().ok().map(Value::Float),
-        Shape::Bool => word.parse().ok().map(Value::Bool),
+        Shape::Bool | Shape::Switch(_) => word.parse().ok().map(Value::Bool),
         Shape::List(_) => {
             list(word, native.as_ref()).map(|json| Node::from_json(&json, &node.span).value)
         }

@@ -56,6 +56,7 @@ fn no_null(schema: &mut Value) {
         schema["type"] = kind.clone();
     }
     if let Some(any) = schema.get("anyOf").and_then(Value::as_array)
+        && any.iter().any(|one| one["type"] == "null")
         && let Some(link) = any.iter().find_map(|one| one.get("$ref")).cloned()
         && let Some(map) = schema.as_object_mut()
     {

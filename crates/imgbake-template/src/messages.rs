@@ -118,7 +118,9 @@ fn fix(node: &Node, shape: &Shape, path: &str) -> Option<String> {
         (Value::Text(text), Shape::Integer { .. }) if text.trim().parse::<i64>().is_ok() => {
             Some(format!("without quotes: `{key} = {}`", text.trim()))
         }
-        (Value::Text(text), Shape::Bool) if matches!(text.as_str(), "true" | "false") => {
+        (Value::Text(text), Shape::Bool | Shape::Switch(_))
+            if matches!(text.as_str(), "true" | "false") =>
+        {
             Some(format!("without quotes: `{key} = {text}`"))
         }
         (Value::Text(text), Shape::List(_)) if text.lines().count() <= 1 => {

@@ -77,7 +77,7 @@ impl Page {
                     self.table(&path, table);
                 }
             }
-            Shape::Table(table) => {
+            Shape::Table(table) | Shape::Switch(table) => {
                 self.heading(&name, &field.description);
                 self.table(&path, table);
             }
@@ -89,7 +89,7 @@ impl Page {
 /// The shape of the tables in a field, where it holds tables with known keys.
 fn below(shape: &Shape) -> Option<&Shape> {
     match shape {
-        Shape::Table(_) | Shape::Tagged { .. } => Some(shape),
+        Shape::Table(_) | Shape::Switch(_) | Shape::Tagged { .. } => Some(shape),
         Shape::List(inner) | Shape::Map(inner) => below(inner),
         _ => None,
     }
@@ -108,6 +108,7 @@ fn kind(shape: &Shape) -> String {
         Shape::Integer { .. } => "integer".into(),
         Shape::Number => "number".into(),
         Shape::Bool => "bool".into(),
+        Shape::Switch(_) => "bool or table".into(),
         Shape::List(item) => format!("list of {}", kind(item)),
         Shape::Map(item) => format!("table of {}", kind(item)),
         Shape::Table(_) | Shape::Tagged { .. } => "table".into(),

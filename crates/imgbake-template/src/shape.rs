@@ -25,6 +25,8 @@ pub(crate) enum Shape {
     Number,
     /// `true` or `false`.
     Bool,
+    /// `true`, `false`, or a table with known keys.
+    Switch(TableShape),
     /// A list.
     List(Box<Shape>),
     /// A table with keys of the author's own.
@@ -94,6 +96,7 @@ impl Shape {
             Self::Integer { .. } => "a whole number".into(),
             Self::Number => "a number".into(),
             Self::Bool => "`true` or `false`".into(),
+            Self::Switch(_) => "`true`, `false` or a table".into(),
             Self::List(item) => format!("a list of {}", item.plural()),
             Self::Map(_) | Self::Table(_) | Self::Tagged { .. } => "a table".into(),
         }
@@ -108,6 +111,7 @@ impl Shape {
             Self::Integer { .. } => "whole numbers",
             Self::Number => "numbers",
             Self::Bool => "booleans",
+            Self::Switch(_) => "booleans or tables",
             Self::List(_) => "lists",
             Self::Map(_) | Self::Table(_) | Self::Tagged { .. } => "tables",
         }
@@ -214,9 +218,7 @@ impl<'s> Reader<'s> {
             {
                 name = Some(link);
                 schema = &self.json["$defs"][link];
-            } else if let Some(some) = schema["anyOf"].as_array().and_then(|any| {
-                any.iter().find(|one| one["type"] != "null").filter(|_| any.len() == 2)
-            }) {
+            } else if let Some(some) = optional(schema) {
                 schema = some;
             } else {
                 return (schema, name);
@@ -228,6 +230,9 @@ impl<'s> Reader<'s> {
         let (schema, name) = self.follow(schema);
         if let Some(variants) = schema["oneOf"].as_array() {
             return self.one_of(variants);
+        }
+        if let Some(table) = self.switch(schema) {
+            return Shape::Switch(self.table(table));
         }
         match kind(schema) {
             Some("string") => Shape::Text(form(schema, name)),
@@ -245,6 +250,13 @@ impl<'s> Reader<'s> {
             Some("object") => Shape::Table(self.table(schema)),
             _ => Shape::Any,
         }
+    }
+
+    /// The table of a value that is `true`, `false` or that table.
+    fn switch(self, schema: &'s Value) -> Option<&'s Value> {
+        let [flag, table] = schema["anyOf"].as_array()?.as_slice() else { return None };
+        let (table, _) = self.follow(table);
+        (kind(flag) == Some("boolean") && table["properties"].is_object()).then_some(table)
     }
 
     fn one_of(self, variants: &'s [Value]) -> Shape {
@@ -284,6 +296,14 @@ impl<'s> Reader<'s> {
                 })
                 .collect(),
         }
+    }
+}
+
+/// The schema of a value that may also be null.
+fn optional(schema: &Value) -> Option<&Value> {
+    match schema["anyOf"].as_array()?.as_slice() {
+        [some, null] | [null, some] if null["type"] == "null" => Some(some),
+        _ => None,
     }
 }
 

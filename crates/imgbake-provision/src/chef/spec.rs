@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::guest::Install;
 
 /// `type = "chef"`: exactly one of `cookbooks` and `policy`, applied in the machine without a server
-/// (`chef-client --local-mode`, or `cinc-client`). Chef must be in the machine: a step before installs it. How
+/// (`chef-client --local-mode`, or `cinc-client`). Chef is in the machine, or `install` brings it for the build. How
 /// results are read is written after Chef's documentation of handlers, and tested with a stand-in for Chef.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -14,7 +14,7 @@ use crate::guest::Install;
 
 /// `type = "puppet"`: a manifest, applied in the machine without a server (`puppet apply`).
 ///
-/// Puppet must be in the machine. Its own configuration there counts, except that its report goes to imgbake alone
+/// Puppet is in the machine, or `install` brings it for the build. Its own configuration there counts, except that its report goes to imgbake alone
 /// and to none of the report processors of `puppet.conf`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -94,7 +94,7 @@ impl ProvisionerSettings for PuppetSpec {
 
 /// `type = "puppet-agent"`: a run of the machine's Puppet agent against a server.
 ///
-/// Puppet must be in the machine. Keys and certificates that are in its `ssldir` there are used, and taken out of the
+/// Puppet is in the machine, or `install` brings it for the build. Keys and certificates that are in its `ssldir` there are used, and taken out of the
 /// machine with those that the run makes: no image has them. A server signs one certificate for a name: at the next
 /// build, clean that name on the server, or give another `certname`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::guest::Install;
 
-/// `type = "salt"`: Salt states, applied in the machine without a master (`salt-call --local`). Salt must be
-/// in the machine: a step before installs it.
+/// `type = "salt"`: Salt states, applied in the machine without a master (`salt-call --local`). Salt is
+/// in the machine, or `install` brings it for the build.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SaltSpec {

@@ -162,7 +162,9 @@ fn table(app: &App, all: &[Proved]) -> String {
             }
             table.row(row);
         }
-        text.push_str(&table.render(paint));
+        if !table.is_empty() {
+            text.push_str(&table.render(paint));
+        }
     }
     text
 }
@@ -211,16 +213,8 @@ fn suites(all: &[Proved]) -> Vec<Suite> {
 
 fn case(step: &ProvedStep, proved: &Proved) -> Option<Case> {
     let proof = step.convergence.as_ref()?;
-    let failure = (!proof.converged).then(|| {
-        let mut words = proved.error.clone().unwrap_or_default();
-        for resource in &proof.changed {
-            let _ = write!(words, "\n{}", resource.title());
-            for line in resource.diff.as_deref().unwrap_or_default().lines() {
-                let _ = write!(words, "\n  {line}");
-            }
-        }
-        words
-    });
+    // It names what changed, with the diffs.
+    let failure = (!proof.converged).then(|| proved.error.clone().unwrap_or_default());
     let (class, name) = ("converge".to_owned(), step.name.clone());
     Some(Case { class, name, seconds: Some(proof.seconds), failure })
 }

@@ -32,7 +32,9 @@ pub(super) fn print(app: &App, version: &VersionView, json: bool) -> Result<(), 
             format!("{} ({}): {}", clean(name), clean(&report.kind), clean(&report.summary()));
         let _ =
             writeln!(text, "{}{}", if text.is_empty() { "" } else { "\n" }, paint.strong(&title));
-        text.push_str(&table(&report.resources).render(paint));
+        if !report.resources.is_empty() {
+            text.push_str(&table(&report.resources).render(paint));
+        }
         let unlisted = report.counts.total().saturating_sub(report.resources.len() as u64);
         if unlisted > 0 {
             let _ = writeln!(text, "… and {}", count(unlisted, "more resource"));
@@ -49,7 +51,8 @@ pub(super) fn print(app: &App, version: &VersionView, json: bool) -> Result<(), 
 }
 
 fn step(stage: &StageRecord) -> Option<Step<'_>> {
-    let report = stage.report.as_ref().filter(|report| report.counts.total() > 0)?;
+    let told = |report: &&StepReport| report.counts.total() > 0 || report.convergence.is_some();
+    let report = stage.report.as_ref().filter(told)?;
     Some(Step { name: &stage.name, report })
 }
 
