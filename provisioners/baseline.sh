@@ -8,7 +8,7 @@ set -eu
 needs() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" != installed ] || return 0
     apt-get -q update
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$1"
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$1"
 }
 
 if [ "${BASELINE_TIME:-yes}" = yes ]; then

@@ -18,7 +18,7 @@ if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q update
     # shellcheck disable=SC2086
-    apt-get -q -y --no-install-recommends install $missing
+    apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install $missing
 fi
 
 if [ "$runtime" = podman ]; then

@@ -11,7 +11,7 @@ root=${NGINX_ROOT:-/var/www/site}
 if ! dpkg-query -W nginx >/dev/null 2>&1; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q update
-    apt-get -q -y --no-install-recommends install nginx
+    apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install nginx
 fi
 install -d -m 0755 "$root"
 [ -z "${NGINX_PAGE:-}" ] || printf '%s' "$NGINX_PAGE" >"$root/index.html"

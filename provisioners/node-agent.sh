@@ -6,7 +6,7 @@ set -eu
 package=prometheus-node-exporter
 if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
     apt-get -q update
-    DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$package"
+    DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$package"
 fi
 printf 'ARGS="--web.listen-address=%s%s"\n' "${NODE_AGENT_LISTEN:-:9100}" "${NODE_AGENT_ARGS:+ $NODE_AGENT_ARGS}" \
     >/etc/default/prometheus-node-exporter

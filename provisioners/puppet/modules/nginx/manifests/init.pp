@@ -2,7 +2,7 @@
 #
 # @param port         where it listens
 # @param server_name  the names that the site answers to
-# @param root         the folder of the site
+# @param root         the folder of the site; the folder that it is in must be there
 # @param page         the text of index.html; without it the files in `root` are another step's
 class nginx (
   Integer[1, 65535]   $port        = 80,
@@ -21,8 +21,9 @@ class nginx (
   }
 
   file { $root:
-    ensure => directory,
-    mode   => '0755',
+    ensure  => directory,
+    mode    => '0755',
+    require => Package['nginx'],
   }
   if $page {
     file { "${root}/index.html":
