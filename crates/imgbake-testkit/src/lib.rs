@@ -28,7 +28,7 @@ pub use bootstrap::{bootstrap_digest, repository};
 pub use docker_registry::{DockerRegistry, DockerSettings, PASSWORD, USER};
 pub use event_log::{Built, EventLog};
 pub use guest::{shell, tiny_disk, tiny_template, tiny_template_for};
-pub use guest_lock::{GuestLock, lock_guests};
+pub use guest_lock::{GuestLock, lock_all_guests, lock_guests};
 pub use home::{Run, TestHome, program, run_tool};
 pub use imgbake_types::Arch;
 pub use layers::StoredLayer;

@@ -10,7 +10,7 @@ use imgbake_seal::GuestSealer;
 use imgbake_source::StepInputs;
 use imgbake_template::{CheckOptions, Resolved, Schema, Template, Variables};
 use imgbake_types::glob::matches;
-use imgbake_types::spec::ImageSpec;
+use imgbake_types::spec::{ImageSpec, SourceSpec};
 use imgbake_types::{Digest, MachineSpec, Plan, Reference, StepKind};
 
 use crate::app::App;
@@ -20,6 +20,7 @@ use crate::failure::Failure;
 use crate::text;
 
 /// One build: a template with one combination of its matrix filled in.
+#[derive(Clone)]
 pub struct Unit {
     template: Template,
     resolved: Resolved,
@@ -50,6 +51,14 @@ impl Unit {
     /// that name in another is none of these builds'.
     pub fn parent_image(&self) -> Option<String> {
         Some(self.parent().filter(|parent| parent.host.is_none())?.name)
+    }
+
+    /// The same, based on a version of the registry.
+    pub fn on(&self, version: &Reference) -> Self {
+        let mut unit = self.clone();
+        unit.resolved.spec.source =
+            SourceSpec { image: Some(version.to_string()), ..SourceSpec::default() };
+        unit
     }
 
     /// The sensitive values that were given, by their variables' names.

@@ -25,6 +25,7 @@ use crate::{BuildError, Registry};
 pub use boot::Booted;
 pub use captured::Captured;
 pub use context::{Build, Layers, Log};
+pub use converge::EndState;
 pub use failure::Failure;
 pub use provisioned::Provisioned;
 pub use published::{Published, Verified, refuse};
@@ -70,6 +71,18 @@ pub async fn converge(build: Build<'_>) -> Result<Log, Failure> {
     saver.finish(build).await;
     drop(slot);
     Ok(log)
+}
+
+/// Runs a plan up to its last provision step, and lists what the machine is then; publishes nothing.
+pub async fn end_state(build: Build<'_>) -> Result<EndState, Failure> {
+    build.components.check(build.job, build.plan).await?;
+    let Walked { provisioned: Provisioned(booted), mut saver, slot } = walk::walk(build).await?;
+    let state = EndState::of(build, &booted).await;
+    let mut machine = booted.machine;
+    machine.end().await;
+    saver.finish(build).await;
+    drop(slot);
+    Ok(state?)
 }
 
 /// From a provisioned machine to the verified version.

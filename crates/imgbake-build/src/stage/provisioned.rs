@@ -81,7 +81,15 @@ impl Booted {
     ) -> Result<(), BuildError> {
         let access = self.machine.access();
         let comm = &*self.comm;
-        let context = StepContext { job: build.job, name, spec, comm, access: &access, recorder };
+        let context = StepContext {
+            job: build.job,
+            name,
+            spec,
+            comm,
+            access: &access,
+            recorder,
+            shuffle: None,
+        };
         let end = watched(build, &*self.machine, provisioner.provision(&context)).await?;
         if end == StepEnd::Restarting {
             let limit = build.plan.machine.boot_timeout().duration();

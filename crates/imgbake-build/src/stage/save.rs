@@ -13,7 +13,7 @@ use super::context::{Build, Layers};
 use super::converge::Proof;
 use super::events::{layer_event, stage_of};
 use super::shared;
-use crate::cache::{CacheError, CacheMode, Claim, Draft, Hold, Layer, NewLayer, NewState};
+use crate::cache::{CacheError, CacheMode, Claim, Draft, Found, Hold, Layer, NewLayer, NewState};
 use crate::disposable::Identity;
 use crate::{BaseDisk, BuildError, BuildErrorKind, Planted, Snapshot, disposable, guest};
 
@@ -179,6 +179,21 @@ impl Saver {
         }
     }
 
+    /// What the machine is now, to be made of again: the layer that it was saved to last, or a draft of its own.
+    pub(super) async fn before(
+        &mut self,
+        build: Build<'_>,
+        booted: &mut Booted,
+    ) -> Result<Snapshot, BuildError> {
+        self.finish(build).await;
+        if let (Some(layers), Some(key), false) = (build.layers, &self.below_key, self.gave_up)
+            && let Found::Layer(layer) = layers.cache.find(key)
+        {
+            return Ok(Snapshot::of_layer(layer));
+        }
+        draft(build, booted).await
+    }
+
     /// Where a machine's layer goes; none where nothing is saved.
     fn place<'a>(
         &mut self,
@@ -311,6 +326,23 @@ async fn prove_draft(
     booted: &mut Booted,
     proof: &Proof<'_>,
 ) -> Result<(), BuildError> {
+    let copy = match draft(build, booted).await {
+        Ok(copy) => Some(copy),
+        Err(error) if error.kind() == BuildErrorKind::Cancelled => return Err(error),
+        Err(error) => {
+            build.job.events().info(format!("no copy of the machine can be made: {error}"));
+            None
+        }
+    };
+    let proved = proof.settle(record, booted, copy.as_ref()).await;
+    if let Some(copy) = copy {
+        copy.forget();
+    }
+    proved
+}
+
+/// A snapshot of the machine in the job's folder, with its memory where that can be kept.
+async fn draft(build: Build<'_>, booted: &mut Booted) -> Result<Snapshot, BuildError> {
     let builder = build.components.builder(&build.plan.machine)?;
     let signature = match builder.saves(&build.plan.machine) {
         Ok(()) => Some(signature(build).await?),
@@ -325,20 +357,7 @@ async fn prove_draft(
         booted_from: &booted.base,
         extra_disks: build.plan.machine.extra_disks.len(),
     };
-    let drafting = Snapshot::draft(build.job, &name, &mut *booted.machine, identity, signature);
-    let copy = match drafting.await {
-        Ok(copy) => Some(copy),
-        Err(error) if error.kind() == BuildErrorKind::Cancelled => return Err(error),
-        Err(error) => {
-            build.job.events().info(format!("no copy of the machine can be made: {error}"));
-            None
-        }
-    };
-    let proved = proof.settle(record, booted, copy.as_ref()).await;
-    if let Some(copy) = copy {
-        copy.forget();
-    }
-    proved
+    Snapshot::draft(build.job, &name, &mut *booted.machine, identity, signature).await
 }
 
 /// Whether a machine's memory can be written with room left for what the build itself writes: as much

@@ -111,7 +111,7 @@ impl Walk<'_> {
                 continue;
             }
             if let Turn::Ours(claim) = self.turn().await? {
-                self.step(claim).await?;
+                Box::pin(self.step(claim)).await?;
             }
         }
         Ok(())
@@ -299,7 +299,12 @@ impl Walk<'_> {
                 self.progress = Progress::Machine(Box::new(booted));
             }
             (StepKind::Provision { provision }, Progress::Machine(booted)) => {
-                let proof = Proof::wanted(build, step, provision)?;
+                let mut proof = Proof::wanted(build, step, provision)?;
+                let mut booted = booted;
+                if let Some(proof) = proof.as_mut().filter(|proof| proof.shuffles()) {
+                    let before = Box::pin(self.saver.before(build, &mut booted));
+                    proof.remember(before.await?);
+                }
                 let (mut booted, mut record) = booted.provision(build, step, provision).await?;
                 if booted.by_hand {
                     self.cacheable = 0;

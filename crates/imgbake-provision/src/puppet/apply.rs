@@ -91,7 +91,13 @@ async fn run(
     folder: &Folder<'_>,
 ) -> Result<(), StepError> {
     let mut copies = Copies::default();
+    let mut env = spec.env.clone();
+    // With resources by chance, `apply` is the application of that: see its file.
     let mut args = vec!["apply".to_owned(), "--show_diff".to_owned()];
+    if let Some(seed) = context.shuffle {
+        args = vec!["imgbake_shuffle".to_owned(), "--show_diff".to_owned()];
+        env.insert("IMGBAKE_SEED".to_owned(), seed.to_string());
+    }
     args.extend(spec.args.iter().cloned());
     args.extend(["--color=false", "--detailed-exitcodes", "--report"].map(str::to_owned));
     args.extend(["--reports", "imgbake_results", "--libdir"].map(str::to_owned));
@@ -125,7 +131,7 @@ async fn run(
         puppet: spec.puppet_bin.as_deref(),
         args,
         script,
-        env: &spec.env,
+        env: &env,
         timeout: spec.timeout.unwrap_or(TIMEOUT),
     };
     run.run(context, folder, &copies).await

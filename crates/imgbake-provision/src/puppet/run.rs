@@ -15,11 +15,15 @@ use crate::guest::{Copies, Ended, Folder, Program, Results};
 /// What finds and runs Puppet, for the machine's shell.
 const COMMON: &str = include_str!("run.sh");
 /// What writes the results, found through `--libdir`: the packages of Puppet's makers ignore `RUBYLIB`.
-const LIBRARY: [(&str, &str); 2] = [
+const LIBRARY: [(&str, &str); 3] = [
     ("lib/puppet/reports/imgbake_results.rb", include_str!("lib/reports/imgbake_results.rb")),
     (
         "lib/puppet/application/imgbake_results.rb",
         include_str!("lib/application/imgbake_results.rb"),
+    ),
+    (
+        "lib/puppet/application/imgbake_shuffle.rb",
+        include_str!("lib/application/imgbake_shuffle.rb"),
     ),
 ];
 /// Puppet as `install` brings it.

@@ -67,6 +67,7 @@ impl ProvisionerSettings for PuppetSpec {
     const SENSITIVE: &'static [&'static str] = &["facts", "env"];
     const RESULTS: bool = true;
     const CONVERGE: Converge = Converge::Once;
+    const SHUFFLES: bool = true;
 
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
         let lists = ["modules", "args"].iter().filter_map(|key| not_empty(settings, key));

@@ -184,10 +184,20 @@ impl LocalGuest {
         &self,
         spec: &ProvisionSpec,
     ) -> (Result<StepEnd, BuildError>, StepReport) {
+        self.shuffled(spec, None).await
+    }
+
+    /// The same with its resources in another order.
+    pub(crate) async fn shuffled(
+        &self,
+        spec: &ProvisionSpec,
+        shuffle: Option<u32>,
+    ) -> (Result<StepEnd, BuildError>, StepReport) {
         let recorder = StepRecorder::begin(&self.job, "step", &spec.kind);
         let (job, comm, recorder_ref) = (&self.job, &self.comm, &recorder);
         let access = &self.access;
-        let context = StepContext { job, name: "step", spec, comm, access, recorder: recorder_ref };
+        let context =
+            StepContext { job, name: "step", spec, comm, access, recorder: recorder_ref, shuffle };
         let provisioners = imgbake_provision::provisioners();
         let provisioner = provisioners.iter().find(|one| one.kind().name == spec.kind).unwrap();
         let end = provisioner.provision(&context).await;

@@ -12,8 +12,8 @@ use crate::tree::{Node, Value};
 use crate::{Diagnostic, Schema};
 
 /// The keys that every step has.
-const EVERY_STEP: [&str; 7] =
-    ["type", "name", "cache", "cache_key", "inputs", "converge", "converge_allow"];
+const EVERY_STEP: [&str; 8] =
+    ["type", "name", "cache", "cache_key", "inputs", "converge", "converge_seed", "converge_allow"];
 
 pub(super) fn check(root: &Node, schema: &Schema, out: &mut Vec<Diagnostic>) {
     let steps = root.get("provision").map(Node::items).unwrap_or_default();
@@ -99,6 +99,20 @@ fn span(step: &Node, at: &At) -> Range<usize> {
 /// A second run can be judged where the kind tells what it changed.
 fn converge(step: &Node, kind: &ProvisionerKind, schema: &Schema, out: &mut Vec<Diagnostic>) {
     let Some(entry) = step.entry("converge") else { return };
+    if entry.node.text() == Some("shuffle") && !kind.shuffles {
+        let with: Vec<&str> = schema
+            .provisioners()
+            .iter()
+            .filter(|kind| kind.shuffles)
+            .map(|kind| kind.name)
+            .collect();
+        let message = format!("a `{}` step has no other order", kind.name);
+        out.push(
+            Diagnostic::new("converge", entry.node.span.clone(), message)
+                .help(format!("`converge = \"shuffle\"` is for steps of type {}", with.join(", "))),
+        );
+        return;
+    }
     if entry.node.text() == Some("once") && !kind.results {
         let with: Vec<&str> = schema
             .provisioners()

@@ -72,6 +72,9 @@ pub struct Convergence {
     /// The steps that were run again, where it was not this one alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<String>,
+    /// The seed of the run in another order, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u32>,
     /// Where it ran.
     pub place: ProofPlace,
     /// Wall time of the whole proof, the copy included.

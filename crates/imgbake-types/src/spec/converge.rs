@@ -12,6 +12,9 @@ pub enum Converge {
     /// It is run once more on a copy of the machine; what is not the same after that run as before it fails the build:
     /// files, packages, units, users and groups.
     Check,
+    /// As `once`; besides, the step is run on a fresh machine, restored as it was before the step, with its resources in
+    /// an order by chance: one that lacks a dependency fails there.
+    Shuffle,
     /// It is not.
     Off,
 }

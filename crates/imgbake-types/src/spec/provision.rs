@@ -37,6 +37,9 @@ pub struct ProvisionSpec {
     /// configuration management, else `off`; with `[converge] steps = "all"`, after the last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converge: Option<Converge>,
+    /// The seed of `converge = "shuffle"`: the same seed gives the same order. Default: by chance, and told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub converge_seed: Option<u32>,
     /// Resources that the second run may change, by name or as `TYPE[NAME]`; `*` stands for anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub converge_allow: Vec<String>,
@@ -59,6 +62,7 @@ impl ProvisionSpec {
             cache_key: None,
             inputs: Vec::new(),
             converge: None,
+            converge_seed: None,
             converge_allow: Vec::new(),
             settings: serde_json::from_value(serde_json::to_value(settings)?)?,
         })

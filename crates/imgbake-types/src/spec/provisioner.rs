@@ -10,7 +10,7 @@ use super::rules::Mistake;
 use super::{Converge, pointer};
 
 /// The settings of a kind of provisioner: its `[[provision]]` table beside the keys that every step has
-/// (`type`, `name`, `cache`, `cache_key`, `inputs`, `converge`, `converge_allow`), and what imgbake must know of them to check and plan a step.
+/// (`type`, `name`, `cache`, `cache_key`, `inputs`, `converge`, `converge_seed`, `converge_allow`), and what imgbake must know of them to check and plan a step.
 pub trait ProvisionerSettings: JsonSchema + Serialize + DeserializeOwned {
     /// The keys at and below which a sensitive variable may stand. Its marker comes to the provisioner,
     /// which reveals the value at the last moment, and puts it where neither logs nor other users of the
@@ -23,6 +23,9 @@ pub trait ProvisionerSettings: JsonSchema + Serialize + DeserializeOwned {
 
     /// Whether a step of which the template does not say is run a second time.
     const CONVERGE: Converge = Converge::Off;
+
+    /// Whether it can run a step's resources in an order by chance ([`Converge::Shuffle`]).
+    const SHUFFLES: bool = false;
 
     /// Checks what no schema can say. An expression whose value is not known yet is `null`.
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
@@ -136,6 +139,8 @@ pub struct ProvisionerKind {
     pub results: bool,
     /// Whether a step of which the template does not say is run a second time.
     pub converge: Converge,
+    /// Whether it can run a step's resources in an order by chance.
+    pub shuffles: bool,
     schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     check: fn(&Map<String, Value>) -> Vec<Mistake>,
     resolve: fn(&ProvisionSpec) -> Result<ProvisionStep, serde_json::Error>,
@@ -150,6 +155,7 @@ impl ProvisionerKind {
             sensitive: T::SENSITIVE,
             results: T::RESULTS,
             converge: T::CONVERGE,
+            shuffles: T::SHUFFLES,
             schema: T::json_schema,
             check: T::check,
             resolve: resolve::<T>,

@@ -2,6 +2,7 @@
 
 use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
+use imgbake_types::ChannelName;
 
 use super::{CacheMode, EventArgs, OnError, RemoteArgs};
 
@@ -20,6 +21,10 @@ pub struct BuildArgs {
     /// Builds nothing: prints what `imgbake plan` does
     #[arg(long)]
     pub dry_run: bool,
+    /// Publishes nothing: runs the template's steps on this channel's image and on the template's own source, and
+    /// reports whether both end in the same state
+    #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["dry_run", "output", "junit", "metadata_file", "cache_to"])]
+    pub from_blessed: Option<ChannelName>,
     /// What happens when the build fails [setting: on_error; variable: IMGBAKE_ON_ERROR]
     #[arg(long, value_enum)]
     pub on_error: Option<OnError>,

@@ -4,21 +4,20 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use camino::Utf8PathBuf;
-use imgbake_build::stage::{self, Build, Layers, Log};
-use imgbake_build::{BuildErrorKind, Components, Slots};
-use imgbake_runtime::{Job, Secrets};
+use imgbake_build::stage;
+use imgbake_types::Stage;
 use imgbake_types::record::StageRecord;
 use imgbake_types::record::step::{Convergence, ProofPlace, ResourceCounts};
-use imgbake_types::{EventKind, Outcome, Stage};
 use imgbake_ui::{Align, Cell, Table, Tone, human_seconds};
 use serde::Serialize;
 
 use super::junit::{self, Case, Suite};
-use crate::app::{App, Listener};
+use super::steps::Steps;
+use crate::app::App;
 use crate::cli::{ConvergeArgs, ResultsFormat};
 use crate::components;
 use crate::failure::Failure;
-use crate::load::{self, Unit};
+use crate::load;
 
 /// The format number of the JSON document.
 const FORMAT: u32 = 1;
@@ -70,11 +69,17 @@ pub(super) async fn run(app: &App, args: &ConvergeArgs) -> Result<(), Failure> {
     let components = components::wire(&app.wiring, &app.home)?;
     let layers = components::layers(app, (None, None))?;
     let listener = app.listen(&args.events, app.config.progress)?;
+    let steps =
+        Steps { app, components: &components, layers: layers.as_ref(), listener: &listener };
     let mut failed: Option<Failure> = None;
     let mut all = Vec::new();
     for unit in &units {
         let begun = Instant::now();
-        let (log, result) = prove(app, unit, &components, layers.as_ref(), &listener).await;
+        let proving = Box::pin(steps.run("converge", unit, stage::converge));
+        let (log, result) = match proving.await {
+            Ok(log) => (log, Ok(())),
+            Err((log, failure)) => (log, Err(failure)),
+        };
         let cancelled = app.cancel.is_cancelled();
         all.push(Proved {
             image: unit.image().name.clone(),
@@ -103,81 +108,6 @@ pub(super) async fn run(app: &App, args: &ConvergeArgs) -> Result<(), Failure> {
     }
     failed.map_or(Ok(()), Err)?;
     shown
-}
-
-/// Proves one build; gives what its stages did, of a failed one too.
-async fn prove(
-    app: &App,
-    unit: &Unit,
-    components: &Components,
-    layers: Option<&Layers>,
-    listener: &Listener,
-) -> (Log, Result<(), Failure>) {
-    let secrets = Secrets::default();
-    for (name, value) in unit.secrets() {
-        secrets.add(name, value);
-    }
-    let job = match app.job(listener, "converge", app.cancel.child(), secrets) {
-        Ok(job) => job,
-        Err(failure) => return (Log::new(), Err(failure)),
-    };
-    let begun = Instant::now();
-    let (log, result) = walk(app, unit, components, layers, &job).await;
-    let result = result.map_err(|failure| failure.redacted(job.secrets()));
-    job.events().emit(EventKind::BuildFinished {
-        outcome: if result.is_ok() { Outcome::Done } else { Outcome::Failed },
-        reference: None,
-        digest: None,
-        channel: None,
-        virtual_size: None,
-        stored_bytes: None,
-        seconds: begun.elapsed().as_secs_f64(),
-        error: result.as_ref().err().map(Failure::summary),
-    });
-    let cleaned = job.end();
-    (log, result.and_then(|()| Ok(cleaned?)))
-}
-
-async fn walk(
-    app: &App,
-    unit: &Unit,
-    components: &Components,
-    layers: Option<&Layers>,
-    job: &Job,
-) -> (Log, Result<(), Failure>) {
-    let plan = match load::plan(&app.home, unit, components, job).await {
-        Ok(plan) => plan,
-        Err(failure) => return (Log::new(), Err(failure)),
-    };
-    job.events().emit(EventKind::BuildStarted {
-        template: unit.path().to_owned(),
-        image: plan.image.name.clone(),
-        plan: plan.digest.clone(),
-        stages: plan.layers().len(),
-    });
-    let slots = Slots::new(1);
-    let build = Build {
-        job,
-        plan: &plan,
-        components,
-        tool: crate::TOOL,
-        origin: None,
-        layers,
-        slots: &slots,
-        rescue: None,
-        keep_failed: false,
-    };
-    match stage::converge(build).await {
-        Ok(log) => (log, Ok(())),
-        Err(stage::Failure { error, machines, stages, .. }) => {
-            for mut machine in machines {
-                machine.end().await;
-            }
-            let logs = error.kind() == BuildErrorKind::Cancelled;
-            let log = if logs { Log::new() } else { stages };
-            (log, Err(error.into()))
-        }
-    }
 }
 
 fn proved_step(stage: StageRecord) -> Option<ProvedStep> {

@@ -25,6 +25,7 @@ mod rm;
 mod rollback;
 mod seal;
 mod show;
+mod steps;
 mod test;
 mod validate;
 mod verify;

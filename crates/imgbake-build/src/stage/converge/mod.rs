@@ -2,6 +2,7 @@
 //! change nothing. The machine itself has had one run.
 
 mod compare;
+mod end;
 mod judge;
 mod state;
 
@@ -14,6 +15,7 @@ use imgbake_types::record::step::{Convergence, ProofPlace, ResourceCounts, Resou
 use imgbake_types::spec::{Converge, ConvergeSteps, ProvisionSpec};
 use imgbake_types::{Outcome, Stage};
 
+pub use self::end::EndState;
 use self::judge::{Changed, described, is_allowed, judge};
 use self::state::{Look, State};
 use super::boot::Booted;
@@ -32,6 +34,8 @@ pub(super) struct Proof<'a> {
     runs: Vec<Run<'a>>,
     /// Whether the machine is compared with what it was before.
     compares: bool,
+    /// What the machine was before the step, where it is run in another order.
+    before: Option<Snapshot>,
 }
 
 /// A step that is run again.
@@ -47,6 +51,8 @@ struct Run<'a> {
 struct On<'a> {
     machine: &'a dyn Machine,
     comm: &'a dyn Communicator,
+    /// The seed of an order by chance.
+    shuffle: Option<u32>,
 }
 
 impl<'a> Proof<'a> {
@@ -68,7 +74,7 @@ impl<'a> Proof<'a> {
             let wanted = match spec.converge {
                 Some(Converge::Off) => false,
                 Some(Converge::Check) => here,
-                Some(Converge::Once) => here || all && last,
+                Some(Converge::Once | Converge::Shuffle) => here || all && last,
                 None if all => last && kind.results,
                 None => here && kind.converge == Converge::Once,
             };
@@ -76,7 +82,7 @@ impl<'a> Proof<'a> {
                 runs.push(Run { name: &other.name, spec, provisioner });
             }
         }
-        Ok((!runs.is_empty()).then_some(Self { build, step, runs, compares }))
+        Ok((!runs.is_empty()).then_some(Self { build, step, runs, compares, before: None }))
     }
 
     /// Runs the steps again and judges that; what it showed goes into the step's record.
@@ -89,8 +95,16 @@ impl<'a> Proof<'a> {
         booted: &Booted,
         copy: Option<&Snapshot>,
     ) -> Result<(), BuildError> {
-        let (convergence, changed) = self.run(booted, copy).await?;
-        let judged = judge(self, &convergence, &changed);
+        let (mut convergence, changed) = self.run(booted, copy).await?;
+        let mut judged = judge(self, &convergence, &changed);
+        if judged.is_ok()
+            && let Some(before) = &self.before
+        {
+            let seed = self.seed();
+            convergence.seed = Some(seed);
+            judged = self.shuffled(booted, before, seed).await;
+            convergence.converged = judged.is_ok();
+        }
         if let Some(report) = &mut record.report {
             report.convergence = Some(convergence);
         }
@@ -115,7 +129,7 @@ impl<'a> Proof<'a> {
             let place = if copy.resumed { ProofPlace::Copy } else { ProofPlace::SecondMachine };
             (place, self.on_copy(copy, booted, snapshot).await)
         } else {
-            let on = On { machine: &*booted.machine, comm: &*booted.comm };
+            let on = On { machine: &*booted.machine, comm: &*booted.comm, shuffle: None };
             (ProofPlace::InPlace, self.again(on, None).await)
         };
         let Ran { seconds: run_seconds, counts, changed } = ran?;
@@ -126,6 +140,7 @@ impl<'a> Proof<'a> {
             // More may have changed than a report lists: none of those is known to be allowed.
             converged: !forbidden && counts.changed <= listed,
             steps: if self.runs.len() == 1 { Vec::new() } else { names() },
+            seed: None,
             place,
             seconds: started.elapsed().as_secs_f64(),
             run_seconds,
@@ -151,7 +166,7 @@ impl<'a> Proof<'a> {
     ) -> Result<Ran, BuildError> {
         let ran = match &copy.connected {
             Ok(comm) => {
-                let on = On { machine: &*copy.machine, comm: &**comm };
+                let on = On { machine: &*copy.machine, comm: &**comm, shuffle: None };
                 self.again(on, Some((booted, snapshot))).await
             }
             // `copy` gives none whose connection failed.
@@ -159,6 +174,88 @@ impl<'a> Proof<'a> {
         };
         copy.machine.end().await;
         ran
+    }
+
+    /// Whether the step is to be run in another order, for which the machine as it is before the step must be kept.
+    pub(super) fn shuffles(&self) -> bool {
+        self.own().is_some_and(|run| run.spec.converge == Some(Converge::Shuffle))
+    }
+
+    /// Keeps what the machine is before the step.
+    pub(super) fn remember(&mut self, before: Snapshot) {
+        self.before = Some(before);
+    }
+
+    /// The step itself, where it is run again.
+    fn own(&self) -> Option<&Run<'a>> {
+        self.runs.iter().find(|run| run.name == self.step.name)
+    }
+
+    /// The seed of the other order.
+    fn seed(&self) -> u32 {
+        let given = self.own().and_then(|run| run.spec.converge_seed);
+        given.unwrap_or_else(|| uuid::Uuid::new_v4().as_fields().0)
+    }
+
+    /// Runs the step on a machine that is what this one was before it, its resources in another order; then once more
+    /// as they are declared, which must change nothing.
+    async fn shuffled(
+        &self,
+        booted: &Booted,
+        before: &Snapshot,
+        seed: u32,
+    ) -> Result<(), BuildError> {
+        let Some(run) = self.own() else { return Ok(()) };
+        let which = format!("run in another order, seed {seed}");
+        let title = format!("{} ({which})", run.name);
+        let stage = self.build.job.events().stage(Stage::Provision, &title);
+        stage.status("restoring the machine as it was before the step");
+        let Some(mut copy) = self.copy(booted, before, "shuffle").await? else {
+            return Err(BuildError::failed(format!(
+                "step `{}`: no machine can be made on which it runs in another order",
+                run.name
+            )));
+        };
+        let ran = match &copy.connected {
+            Ok(comm) => {
+                let on = On { machine: &*copy.machine, comm: &**comm, shuffle: Some(seed) };
+                self.both_orders(run, &which, on).await
+            }
+            // `copy` gives none whose connection failed.
+            Err(error) => Err(BuildError::failed(error.to_string())),
+        };
+        copy.machine.end().await;
+        let changed = ran.map_err(|error| {
+            error.help(format!(
+                "a resource needs another one and does not say so; `converge_seed = {seed}` repeats this order"
+            ))
+        })?;
+        let forbidden: Vec<&Changed> = changed.iter().filter(|one| !is_allowed(one)).collect();
+        if let Some(first) = forbidden.first() {
+            return Err(BuildError::failed(format!(
+                "step `{}` ends in another state in another order (seed {seed}): run again as declared, it changed {}, \
+                 first {}",
+                run.name,
+                forbidden.len(),
+                first.resource.title()
+            )));
+        }
+        stage.end(Outcome::Done, 0, "it ends in the same state".to_owned());
+        Ok(())
+    }
+
+    /// Runs a step in another order, and again as it is declared; gives what the latter changed.
+    async fn both_orders(
+        &self,
+        run: &Run<'_>,
+        which: &str,
+        on: On<'_>,
+    ) -> Result<Vec<Changed>, BuildError> {
+        self.one(run, which, on, &mut Ran::default()).await?;
+        let mut again = Ran::default();
+        let declared = On { shuffle: None, ..on };
+        self.one(run, "run again as declared", declared, &mut again).await?;
+        Ok(again.changed)
     }
 
     /// What the proof is called.
@@ -180,7 +277,7 @@ impl<'a> Proof<'a> {
             if self.compares { Some(self.before(look, copied.is_some()).await?) } else { None };
         let mut ran = Ran::default();
         for run in &self.runs {
-            self.one(run, on, &mut ran).await?;
+            self.one(run, "second run", on, &mut ran).await?;
         }
         if let Some((before, contents)) = before {
             ran.changed.extend(self.compared(look, before, contents, copied).await?);
@@ -189,14 +286,21 @@ impl<'a> Proof<'a> {
     }
 
     /// Runs a step in a machine.
-    async fn one(&self, run: &Run<'_>, on: On<'_>, ran: &mut Ran) -> Result<(), BuildError> {
+    async fn one(
+        &self,
+        run: &Run<'_>,
+        which: &str,
+        on: On<'_>,
+        ran: &mut Ran,
+    ) -> Result<(), BuildError> {
         let (job, spec, access) = (self.build.job, run.spec, &on.machine.access());
-        let name = format!("{} (second run)", run.name);
+        let name = format!("{} ({which})", run.name);
         let results = run.provisioner.kind().results;
         let recorder = StepRecorder::begin(job, &name, &spec.kind).live(results);
-        let comm = on.comm;
+        let (comm, shuffle) = (on.comm, on.shuffle);
         let ended = {
-            let context = StepContext { job, name: &name, spec, comm, access, recorder: &recorder };
+            let context =
+                StepContext { job, name: &name, spec, comm, access, recorder: &recorder, shuffle };
             watched(self.build, on.machine, run.provisioner.provision(&context)).await
         };
         let report = recorder.finish(ended.as_ref().err());
@@ -204,7 +308,7 @@ impl<'a> Proof<'a> {
             Ok(StepEnd::Running | StepEnd::Restarting) => {}
             Err(error) if error.kind() == BuildErrorKind::Cancelled => return Err(error),
             Err(error) => {
-                let words = format!("step `{}`: its second run failed: {error}", run.name);
+                let words = format!("step `{}`: its {which} failed: {error}", run.name);
                 return Err(BuildError::new(error.kind(), words));
             }
         }

@@ -1,6 +1,7 @@
 //! `imgbake build`: one template or many, as one graph.
 
 mod batch;
+mod blessed;
 mod graph;
 mod report;
 mod rescue;
@@ -50,6 +51,9 @@ pub(super) async fn run(app: &App, args: &BuildArgs) -> Result<(), Failure> {
     Output::refuse_same(&args.output)?;
     for path in args.metadata_file.iter().chain(&args.junit) {
         report::check(path)?;
+    }
+    if let Some(channel) = &args.from_blessed {
+        return Box::pin(blessed::run(app, args, &units, channel)).await;
     }
     let graph = Graph::of(&units)?;
     if args.dry_run {

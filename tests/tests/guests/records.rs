@@ -1,6 +1,4 @@
 //! What builds leave behind about themselves: reports of steps, and records of builds.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use imgbake_testkit::{TestHome, assert_absent, lock_guests, shell, tiny_template};
 use serde_json::Value;
 

@@ -1,7 +1,5 @@
 //! `kill -9` at random moments of saving, restoring and publishing: nothing is left, and the next build
 //! is right.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use std::time::Duration;
 
 use camino::Utf8PathBuf;

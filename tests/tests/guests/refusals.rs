@@ -1,6 +1,4 @@
 //! What must not pass does not: failed tests, residues, machines that fall, unfit base disks.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use imgbake_testkit::{TestHome, lock_guests, tiny_template};
 
 fn versions(home: &TestHome) -> usize {

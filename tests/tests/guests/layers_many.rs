@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use imgbake_testkit::{EventLog, TestHome, lock_guests, shell, tiny_template};
+use imgbake_testkit::{EventLog, TestHome, lock_all_guests, shell, tiny_template};
 
 const UNVERIFIED: &str = "[verify]\nenabled = false\n";
 
@@ -21,7 +21,7 @@ fn eight_builds_make_each_shared_layer_once() {
         "tiny-{{ var.flavor }}",
         &[UNVERIFIED, &head, &shared.concat(), &own.concat()].concat(),
     );
-    let _lock = lock_guests();
+    let _lock = lock_all_guests();
     let built = home.build(&[template.as_str(), "--parallel", "2"]);
     let (stderr, log) = (built.run.stderr.clone(), built.exits(0));
 
@@ -78,7 +78,7 @@ fn a_child_waits_for_its_parent_and_a_failure_for_nobody() {
     let child = on("child", "base:dev", &shell("child", "grep -qx new /etc/base"));
     let bad = tiny_template(&home, "bad", &format!("{UNVERIFIED}{}", shell("bad", "exit 3")));
     let orphan = on("orphan", "bad:dev", "");
-    let _lock = lock_guests();
+    let _lock = lock_all_guests();
     home.build(&[base("old").as_str()]).exits(0);
 
     let old = home.run(&["show", "base:dev", "--json"]).json();

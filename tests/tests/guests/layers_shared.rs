@@ -1,6 +1,4 @@
 //! What may leave this home, and this user: a shared cache, and what a sensitive value leaves behind.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use std::os::unix::fs::PermissionsExt;
 
 use camino::Utf8Path;

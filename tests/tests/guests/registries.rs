@@ -1,7 +1,5 @@
 //! A version goes to other registries and comes back, and is the same.
 
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use std::os::unix::fs::PermissionsExt;
 
 use imgbake_testkit::{

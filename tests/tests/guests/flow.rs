@@ -1,6 +1,4 @@
 //! The whole flow on the tiny guest, and all that can be done with what it leaves.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use imgbake_testkit::{
     TestHome, assert_absent, lock_guests, run_tool, secret_forms, tiny_template,
 };

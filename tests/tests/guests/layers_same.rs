@@ -1,7 +1,5 @@
 //! A machine that goes on is as good as one that was booted: fresh randomness, the right time, the same
 //! image in the end.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use imgbake_testkit::{
     EventLog, Root, TestHome, Volatile, differences, lock_guests, shell, tiny_template,
 };

@@ -1,8 +1,6 @@
 //! Scripts that are compared before and after a second run, on a real guest: what changes at each run fails the build
 //! and is named, what settles passes, and the image has had one run.
 
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use imgbake_testkit::{Run, TestHome, lock_guests, shell, tiny_template};
 use serde_json::Value;
 

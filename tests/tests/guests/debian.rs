@@ -1,16 +1,14 @@
 //! A full Debian: bootstrapped twice to the same bytes, baked, and booted by plain QEMU with a seed that
 //! imgbake did not make.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use camino::Utf8Path;
 use imgbake_testkit::{
-    PlainGuest, Root, TestHome, Volatile, differences, lock_guests, run_tool, shell,
+    PlainGuest, Root, TestHome, Volatile, differences, lock_all_guests, run_tool, shell,
 };
 
 #[test]
 fn a_real_debian_is_reproducible_baked_and_boots_anywhere() {
     let home = TestHome::new();
-    let _lock = lock_guests();
+    let _lock = lock_all_guests();
     let repository = imgbake_testkit::repository();
     let template = repository.join("templates/debian-12.toml");
 

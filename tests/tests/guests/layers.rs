@@ -1,6 +1,4 @@
 //! Layers: what a change costs, what is kept, and what the user says about it.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use imgbake_testkit::{EventLog, TestHome, lock_guests, shell, tiny_template};
 use serde_json::Value;
 

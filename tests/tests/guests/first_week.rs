@@ -1,8 +1,6 @@
 //! What a platform engineer does in the first week, in one home: a base, a child in two flavours, a database with
 //! a data disk; a test that fails, a registry, a colleague's machine, a last step that changes.
 
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use camino::Utf8PathBuf;
 use imgbake_testkit::{
     DockerRegistry, DockerSettings, TestHome, lock_guests, run_tool, shell, tiny_template,

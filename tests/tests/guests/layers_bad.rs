@@ -1,7 +1,5 @@
 //! Caches that cannot be used, and layers that are not what was saved: it is said once, and the build
 //! goes on.
-#![expect(clippy::unwrap_used, reason = "a test that lacks its ground has failed")]
-
 use std::fs;
 use std::os::unix::fs::FileExt;
 

@@ -1,0 +1,50 @@
+//! What a plan's steps leave, to compare it with what they leave elsewhere.
+
+use imgbake_types::record::step::Resource;
+
+use super::super::boot::Booted;
+use super::super::context::Build;
+use super::state::{Look, State};
+use super::{Contents, compare};
+use crate::BuildError;
+
+/// What every machine has of its own, or has had from the build alone.
+const IDENTITY: [&str; 8] = [
+    "/etc/machine-id",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/ssh/ssh_host_*",
+    "/root/.ssh/*",
+    "/home/*/.ssh/*",
+    "/boot/grub/grubenv",
+];
+
+/// What a machine is after its last provision step: files with their content, packages, units, users and groups.
+#[derive(Debug)]
+pub struct EndState {
+    state: State,
+    contents: Contents,
+}
+
+impl EndState {
+    /// Lists a machine, and reads all its files.
+    pub(in crate::stage) async fn of(
+        build: Build<'_>,
+        booted: &Booted,
+    ) -> Result<Self, BuildError> {
+        let look = Look { job: build.job, comm: &*booted.comm };
+        let mut ignored = build.plan.converge.ignored();
+        ignored.extend(IDENTITY);
+        let mut state = look.state(&ignored).await?;
+        // Its clock says nothing of another machine's files.
+        state.began = i64::MIN;
+        let contents = look.contents(&state, state.files.keys()).await?;
+        Ok(Self { state, contents })
+    }
+
+    /// What is not the same in another machine, as resources that changed from this one to that.
+    pub fn differences(&self, other: &Self) -> Vec<Resource> {
+        compare::differences((&self.state, &self.contents), (&other.state, &other.contents))
+    }
+}
