@@ -16,7 +16,8 @@ for package in $packages; do
 done
 if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -q update
+    # Lists that are younger than an hour are good.
+    [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -cmin -60)" ] || apt-get -q update
     # shellcheck disable=SC2086
     apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install $missing
 fi

@@ -10,7 +10,8 @@ root=${NGINX_ROOT:-/var/www/site}
 
 if ! dpkg-query -W nginx >/dev/null 2>&1; then
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -q update
+    # Lists that are younger than an hour are good.
+    [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -cmin -60)" ] || apt-get -q update
     apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install nginx
 fi
 install -d -m 0755 "$root"

@@ -8,21 +8,8 @@ class baseline (
   Array[String[1]]                               $ntp   = [],
   Hash[Pattern[/\A[a-z_][a-z0-9_-]*\z/], String] $users = {},
 ) {
-  $packages = ($time ? { true => ['systemd-timesyncd'], default => [] })
-    + (empty($users) ? { true => [], default => ['sudo'] })
-  $packages.each |$package| {
-    exec { "baseline: lists of packages for ${package}":
-      command => 'apt-get -q update',
-      path    => '/usr/sbin:/usr/bin:/sbin:/bin',
-      unless  => "dpkg-query -s ${package}",
-    }
-    -> package { $package:
-      ensure          => installed,
-      install_options => ['--no-install-recommends'],
-    }
-  }
-
   if $time {
+    distribution::package { 'systemd-timesyncd': }
     service { 'systemd-timesyncd':
       enable  => true,
       require => Package['systemd-timesyncd'],
@@ -39,6 +26,9 @@ class baseline (
     }
   }
 
+  unless empty($users) {
+    distribution::package { 'sudo': }
+  }
   $users.each |$user, $key| {
     user { $user:
       ensure     => present,
@@ -61,7 +51,7 @@ class baseline (
         owner        => 'root',
         group        => 'root',
         mode         => '0440',
-        validate_cmd => 'visudo --check --quiet --file=%',
+        validate_cmd => '/usr/sbin/visudo --check --quiet --file=%',
         require      => Package['sudo'];
     }
   }

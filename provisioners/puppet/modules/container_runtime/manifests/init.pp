@@ -10,15 +10,7 @@ class container_runtime (
       'ca-certificates'],
     'docker' => ['docker.io', 'apparmor', 'ca-certificates'],
   }
-  exec { 'container_runtime: lists of packages':
-    command => 'apt-get -q update',
-    path    => '/usr/sbin:/usr/bin:/sbin:/bin',
-    unless  => "dpkg-query -s ${packages[0]}",
-  }
-  -> package { $packages:
-    ensure          => installed,
-    install_options => ['--no-install-recommends'],
-  }
+  distribution::package { $packages: }
 
   case $runtime {
     'podman': {

@@ -10,15 +10,7 @@ class nginx (
   Pattern[/\A\//]     $root        = '/var/www/site',
   Optional[String[1]] $page        = undef,
 ) {
-  exec { 'nginx: lists of packages':
-    command => 'apt-get -q update',
-    path    => '/usr/sbin:/usr/bin:/sbin:/bin',
-    unless  => 'dpkg-query -s nginx',
-  }
-  -> package { 'nginx':
-    ensure          => installed,
-    install_options => ['--no-install-recommends'],
-  }
+  distribution::package { 'nginx': }
 
   file { $root:
     ensure  => directory,

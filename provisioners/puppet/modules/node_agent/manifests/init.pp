@@ -6,15 +6,7 @@ class node_agent (
   String[1]        $listen = ':9100',
   Array[String[1]] $args   = [],
 ) {
-  exec { 'node_agent: lists of packages':
-    command => 'apt-get -q update',
-    path    => '/usr/sbin:/usr/bin:/sbin:/bin',
-    unless  => 'dpkg-query -s prometheus-node-exporter',
-  }
-  -> package { 'prometheus-node-exporter':
-    ensure          => installed,
-    install_options => ['--no-install-recommends'],
-  }
+  distribution::package { 'prometheus-node-exporter': }
   -> file { '/etc/default/prometheus-node-exporter':
     content => "ARGS=\"${join(["--web.listen-address=${listen}"] + $args, ' ')}\"\n",
     mode    => '0644',
