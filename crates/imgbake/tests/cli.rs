@@ -266,3 +266,36 @@ fn manuals_and_completions_are_written() {
     assert_eq!(home.run(&["man", "man"]).0, 0);
     assert!(home.0.path().join("man/imgbake-build.1").exists());
 }
+
+/// Every template that the repository shows, and the lines of the library's page.
+#[test]
+fn the_templates_and_the_lines_of_the_library_are_valid() {
+    let home = Home::new();
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    std::os::unix::fs::symlink(root.join("provisioners"), home.0.path().join("provisioners"))
+        .unwrap();
+    std::fs::create_dir(home.0.path().join("templates")).unwrap();
+    let page = std::fs::read_to_string(root.join("provisioners/README.md")).unwrap();
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
+    assert!(blocks.len() > 3);
+    for block in blocks {
+        let (lines, _) = block.split_once("```").unwrap();
+        let template = home.write("templates/web.toml", &format!("{GOOD}{lines}"));
+        let (code, out, err) = home.run(&["validate", &template]);
+        assert!(code == 0 && out.contains("valid"), "{lines}{err}");
+    }
+    for template in ["debian-12", "hardened"] {
+        let template = root.join(format!("templates/{template}.toml"));
+        let variables = ["ops_key", "repository", "repository_key"].map(|name| format!("{name}=x"));
+        let text = std::fs::read_to_string(&template).unwrap();
+        let mut args = vec!["validate", template.to_str().unwrap()];
+        for variable in &variables {
+            let name = variable.trim_end_matches("=x");
+            if text.contains(&format!("[variables.{name}]")) {
+                args.extend(["--var", variable]);
+            }
+        }
+        let (code, out, err) = home.run(&args);
+        assert!(code == 0 && out.contains("valid"), "{err}");
+    }
+}

@@ -5,6 +5,7 @@
 mod conformance;
 mod converge;
 mod debian;
+mod debian_converge;
 mod first_week;
 mod flow;
 mod kills;

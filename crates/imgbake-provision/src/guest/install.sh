@@ -20,8 +20,9 @@ record() {
     printf '%s\n' "$2" >>"$LISTS/$1"
 }
 
+# Without a terminal of its own, dpkg does not count to a hundred per cent. Descriptions in other words are not needed.
 apt_get() {
-    apt-get -q -o DPkg::Lock::Timeout=600 "$@"
+    apt-get -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Acquire::Languages=none "$@"
 }
 
 # Words of a package's name for apt: the first of `a|b` that has a candidate.
@@ -90,7 +91,9 @@ with_apt() {
     }
     hold_services
     _before=$(list_installed)
-    set -- -y --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install
+    # A machine that loses its power is built anew: nothing waits for its disk.
+    set -- -o Dpkg::Options::=--force-unsafe-io
+    set -- "$@" -y --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install
     # Lists may be older than what the mirror has.
     apt_get "$@" $CHOSEN || { apt_get update && apt_get "$@" $CHOSEN; } || fail "apt does not install$CHOSEN"
     _added=

@@ -62,7 +62,7 @@ presence() {
 }
 
 # Without a question, after another apt is done, and with configuration files as they are.
-apt='-q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold'
+apt='-q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold'
 
 # Refreshes the package lists, once.
 refresh() {
