@@ -61,7 +61,7 @@ impl Checker<'_> {
                 }
             }
             (Value::Table(_), Shape::Table(table) | Shape::Switch(table)) => {
-                self.table(node, table, path, &[])
+                self.table(node, table, path, &[]);
             }
             (Value::Table(_), Shape::Tagged { tag, variants }) => {
                 self.tagged(node, tag, variants, path);

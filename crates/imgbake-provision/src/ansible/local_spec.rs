@@ -14,8 +14,8 @@ use crate::guest::Install;
 
 use super::spec::BESIDE;
 
-/// `type = "ansible-local"`: a playbook, run in the machine by the machine's own Ansible, which must be there: a
-/// step before installs it (Debian: `ansible-core`).
+/// `type = "ansible-local"`: a playbook, run in the machine by the machine's own Ansible, which is there, or `install`
+/// brings it for the build.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AnsibleLocalSpec {
