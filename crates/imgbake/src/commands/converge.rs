@@ -223,7 +223,7 @@ fn table(app: &App, all: &[Proved]) -> String {
                     Cell::from(human_seconds(proof.seconds)),
                     Cell::from(place(proof.place)),
                     if proof.converged {
-                        Cell::toned(Tone::Good, "converged")
+                        Cell::toned(Tone::Good, converged(proof))
                     } else {
                         Cell::toned(Tone::Bad, "did not converge")
                     },
@@ -251,7 +251,19 @@ fn second(proof: &Convergence) -> String {
     if proof.counts.total() == 0 {
         return format!("{steps}{compared} changed");
     }
-    format!("{steps}{}", proof.counts)
+    // What imgbake found by comparing, and the tool did not say.
+    match compared.saturating_sub(proof.counts.changed) {
+        0 => format!("{steps}{}", proof.counts),
+        more => format!("{steps}{}, {more} more not as before", proof.counts),
+    }
+}
+
+/// That a step converged, and what the template let it change.
+fn converged(proof: &Convergence) -> String {
+    match proof.changed.len() {
+        0 => "converged".to_owned(),
+        allowed => format!("converged, {allowed} allowed"),
+    }
 }
 
 const fn place(place: ProofPlace) -> &'static str {
@@ -285,6 +297,9 @@ fn case(step: &ProvedStep, proved: &Proved) -> Option<Case> {
         let mut words = proved.error.clone().unwrap_or_default();
         for resource in &proof.changed {
             let _ = write!(words, "\n{}", resource.title());
+            for line in resource.message.as_deref().unwrap_or_default().lines().take(1) {
+                let _ = write!(words, ": {line}");
+            }
             for line in resource.diff.as_deref().unwrap_or_default().lines() {
                 let _ = write!(words, "\n  {line}");
             }
