@@ -158,7 +158,14 @@ impl StepRecorder {
         let counts = {
             let report = &mut self.recorded().report;
             report.counts.add(resource.outcome);
-            if report.resources.len() < RESOURCES {
+            // What changed or failed is kept beside: a second run is judged by it.
+            let first = match resource.outcome {
+                ResourceOutcome::Changed | ResourceOutcome::Failed => {
+                    report.counts.changed + report.counts.failed <= RESOURCES as u64
+                }
+                ResourceOutcome::Unchanged | ResourceOutcome::Skipped => false,
+            };
+            if first || report.resources.len() < RESOURCES {
                 report.resources.push(resource);
             }
             report.counts

@@ -18,9 +18,14 @@ const APPEND: &str = "    - name: log\n      shell: echo x >> {{ dir }}/log\n";
 
 /// A plan with one play of these tasks.
 fn plan(world: &FakeWorld, tasks: &str, more: &str) -> Plan {
+    plan_for(world, "all", tasks, more)
+}
+
+/// A plan with one play, for these hosts.
+fn plan_for(world: &FakeWorld, hosts: &str, tasks: &str, more: &str) -> Plan {
     let dir = world.dir();
     let play =
-        format!("- hosts: all\n  connection: local\n  gather_facts: false\n  tasks:\n{tasks}");
+        format!("- hosts: {hosts}\n  connection: local\n  gather_facts: false\n  tasks:\n{tasks}");
     fs::write(dir.join("site.yml"), play).unwrap();
     world.plan(&format!(
         "[[provision]]\nname = \"site\"\ntype = \"ansible\"\nplaybook = \"site.yml\"\n\
@@ -154,4 +159,20 @@ async fn a_playbook_that_cannot_be_read_is_refused_before_any_machine() {
     assert_eq!(kind, Kind::Usage, "{words}");
     assert!(words.contains("nosuchmodule") && words.contains("site.yml"), "{words}");
     assert!(world.builder.ran().is_empty(), "{:?}", world.builder.ran());
+}
+
+#[tokio::test]
+async fn a_second_run_for_nobody_is_no_proof() {
+    let world = world();
+    // No play is for the machine as soon as there is a page.
+    let dir = world.dir();
+    let hosts =
+        format!("\"{{{{ lookup('pipe', 'test -e {dir}/page && echo none || echo all') }}}}\"");
+    let plan = plan_for(&world, &hosts, COPY, "");
+    let failure = world.build(&plan).await.err().unwrap();
+    let words = failure.error.to_string();
+    assert!(
+        words.contains("its second run failed: ") && words.contains("it ran no task"),
+        "{words}"
+    );
 }

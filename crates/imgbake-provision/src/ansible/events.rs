@@ -64,6 +64,7 @@ pub(super) fn take(
         }
         Ok(Line::Stats { stats }) => {
             let sum = |of: fn(&Stats) -> u64| stats.values().map(of).sum();
+            results.hosts = stats.keys().cloned().collect();
             results.end = Some(End {
                 changed: sum(|host| host.changed),
                 failed: sum(|host| host.failures + host.unreachable),
@@ -72,6 +73,23 @@ pub(super) fn take(
         }
         Err(_) => results.unread(),
     }
+}
+
+/// Whether a play was for the machine, by its name in the inventory; why not, in words. One that was for others alone is
+/// told.
+pub(super) fn missed(results: &Results, host: &str, recorder: &StepRecorder) -> Option<String> {
+    if results.hosts.is_empty() {
+        return Some(format!(
+            "it ran no task: no play is for `{host}` (or `all`, or a group of `groups`), or no task has the tags that are asked for"
+        ));
+    }
+    if !results.hosts.iter().any(|one| one == host) {
+        let others = results.hosts.join("`, `");
+        recorder.warn(&format!(
+            "no play was for the machine, which is `{host}`: they were for `{others}`"
+        ));
+    }
+    None
 }
 
 impl Task {

@@ -17,7 +17,7 @@ use super::spec::AnsibleSpec;
 use crate::guest::revealed;
 
 /// The name of the machine in the inventory: what Packer calls it, so that playbooks that name it go on working.
-const HOST: &str = "default";
+pub(super) const HOST: &str = "default";
 /// The callback plugin, whose file's name is its own.
 pub(super) const PLUGIN: &str = include_str!("imgbake_results.py");
 

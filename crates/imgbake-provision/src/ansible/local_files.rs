@@ -10,7 +10,7 @@ use crate::error::StepError;
 use crate::guest::{Copies, Folder};
 
 /// The machine's name in its own inventory.
-const HOST: &str = "localhost";
+pub(super) const HOST: &str = "localhost";
 
 /// What of the host was copied to where in the machine.
 pub(super) struct Staged {

@@ -8,9 +8,10 @@ use imgbake_comm::shell::quote;
 use imgbake_types::spec::ProvisionerKind;
 
 use super::events;
-use super::local_files::Staged;
+use super::local_files::{HOST, Staged};
 use super::local_spec::AnsibleLocalSpec;
 use super::run::{OWN_COLLECTIONS, OWN_ROLES};
+use super::spec::DRY;
 use crate::error::StepError;
 use crate::guest::install::{self, Tool};
 use crate::guest::{Ended, Folder, Program, Results};
@@ -53,6 +54,7 @@ impl Provisioner for AnsibleLocal {
 }
 
 async fn run(context: &StepContext<'_>, spec: &AnsibleLocalSpec) -> Result<(), StepError> {
+    DRY.check(&spec.args)?;
     install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run_in(context, spec, &folder).await;
@@ -84,7 +86,7 @@ async fn run_in(
                     Ubuntu: the package ansible-core), or run the playbook from the host with type = \"ansible\"";
         return Err(StepError::Usage(what.to_owned()));
     }
-    judge(&ended, results).map_err(|error| match error {
+    judge(context, &ended, results).map_err(|error| match error {
         StepError::Command { how, tries, output } => {
             StepError::Command { how, tries, output: staged.copies.text(&output) }
         }
@@ -92,11 +94,14 @@ async fn run_in(
     })
 }
 
-fn judge(ended: &Ended, results: Results) -> Result<(), StepError> {
+fn judge(context: &StepContext<'_>, ended: &Ended, results: Results) -> Result<(), StepError> {
     match &ended.exit {
         Err(how) => Err(ended.error(how)),
-        Ok(0) => match results.contradiction(true) {
-            None => Ok(()),
+        Ok(0) => match results.success(context.recorder) {
+            None => match events::missed(&results, HOST, context.recorder) {
+                None => Ok(()),
+                Some(why) => Err(ended.error(&why)),
+            },
             Some(why) => Err(ended.error(&format!("what it did is unknown: {why}"))),
         },
         Ok(code) => Err(match results.failed {

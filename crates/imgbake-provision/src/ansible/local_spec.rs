@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::guest::Install;
 
-use super::spec::BESIDE;
+use super::spec::{BESIDE, DRY};
 
 /// `type = "ansible-local"`: a playbook, run in the machine by the machine's own Ansible, which is there, or `install`
 /// brings it for the build.
@@ -78,7 +78,8 @@ impl ProvisionerSettings for AnsibleLocalSpec {
 
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
         let lists = ["groups", "tags", "skip_tags", "roles_path", "collections_path", "args"];
-        lists.iter().filter_map(|key| not_empty(settings, key)).collect()
+        let lists = lists.iter().filter_map(|key| not_empty(settings, key));
+        lists.chain(DRY.mistakes(settings)).collect()
     }
 
     fn host_paths(&self) -> Vec<HostPath> {

@@ -15,8 +15,8 @@ use tokio::net::unix::pipe;
 
 use super::connection::Connection;
 use super::events;
-use super::files::Files;
-use super::spec::AnsibleSpec;
+use super::files::{Files, HOST};
+use super::spec::{AnsibleSpec, DRY};
 use crate::error::{StepError, last_lines};
 use crate::guest::Results;
 
@@ -79,6 +79,7 @@ async fn check(job: &Job, spec: &AnsibleSpec) -> Result<(), StepError> {
 }
 
 async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepError> {
+    DRY.check(&spec.args)?;
     let files = Files::write(context.job, spec, context.access)?;
     let folder = spec.playbook.parent().unwrap_or(Utf8Path::new("/"));
     if let Some(requirements) = &spec.requirements {
@@ -139,9 +140,12 @@ async fn play(
                 context.recorder.exit_code(code);
             }
             match (code, &results.failed) {
-                (Some(0), _) => match results.contradiction(true) {
-                    None => return Ok(()),
+                (Some(0), _) => match results.success(context.recorder) {
                     Some(why) => format!("what it did is unknown: {why}"),
+                    None => match events::missed(&results, HOST, context.recorder) {
+                        Some(why) => why,
+                        None => return Ok(()),
+                    },
                 },
                 (_, Some(task)) => return Err(StepError::Resource(task.clone())),
                 _ => format!("`ansible-playbook` failed ({status})"),

@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::guest::DryRun;
+
 /// What stands beside a playbook and is part of it (Ansible, "Playbook directory layout").
 pub(super) const BESIDE: [&str; 17] = [
     "action_plugins",
@@ -30,6 +32,14 @@ pub(super) const BESIDE: [&str; 17] = [
     "test_plugins",
     "vars",
 ];
+
+/// Arguments with which Ansible changes nothing.
+pub(super) const DRY: DryRun = DryRun {
+    long: &["check", "syntax-check", "list-hosts", "list-tags", "list-tasks"],
+    short: "C",
+    valued: "eftliucTM",
+    words: &[],
+};
 
 /// `type = "ansible"`: a playbook, run on the host against the machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,7 +104,8 @@ impl ProvisionerSettings for AnsibleSpec {
 
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
         let lists = ["groups", "tags", "skip_tags", "roles_path", "collections_path", "args"];
-        lists.iter().filter_map(|key| not_empty(settings, key)).collect()
+        let lists = lists.iter().filter_map(|key| not_empty(settings, key));
+        lists.chain(DRY.mistakes(settings)).collect()
     }
 
     fn host_paths(&self) -> Vec<HostPath> {

@@ -6,7 +6,7 @@ use imgbake_comm::shell::quote;
 use imgbake_types::spec::ProvisionerKind;
 
 use super::files::stage;
-use super::spec::ChefSpec;
+use super::spec::{ChefSpec, DRY};
 use crate::error::StepError;
 use crate::guest::install::{self, Tool};
 use crate::guest::{Copies, Ended, Folder, Program, Results};
@@ -52,6 +52,7 @@ impl Provisioner for Chef {
 }
 
 async fn run(context: &StepContext<'_>, spec: &ChefSpec) -> Result<(), StepError> {
+    DRY.check(&spec.args)?;
     install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run_in(context, spec, &folder).await;
@@ -81,15 +82,20 @@ async fn run_in(
         );
         return Err(StepError::Usage(what));
     }
-    judge(&ended, &results, &copies)
+    judge(context, &ended, &results, &copies)
 }
 
 /// What the results and the exit code say together (Chef, "Exit codes": 0 all went well; 35, 37 and 41 are of
 /// restarts, 42 of an audit).
-fn judge(ended: &Ended, results: &Results, copies: &Copies) -> Result<(), StepError> {
+fn judge(
+    context: &StepContext<'_>,
+    ended: &Ended,
+    results: &Results,
+    copies: &Copies,
+) -> Result<(), StepError> {
     let error = match (&ended.exit, &results.failed) {
         (Err(how), _) => ended.error(how),
-        (Ok(0), _) => match results.contradiction(true) {
+        (Ok(0), _) => match results.success(context.recorder) {
             None => return Ok(()),
             Some(why) => ended.error(&format!("what it did is unknown: {why}")),
         },

@@ -10,7 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::guest::Install;
+use crate::guest::{DryRun, Install};
+
+/// Arguments with which Chef changes nothing.
+pub(super) const DRY: DryRun =
+    DryRun { long: &["why-run"], short: "W", valued: "cEjlLNorPugisSAG", words: &[] };
 
 /// `type = "chef"`: exactly one of `cookbooks` and `policy`, applied in the machine without a server
 /// (`chef-client --local-mode`, or `cinc-client`). Chef is in the machine, or `install` brings it for the build. How
@@ -78,6 +82,7 @@ impl ProvisionerSettings for ChefSpec {
             exactly_one(settings, ["cookbooks", "policy"]).into_iter().collect();
         let lists = ["cookbooks", "run_list", "args"];
         found.extend(lists.iter().filter_map(|key| not_empty(settings, key)));
+        found.extend(DRY.mistakes(settings));
         for (key, other) in [("cookbooks", "run_list"), ("policy", "policy_name")] {
             match (settings.contains_key(key), settings.contains_key(other)) {
                 (true, false) => {

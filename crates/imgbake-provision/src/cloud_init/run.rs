@@ -14,7 +14,7 @@ use super::spec::CloudInitSpec;
 use super::user_data::{self, KINDS, Kind};
 use crate::error::StepError;
 use crate::guest::install::{self, Tool};
-use crate::guest::{Folder, Program, assignments};
+use crate::guest::{Folder, Program, assignments, step_name};
 
 const SCRIPT: &str = include_str!("run.sh");
 const TOOL: Tool = Tool {
@@ -152,7 +152,7 @@ async fn run(context: &StepContext<'_>, spec: &CloudInitSpec) -> Result<(), Step
         (None, Some((text, _))) => folder.write("user-data", text).await?,
         (None, None) => {}
     }
-    let meta = meta_data(context.name, spec);
+    let meta = meta_data(step_name(context), spec);
     // JSON is YAML.
     folder.write_json("meta-data", &Value::Object(meta)).await?;
     folder.write("vendor-data", DEFAULTS).await?;

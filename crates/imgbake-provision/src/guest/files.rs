@@ -22,11 +22,21 @@ pub(crate) struct Folder<'a> {
     path: String,
 }
 
+/// The step's name, the same at its second run.
+pub(crate) fn step_name<'a>(context: &StepContext<'a>) -> &'a str {
+    context.spec.name.as_deref().unwrap_or(context.name)
+}
+
+/// What all processes of a step have in their environment, so that they are found where they are to end. It is the
+/// same at its second run: a program may write down its environment.
+pub(crate) fn run_id(context: &StepContext<'_>) -> String {
+    Digest::sha256(format!("{}\n{}", context.job.work(), step_name(context))).short().to_string()
+}
+
 impl<'a> Folder<'a> {
     /// Makes the folder, empty.
     pub(crate) async fn make(context: &'a StepContext<'a>) -> Result<Self, StepError> {
-        let name = context.spec.name.as_deref().unwrap_or(context.name);
-        let digest = Digest::sha256(name);
+        let digest = Digest::sha256(step_name(context));
         let folder = Self { context, path: format!("{BASE}/{}", digest.short()) };
         let at = quote(&folder.path);
         folder.root(&format!("rm -rf {at} && mkdir -p {BASE} && mkdir -m 0700 {at}")).await?;

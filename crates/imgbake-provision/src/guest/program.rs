@@ -69,7 +69,9 @@ impl Program {
         };
         let script = Script::load(context.job.secrets(), &spec).await?;
         recorder.moved(script.bytes());
-        let command = context.comm.as_user(spec.user(), &script.runner(spec.workdir()));
+        let command = context
+            .comm
+            .as_user(spec.user(), &script.runner(spec.workdir(), &super::run_id(context)));
         let exec = Exec::new(command).stdin(script.payload()).timeout(self.timeout.duration());
         let mut output = CommandOutput::new(context.job.secrets(), |stream, line: &str| {
             recorder.output(stream, line);

@@ -38,6 +38,8 @@ pub(crate) struct Results {
     pub(crate) end: Option<End>,
     /// The first resource that failed.
     pub(crate) failed: Option<Box<Resource>>,
+    /// Machines that the tool tells of at its end.
+    pub(crate) hosts: Vec<String>,
     /// Results that cannot be read.
     unread: u64,
 }
@@ -64,6 +66,22 @@ impl Results {
             self.failed = Some(Box::new(resource.clone()));
         }
         recorder.resource(resource);
+    }
+
+    /// What makes the end of a tool that says that all went well none, in words. A run that managed nothing is told.
+    pub(crate) fn success(&self, recorder: &StepRecorder) -> Option<String> {
+        let why = self.contradiction(true);
+        match (self.counts.total(), self.counts.skipped) {
+            _ if why.is_some() => {}
+            (0, _) => recorder.warn("it managed no resource"),
+            (all, skipped) if all == skipped => {
+                recorder.warn(&format!(
+                    "it managed nothing: all of its resources ({all}) were skipped"
+                ));
+            }
+            _ => {}
+        }
+        why
     }
 
     /// There was a result that cannot be read.

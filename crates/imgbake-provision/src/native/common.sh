@@ -3,7 +3,8 @@
 export DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
 changed=0
-for base in /run /dev/shm /tmp; do work=$(mktemp -d "$base/imgbake.XXXXXX" 2>/dev/null) && break; done
+# In the folder that goes with the script, however it ends.
+work=$(mktemp -d "${0%/*}/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 143' HUP INT TERM
 newline='
@@ -109,13 +110,13 @@ need() {
     has "$1" || fail "the machine has no \`$1\`: install the package $2 in a step before"
 }
 
-# How two files differ, as lines that begin with - and +.
+# How two files differ, as lines that begin with - and +; by their sums where they are no text.
 compare() {
     if has diff; then
-        diff -u "$1" "$2" 2>/dev/null | tail -n +3 | head -c 8000
-    else
-        printf -- '-%s\n+%s\n' "$(cksum <"$1")" "$(cksum <"$2")"
+        lines=$(LC_ALL=C diff -u "$1" "$2" 2>/dev/null | tail -n +3 | head -c 8000 | tr -d '\000')
+        [ -z "$lines" ] || { printf '%s\n' "$lines"; return; }
     fi
+    printf -- '-%s\n+%s\n' "$(cksum <"$1")" "$(cksum <"$2")"
 }
 
 # Puts a file in place of another, where they differ: source, destination, owner, mode, and `secret` where its

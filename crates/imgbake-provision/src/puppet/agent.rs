@@ -12,7 +12,7 @@ use imgbake_types::Digest;
 use imgbake_types::spec::ProvisionerKind;
 
 use super::run::{Run, TOOL, config};
-use super::spec::{PuppetAgentSpec, TIMEOUT};
+use super::spec::{DRY, PuppetAgentSpec, TIMEOUT};
 use crate::error::{StepError, check_public};
 use crate::guest::{Copies, Folder, install};
 
@@ -47,6 +47,7 @@ async fn provision(context: &StepContext<'_>, spec: &PuppetAgentSpec) -> Result<
     check_public("server", [spec.server.as_str()])?;
     check_public("certname", spec.certname.as_deref())?;
     check_public("environment", spec.environment.as_deref())?;
+    DRY.check(&spec.args)?;
     install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run(context, spec, &folder).await;
@@ -98,6 +99,8 @@ fn arguments(spec: &PuppetAgentSpec, folder: &Folder<'_>) -> Vec<String> {
         "--no-usecacheonfailure",
         "--detailed-exitcodes",
         "--color=false",
+        "--no-noop",
+        "--ignoreschedules",
     ] {
         args.push(flag.to_owned());
     }

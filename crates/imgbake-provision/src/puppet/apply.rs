@@ -15,7 +15,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::run::{Run, TOOL, config};
-use super::spec::{PuppetSpec, TIMEOUT};
+use super::spec::{DRY, PuppetSpec, TIMEOUT};
 use super::staged::{stage, together};
 use crate::error::{StepError, check_public};
 use crate::guest::{Copies, Folder, install};
@@ -78,6 +78,7 @@ async fn check(job: &Job, spec: &PuppetSpec) -> Result<(), StepError> {
 async fn provision(context: &StepContext<'_>, spec: &PuppetSpec) -> Result<(), StepError> {
     check_public("certname", spec.certname.as_deref())?;
     check_public("environment", spec.environment.as_deref())?;
+    DRY.check(&spec.args)?;
     install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run(context, spec, &folder).await;
@@ -99,7 +100,10 @@ async fn run(
         env.insert("IMGBAKE_SEED".to_owned(), seed.to_string());
     }
     args.extend(spec.args.iter().cloned());
-    args.extend(["--color=false", "--detailed-exitcodes", "--report"].map(str::to_owned));
+    args.extend(
+        ["--color=false", "--detailed-exitcodes", "--report", "--no-noop", "--ignoreschedules"]
+            .map(str::to_owned),
+    );
     args.extend(["--reports", "imgbake_results", "--libdir"].map(str::to_owned));
     args.push(folder.path("lib"));
     if !spec.modules.is_empty() {

@@ -79,12 +79,16 @@ impl Run<'_> {
         if missing {
             return Err(StepError::Usage(lacking(self.puppet)));
         }
-        judge(self.what, &ended, results, copies)
+        judge(self.what, &ended, &results, copies)?;
+        match results.success(recorder) {
+            None => Ok(()),
+            Some(why) => Err(ended.error(&unknown(&why))),
+        }
     }
 
     /// The whole script.
     fn whole(&self, folder: &Folder<'_>) -> String {
-        let words: Vec<String> = self.args.iter().map(|word| quote(word)).collect();
+        let words: Vec<String> = self.args.iter().map(String::as_str).map(quote).collect();
         format!(
             "folder={}\npuppet={}\n{COMMON}set -- {}\n{}",
             quote(folder.path("").trim_end_matches('/')),
@@ -120,7 +124,7 @@ fn lacking(puppet: Option<&str>) -> String {
 ///
 /// Exit codes with `--detailed-exitcodes`: 0 nothing changed, 2 something did, 4 and 6 resources failed, 1 there was no
 /// run.
-fn judge(what: &str, ended: &Ended, results: Results, copies: &Copies) -> Result<(), StepError> {
+fn judge(what: &str, ended: &Ended, results: &Results, copies: &Copies) -> Result<(), StepError> {
     let failed = |how: String| {
         let output = copies.text(&last_lines(&ended.tail));
         StepError::Command { how, tries: String::new(), output }
@@ -141,9 +145,9 @@ fn judge(what: &str, ended: &Ended, results: Results, copies: &Copies) -> Result
     }
     // A run that did not begin has no results.
     let why = contradiction.filter(|_| [4, 6].contains(&code));
-    Err(match (results.failed, why, first_error(&ended.tail)) {
+    Err(match (&results.failed, why, first_error(&ended.tail)) {
         (_, Some(why), _) => failed(unknown(&why)),
-        (Some(resource), ..) => StepError::Resource(resource),
+        (Some(resource), ..) => StepError::Resource(resource.clone()),
         (None, None, Some(error)) => failed(copies.text(&error)),
         (None, None, None) => failed(format!("`{what}` ended with exit code {code}")),
     })

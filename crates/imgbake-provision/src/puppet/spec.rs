@@ -10,12 +10,16 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::guest::Install;
+use crate::guest::{DryRun, Install};
+
+/// Arguments with which Puppet changes nothing.
+pub(super) const DRY: DryRun = DryRun { long: &["noop"], short: "", valued: "", words: &[] };
 
 /// `type = "puppet"`: a manifest, applied in the machine without a server (`puppet apply`).
 ///
-/// Puppet is in the machine, or `install` brings it for the build. Its own configuration there counts, except that its report goes to imgbake alone
-/// and to none of the report processors of `puppet.conf`.
+/// Puppet is in the machine, or `install` brings it for the build. Its own configuration there counts, except that its
+/// report goes to imgbake alone and to none of the report processors of `puppet.conf`, that `noop` is off, and that no schedule keeps a resource from
+/// being applied.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PuppetSpec {
@@ -94,7 +98,8 @@ impl ProvisionerSettings for PuppetSpec {
 
 /// `type = "puppet-agent"`: a run of the machine's Puppet agent against a server.
 ///
-/// Puppet is in the machine, or `install` brings it for the build. Keys and certificates that are in its `ssldir` there are used, and taken out of the
+/// Puppet is in the machine, or `install` brings it for the build. Its own configuration there counts, except that `noop`
+/// is off, and that no schedule keeps a resource from being applied. Keys and certificates that are in its `ssldir` there are used, and taken out of the
 /// machine with those that the run makes: no image has them. A server signs one certificate for a name: at the next
 /// build, clean that name on the server, or give another `certname`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -166,7 +171,8 @@ fn common(settings: &Map<String, Value>) -> Vec<Mistake> {
             Mistake::new("bad-value", At::value("certname"), message)
                 .help("a name without capital letters")
         });
-    environment.into_iter().chain(certname).chain(absolute(settings, "puppet_bin")).collect()
+    let others = environment.into_iter().chain(certname).chain(absolute(settings, "puppet_bin"));
+    others.chain(DRY.mistakes(settings)).collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use serde_json::{Value, json};
 
 use super::results::{self, Output};
-use super::spec::SaltSpec;
+use super::spec::{DRY, SaltSpec};
 use crate::error::StepError;
 use crate::guest::install::{self, Tool};
 use crate::guest::{End, Ended, Folder, Program, Results};
@@ -86,6 +86,7 @@ async fn check_config(spec: &SaltSpec) -> Result<(), StepError> {
 
 async fn run(context: &StepContext<'_>, spec: &SaltSpec) -> Result<(), StepError> {
     check_config(spec).await?;
+    DRY.check(&spec.args)?;
     install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
     let folder = Folder::make(context).await?;
     let ran = run_in(context, spec, &folder).await;
@@ -114,11 +115,12 @@ async fn run_in(
 
     let program =
         Program { script: script(spec, folder), env: spec.env.clone(), timeout: spec.timeout() };
-    let (mut text, mut is_missing) = (String::new(), false);
+    let (mut text, mut is_missing, mut is_cut) = (String::new(), false, false);
     let mut take = |line: &str| match line {
         MISSING => is_missing = true,
-        // What is not taken is missed when it is read.
-        _ if text.len() + line.len() > MOST_RESULTS => {}
+        // A line that was too long comes empty. Without it, the rest may still be read, as something else.
+        "" => is_cut = true,
+        _ if is_cut || text.len() + line.len() > MOST_RESULTS => is_cut = true,
         _ => text.extend([line, "\n"]),
     };
     let ended = program.run(context, &mut take).await?;
@@ -130,7 +132,9 @@ async fn run_in(
         );
         return Err(StepError::Usage(what));
     }
-    judge(context, spec, &ended, &text)
+    let read =
+        if is_cut { Err("its results are too long".to_owned()) } else { results::read(&text) };
+    judge(context, spec, &ended, read)
 }
 
 /// What the results and the exit code say together.
@@ -140,9 +144,8 @@ fn judge(
     context: &StepContext<'_>,
     spec: &SaltSpec,
     ended: &Ended,
-    text: &str,
+    read: Result<Output, String>,
 ) -> Result<(), StepError> {
-    let read = results::read(text);
     let mut results = Results::default();
     if let Ok(Output::States(states)) = &read {
         for state in states {
@@ -152,6 +155,9 @@ fn judge(
         results.end = Some(End { changed: counts.changed, failed: counts.failed, rescued: 0 });
     }
     let success = ended.exit == Ok(0);
+    let contradiction = |results: &Results| {
+        if success { results.success(context.recorder) } else { results.contradiction(false) }
+    };
     match (&ended.exit, read) {
         (Err(how), _) => Err(ended.error(how)),
         (Ok(_), Ok(Output::Refused(reasons))) => {
@@ -161,7 +167,7 @@ fn judge(
         (Ok(code), Err(why)) => {
             Err(ended.error(&format!("`salt-call` ended with exit code {code}, and {why}")))
         }
-        (Ok(code), Ok(Output::States(_))) => match (results.contradiction(success), results.failed)
+        (Ok(code), Ok(Output::States(_))) => match (contradiction(&results), results.failed)
         {
             (None, None) if success => Ok(()),
             (Some(why), _) => Err(ended.error(&format!("what it did is unknown: {why}"))),
@@ -235,6 +241,8 @@ fn script(spec: &SaltSpec, folder: &Folder<'_>) -> String {
     let saltenv = format!("saltenv={}", spec.saltenv());
     words.push(&saltenv);
     words.extend(spec.args.iter().map(String::as_str));
+    // Pillar, grains and configuration may say otherwise.
+    words.push("test=False");
     let words: Vec<String> = words.into_iter().map(quote).collect();
     format!(
         "command -v {bin} >/dev/null 2>&1 || {{ echo \"${{mark}}{MISSING}\"; exit 127; }}\n\

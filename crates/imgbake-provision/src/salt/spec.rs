@@ -10,7 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::guest::Install;
+use crate::guest::{DryRun, Install};
+
+/// Arguments with which Salt changes nothing.
+pub(super) const DRY: DryRun =
+    DryRun { long: &[], short: "", valued: "", words: &["test", "mock"] };
 
 /// `type = "salt"`: Salt states, applied in the machine without a master (`salt-call --local`). Salt is
 /// in the machine, or `install` brings it for the build.
@@ -66,7 +70,8 @@ impl ProvisionerSettings for SaltSpec {
     const CONVERGE: Converge = Converge::Once;
 
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
-        ["state", "args"].iter().filter_map(|key| not_empty(settings, key)).collect()
+        let lists = ["state", "args"].iter().filter_map(|key| not_empty(settings, key));
+        lists.chain(DRY.mistakes(settings)).collect()
     }
 
     fn host_paths(&self) -> Vec<HostPath> {

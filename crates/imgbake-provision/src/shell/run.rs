@@ -14,6 +14,7 @@ use imgbake_types::spec::ProvisionerKind;
 use super::script::Script;
 use super::spec::{Reboot, ShellSpec};
 use crate::error::{StepError, last_lines};
+use crate::guest::run_id;
 
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -81,7 +82,8 @@ async fn one_try(
         recorder.output(stream, line);
     });
     recorder.moved(script.bytes());
-    let command = context.comm.as_user(spec.user(), &script.runner(spec.workdir()));
+    let command =
+        context.comm.as_user(spec.user(), &script.runner(spec.workdir(), &run_id(context)));
     let exec = Exec::new(command).stdin(script.payload()).timeout(spec.timeout().duration());
     let mut sink = |stream: Stream, bytes: &[u8]| output.take(stream, bytes);
     let ended = context.job.cancel().run(context.comm.run(exec, &mut sink)).await?;

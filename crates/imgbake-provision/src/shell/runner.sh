@@ -1,7 +1,8 @@
 # Takes environment and script from standard input and runs the script.
-# Arguments: bytes in all, of environment, of script; the folder to start in; the interpreter's words.
-total=$1 env=$2 script=$3 workdir=$4
-shift 4
+# Arguments: bytes in all, of environment, of script; what its processes are found by; the folder to start in; the
+# interpreter's words.
+total=$1 env=$2 script=$3 run=$4 workdir=$5
+shift 5
 mask=$(umask)
 umask 077
 # A login over ssh may lack the administrator's programs.
@@ -23,10 +24,30 @@ tail -c "$script" "$dir/all" >"$dir/script"
 rm -f "$dir/all"
 set -- "$workdir" "$@" "$dir/script"
 # The environment may set any name: from there on, only the positional parameters count.
-( exec 3<&-; umask "$mask"; . "$dir/env"; cd -- "$1" && shift && exec "$@" ) </dev/null &
+( exec 3<&-; umask "$mask"; export IMGBAKE_RUN="$run"; . "$dir/env"; cd -- "$1" && shift && exec "$@" ) </dev/null &
 child=$!
-# Standard input ends early: the host gave up.
-( read -r _ <&3; kill -TERM 0 ) >/dev/null 2>&1 &
+# Standard input ends early: the host gave up. All of it is ended, also what left the process group: first as it likes
+# to be ended.
+(
+    read -r _ <&3
+    trap '' HUP INT PIPE TERM
+    kill -TERM 0
+    for signal in TERM TERM KILL KILL; do
+        found=
+        for file in /proc/[0-9]*/environ; do
+            # Zero bytes are left out: what stands between them is one line.
+            while IFS= read -r line || [ -n "$line" ]; do
+                case $line in *"IMGBAKE_RUN=$run"*) ;; *) continue ;; esac
+                file=${file#/proc/}
+                found="$found ${file%/environ}"
+                break
+            done <"$file"
+        done
+        [ -n "$found" ] || exit
+        kill "-$signal" $found
+        sleep 1
+    done
+) >/dev/null 2>&1 &
 watch=$!
 wait "$child"
 code=$?

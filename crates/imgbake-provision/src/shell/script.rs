@@ -57,13 +57,14 @@ impl Script {
         Cursor::new([self.environment.as_slice(), &self.body].concat()).chain(Unending)
     }
 
-    /// The runner as a command line. It holds no secret.
-    pub(crate) fn runner(&self, workdir: &str) -> String {
+    /// The runner as a command line. It holds no secret. `run` is what its processes are found by.
+    pub(crate) fn runner(&self, workdir: &str, run: &str) -> String {
         let (environment, body) = (self.environment.len(), self.body.len());
         let interpreter: Vec<String> = self.interpreter.iter().map(|word| quote(word)).collect();
         format!(
-            "set -- {} {environment} {body} {} {}\n{RUNNER}",
+            "set -- {} {environment} {body} {} {} {}\n{RUNNER}",
             environment + body,
+            quote(run),
             quote(workdir),
             interpreter.join(" ")
         )

@@ -138,3 +138,29 @@ async fn roles_beside_it_and_its_own_settings_are_found() {
     let (end, _) = local.report(&usage).await;
     assert_eq!(end.unwrap_err().kind(), BuildErrorKind::Usage);
 }
+
+#[tokio::test]
+async fn a_run_for_nobody_is_no_run() {
+    let local = LocalGuest::new();
+    let task = "  connection: local\n  gather_facts: false\n  tasks:\n    - {name: one, command: \"true\", tags: [a]}\n";
+    for (hosts, more, error, warning) in [
+        ("all", json!({}), "", ""),
+        ("none", json!({}), "it ran no task: no play is for `default`", ""),
+        ("all", json!({"tags": ["b"]}), "it ran no task", ""),
+        ("all", json!({"limit": "nobody"}), "failed (exit status: 1)", ""),
+        ("all", json!({"args": ["--start-at-task", "nothing"]}), "it ran no task", ""),
+        ("localhost", json!({}), "", "no play was for the machine, which is `default`"),
+    ] {
+        let mut spec = local.playbook(&format!("- hosts: {hosts}\n{task}"));
+        spec.settings.extend(more.as_object().unwrap().clone());
+        let (end, report) = local.ansible(&spec).await;
+        let told = end.err().unwrap_or_default();
+        assert_eq!(told.is_empty(), error.is_empty(), "{hosts} {more}: {told}");
+        assert!(told.contains(error), "{hosts} {more}: {told}");
+        assert_eq!(
+            error.is_empty() && warning.is_empty(),
+            report.warnings.is_empty() && error.is_empty()
+        );
+        assert!(report.warnings.join("\n").contains(warning), "{hosts} {more}: {report:?}");
+    }
+}

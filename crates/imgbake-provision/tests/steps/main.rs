@@ -7,6 +7,7 @@ mod ansible_local;
 mod ansible_ssh;
 mod chef;
 mod cloud_init;
+mod dry;
 mod file;
 mod local;
 mod native;

@@ -513,3 +513,23 @@ async fn another_order_shows_a_dependency_that_is_not_declared() {
     assert_eq!(orders[0], orders[3]);
     assert!(orders.iter().any(|one| *one != orders[0]), "{orders:?}");
 }
+
+#[tokio::test]
+async fn neither_noop_nor_a_schedule_makes_a_run_that_proves_nothing() {
+    let local = LocalGuest::new();
+    local.put("confdir/puppet.conf", "[main]\nnoop = true\n");
+    let spec = local.manifest(
+        "schedule { 'daily': period => daily }\n\
+         exec { 'each time': command => '/bin/true', schedule => 'daily' }\n\
+         file { 'DIR/left': content => 'x', noop => true }\n",
+    );
+    for _ in 0..2 {
+        let report = local.applied(&spec).await;
+        assert_eq!(find(&report, "each time").outcome, Is::Changed, "{report:?}");
+        let left = find(&report, local.at("left").as_str());
+        assert_eq!(left.outcome, Is::Skipped, "{left:?}");
+        assert!(left.message.as_ref().unwrap().starts_with("noop: "), "{left:?}");
+    }
+    let report = local.applied(&local.manifest("notice('nothing')\n")).await;
+    assert!(report.warnings[0].contains("it managed no"), "{report:?}");
+}

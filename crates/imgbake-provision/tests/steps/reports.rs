@@ -1,10 +1,10 @@
 //! What a step's report says, however the step ended.
 
-use imgbake_build::BuildErrorKind;
+use imgbake_build::{BuildErrorKind, StepRecorder};
 use imgbake_provision::{FileSpec, RetrySpec, ShellSpec};
 use imgbake_types::Outcome;
 use imgbake_types::event::Stream;
-use imgbake_types::record::step::{OutputLine, ResourceOutcome, StepReport};
+use imgbake_types::record::step::{OutputLine, Resource, ResourceOutcome, StepReport};
 use imgbake_types::secret::marker;
 use imgbake_types::spec::ProvisionSpec;
 use serde::Serialize;
@@ -102,4 +102,26 @@ async fn files_are_resources() {
     assert!(end.is_err());
     assert_eq!((report.outcome, report.counts.failed), (Outcome::Failed, 1));
     assert!(report.resources[0].message.as_deref().unwrap().contains("no-such-user"));
+}
+
+#[test]
+fn what_changed_is_listed_however_much_did_not() {
+    let guest = LocalGuest::new();
+    for (unchanged, changed) in [(100_000, 1), (30_000, 1500)] {
+        let recorder = StepRecorder::begin(&guest.job, "step", "puppet");
+        for number in 0..unchanged {
+            recorder.resource(Resource::new("t", format!("{number}"), ResourceOutcome::Unchanged));
+        }
+        for number in 0..changed {
+            recorder.resource(Resource::new(
+                "t",
+                format!("new {number}"),
+                ResourceOutcome::Changed,
+            ));
+        }
+        let report = recorder.finish(None);
+        let listed = report.resources.iter().filter(|one| one.outcome == ResourceOutcome::Changed);
+        assert_eq!((report.counts.changed, listed.count() as u64), (changed, changed));
+        assert_eq!(report.counts.unchanged, unchanged);
+    }
 }

@@ -338,3 +338,44 @@ async fn results_that_cannot_be_read_are_no_success() {
     assert!(error.to_string().contains("`no such salt` is not in the machine"), "{error}");
     assert_eq!(error.kind(), BuildErrorKind::Usage);
 }
+
+#[tokio::test]
+async fn whatever_asks_for_a_test_run_the_states_are_applied() {
+    for settings in [
+        json!({"pillar_vars": {"test": true}}),
+        json!({"grains": {"test": true}}),
+        json!({"minion_config": "test: true\n"}),
+    ] {
+        let local = LocalGuest::new();
+        let mut settings = settings;
+        if let Some(config) = settings.get("minion_config") {
+            fs::write(local.at("minion"), config.as_str().unwrap()).unwrap();
+            settings["minion_config"] = json!(local.at("minion"));
+        }
+        settings["state"] = json!(["site"]);
+        let states =
+            format!("page:\n  file.managed: [{{name: {}/page}}, {{contents: x}}]\n", local.root);
+        let spec = local.salt(&[("site.sls", &states)], &settings);
+        let (end, report) = local.salted(&spec).await;
+        end.unwrap();
+        assert_eq!(outcomes(&report), [("page", Is::Changed)], "{settings}");
+        assert!(local.at("page").exists());
+    }
+}
+
+#[tokio::test]
+async fn changes_that_are_too_long_are_not_missed() {
+    let local = LocalGuest::new();
+    let bin = local.at("fake");
+    // Without the line of 9 MB, this is a state that changed nothing.
+    let script = "#!/bin/sh\nwhile [ \"$1\" != --out-file ]; do shift; done\n{\n\
+        echo '{\"local\": {\"file_|-a_|-/a_|-managed\": {\"result\": true, \"__run_num__\": 0, \"changes\": {'\n\
+        printf '\"diff\": \"'; head -c 9000000 /dev/zero | tr '\\0' x; echo '\"'\necho '}}}}'\n} >\"$2\"\n";
+    fs::write(&bin, script).unwrap();
+    fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
+    let spec = local.salt(&[("a.sls", "")], &json!({"salt_bin": bin, "state": ["a"]}));
+    let (end, report) = local.salted(&spec).await;
+    let error = end.unwrap_err();
+    assert!(error.contains("what it did is unknown: its results are too long"), "{error}");
+    assert_eq!(report.counts.total(), 0);
+}

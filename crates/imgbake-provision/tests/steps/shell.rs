@@ -268,3 +268,18 @@ async fn refuses_what_cannot_be() {
     }
     assert!(place.comm.commands.lock().unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_left_the_session_or_takes_no_signal_is_ended_as_well() {
+    for (at, hangs) in [
+        ("1", "setsid sh -c 'sleep 4251.1; true' & sleep 4251.1"),
+        ("2", "setsid sh -c 'trap \"\" TERM HUP; sleep 4251.2; sleep 4251.2; true' & wait"),
+        ("3", "(setsid sh -c 'trap \"\" TERM; sleep 4251.3; sleep 4251.3; true' &) ; sleep 4251.3"),
+    ] {
+        let place = LocalGuest::new();
+        let spec = ShellSpec { timeout: Some("2s".parse().unwrap()), ..inline(&[hangs]) };
+        let error = place.run(&step(&spec)).await.unwrap_err();
+        assert!(error.to_string().contains("not done after 2s"), "{error}");
+        crate::local::no_process(&format!("sleep\x004251.{at}")).await;
+    }
+}

@@ -153,7 +153,7 @@ fn table(app: &App, all: &[Proved]) -> String {
                     Cell::from(human_seconds(proof.seconds)),
                     Cell::from(place(proof.place)),
                     if proof.converged {
-                        Cell::toned(Tone::Good, "converged")
+                        Cell::toned(Tone::Good, converged(proof))
                     } else {
                         Cell::toned(Tone::Bad, "did not converge")
                     },
@@ -183,7 +183,19 @@ fn second(proof: &Convergence) -> String {
     if proof.counts.total() == 0 {
         return format!("{steps}{compared} changed");
     }
-    format!("{steps}{}", proof.counts)
+    // What imgbake found by comparing, and the tool did not say.
+    match compared.saturating_sub(proof.counts.changed) {
+        0 => format!("{steps}{}", proof.counts),
+        more => format!("{steps}{}, {more} more not as before", proof.counts),
+    }
+}
+
+/// That a step converged, and what the template let it change.
+fn converged(proof: &Convergence) -> String {
+    match proof.changed.len() {
+        0 => "converged".to_owned(),
+        allowed => format!("converged, {allowed} allowed"),
+    }
 }
 
 const fn place(place: ProofPlace) -> &'static str {

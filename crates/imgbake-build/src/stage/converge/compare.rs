@@ -43,6 +43,9 @@ fn facts(was: &File, now: &File) -> Vec<String> {
     if was.size != now.size {
         facts.push(format!("{} → {} bytes", was.size, now.size));
     }
+    if now.is_device() && was.device != now.device {
+        facts.push(format!("device {} → {}", was.device, now.device));
+    }
     if was.links != now.links {
         facts.push(format!("{} → {} hard links", was.links, now.links));
     }
@@ -137,7 +140,7 @@ mod tests {
     use super::*;
 
     fn file(mode: u32, size: u64, changed: i64) -> File {
-        File { mode, owner: "0:0".to_owned(), size, links: 1, changed }
+        File { mode, owner: "0:0".to_owned(), size, links: 1, changed, device: "1:3".to_owned() }
     }
 
     fn state(files: &[(&str, File)], others: &[(&str, &str, &str)]) -> State {
@@ -160,6 +163,7 @@ mod tests {
                 ("/grown", file(0o100_644, 1, 5)),
                 ("/gone", file(0o040_755, 0, 5)),
                 ("/kind", file(0o100_644, 1, 5)),
+                ("/device", file(0o020_644, 0, 5)),
             ],
             &[("package", "a", "1"), ("package", "b", "1"), ("user", "root", "0")],
         );
@@ -173,6 +177,7 @@ mod tests {
                 ("/grown", file(0o100_644, 2, 105)),
                 ("/kind", file(0o120_777, 1, 105)),
                 ("/new", file(0o100_644, 1, 105)),
+                ("/device", File { device: "1:5".to_owned(), ..file(0o020_644, 0, 105) }),
             ],
             &[("package", "a", "2"), ("user", "root", "0"), ("unit", "c.service", "enabled")],
         );
@@ -193,6 +198,7 @@ mod tests {
             told,
             [
                 "file[/at-once] attributes changed",
+                "file[/device] device 1:3 → 1:5",
                 "file[/gone] folder removed",
                 "file[/grown] 1 → 2 bytes",
                 "file[/kind] file → link",

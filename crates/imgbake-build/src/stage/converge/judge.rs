@@ -26,21 +26,21 @@ pub(super) struct Changed {
 impl Changed {
     /// The tool said so.
     pub(super) fn reported(run: &Run<'_>, resource: Resource) -> Self {
-        Self::new(run, resource, false)
+        Self::new(run.name, &[*run], resource, false)
     }
 
-    /// It is not what it was.
-    pub(super) fn compared(run: &Run<'_>, resource: Resource) -> Self {
-        Self::new(run, resource, true)
+    /// It is not what it was after any of these runs.
+    pub(super) fn compared(step: &str, runs: &[Run<'_>], resource: Resource) -> Self {
+        Self::new(step, runs, resource, true)
     }
 
-    fn new(run: &Run<'_>, resource: Resource, compared: bool) -> Self {
+    fn new(step: &str, runs: &[Run<'_>], resource: Resource, compared: bool) -> Self {
         let full = format!("{}[{}]", resource.kind, resource.name);
         let allows = |pattern: &String| {
             [&full, &resource.name].iter().any(|name| glob::matches(pattern, name))
         };
-        let allowed = run.spec.converge_allow.iter().any(allows);
-        Self { step: run.name.to_owned(), resource, compared, allowed }
+        let allowed = runs.iter().flat_map(|run| &run.spec.converge_allow).any(allows);
+        Self { step: step.to_owned(), resource, compared, allowed }
     }
 }
 
@@ -49,9 +49,10 @@ pub(super) fn is_allowed(changed: &Changed) -> bool {
     changed.allowed
 }
 
-/// The error of steps that did not converge.
+/// The error of steps that did not converge; `first` is how many resources the first run had.
 pub(super) fn judge(
     proof: &Proof<'_>,
+    first: u64,
     convergence: &Convergence,
     changed: &[Changed],
 ) -> Result<(), BuildError> {
@@ -60,6 +61,13 @@ pub(super) fn judge(
     }
     let forbidden: Vec<&Changed> = changed.iter().filter(|one| !one.allowed).collect();
     let count = convergence.counts.changed.max(changed.len() as u64);
+    if count == 0 {
+        let words = format!(
+            "step `{}`: its second run managed no resource, and its first run {first}: whether it converges is unknown",
+            proof.step.name
+        );
+        return Err(BuildError::failed(words));
+    }
     let resources = if count == 1 { "resource" } else { "resources" };
     let mut words = match proof.runs.as_slice() {
         [run] => format!(
@@ -78,6 +86,14 @@ pub(super) fn judge(
     }
     if forbidden.len() > SHOWN {
         let _ = write!(words, "\n  and {} more", forbidden.len() - SHOWN);
+    }
+    let listed = changed.iter().filter(|one| !one.compared).count() as u64;
+    let unlisted = convergence.counts.changed.saturating_sub(listed);
+    if unlisted > 0 {
+        let _ = write!(
+            words,
+            "\n  and {unlisted} more, which no report lists and no `converge_allow` can allow"
+        );
     }
     Err(BuildError::failed(words).help(
         "let each change only what is not as declared yet; `converge_allow` lists those that may change at every run",

@@ -95,8 +95,9 @@ impl<'a> Proof<'a> {
         booted: &Booted,
         copy: Option<&Snapshot>,
     ) -> Result<(), BuildError> {
-        let (mut convergence, changed) = self.run(booted, copy).await?;
-        let mut judged = judge(self, &convergence, &changed);
+        let first = record.report.as_ref().map(|report| report.counts.total()).unwrap_or_default();
+        let (mut convergence, changed) = self.run(booted, copy, first).await?;
+        let mut judged = judge(self, first, &convergence, &changed);
         if judged.is_ok()
             && let Some(before) = &self.before
         {
@@ -111,11 +112,13 @@ impl<'a> Proof<'a> {
         judged
     }
 
-    /// Runs the steps on a copy of the machine, or on the machine itself where no copy can be made.
+    /// Runs the steps on a copy of the machine, or on the machine itself where no copy can be made. `first` is how many
+    /// resources the first run of the step had.
     async fn run(
         &self,
         booted: &Booted,
         snapshot: Option<&Snapshot>,
+        first: u64,
     ) -> Result<(Convergence, Vec<Changed>), BuildError> {
         let stage = self.build.job.events().stage(Stage::Provision, &self.title());
         let started = Instant::now();
@@ -133,12 +136,15 @@ impl<'a> Proof<'a> {
             (ProofPlace::InPlace, self.again(on, None).await)
         };
         let Ran { seconds: run_seconds, counts, changed } = ran?;
+        // The first run is known of this step alone.
+        let own = matches!(self.runs.as_slice(), [run] if run.name == self.step.name);
+        let idle = own && counts.total() == 0 && first > 0;
         let forbidden = changed.iter().any(|one| !is_allowed(one));
         let listed = changed.iter().filter(|one| !one.compared).count() as u64;
         let names = || self.runs.iter().map(|run| run.name.to_owned()).collect();
         let convergence = Convergence {
             // More may have changed than a report lists: none of those is known to be allowed.
-            converged: !forbidden && counts.changed <= listed,
+            converged: !forbidden && !idle && counts.changed <= listed,
             steps: if self.runs.len() == 1 { Vec::new() } else { names() },
             seed: None,
             place,
@@ -150,6 +156,7 @@ impl<'a> Proof<'a> {
         let words = match (convergence.converged, changed.len()) {
             (true, 0) => "it changes nothing".to_owned(),
             (true, many) => format!("it changes {many}, all allowed"),
+            (false, 0) if counts.changed == 0 => "it managed nothing".to_owned(),
             (false, many) => format!("it changes {}", counts.changed.max(many as u64)),
         };
         let outcome = if convergence.converged { Outcome::Done } else { Outcome::Failed };
@@ -305,7 +312,15 @@ impl<'a> Proof<'a> {
         };
         let report = recorder.finish(ended.as_ref().err());
         match ended {
-            Ok(StepEnd::Running | StepEnd::Restarting) => {}
+            Ok(StepEnd::Running) => {}
+            Ok(StepEnd::Restarting) => {
+                let words = format!(
+                    "step `{}`: its second run restarts the machine: what that changes is not known",
+                    run.name
+                );
+                return Err(BuildError::failed(words)
+                    .help("set `converge = \"off\"` for it, or restart in a step of its own"));
+            }
             Err(error) if error.kind() == BuildErrorKind::Cancelled => return Err(error),
             Err(error) => {
                 let words = format!("step `{}`: its {which} failed: {error}", run.name);
@@ -368,10 +383,13 @@ impl<'a> Proof<'a> {
             }
             None => found = compare::differences((&before, &contents), (&after, &now)),
         }
-        let run = self.runs.first();
-        Ok(run.map_or_else(Vec::new, |run| {
-            found.into_iter().map(|resource| Changed::compared(run, resource)).collect()
-        }))
+        if now.contains_key(state::NO_ATTRIBUTES) {
+            let words = "extended attributes of files and their capabilities are not compared: the machine has neither \
+                         getfattr nor python3 nor GNU tar";
+            look.job.events().warn(format!("step `{}`: {words}", self.step.name));
+        }
+        let compared = |resource| Changed::compared(&self.step.name, &self.runs, resource);
+        Ok(found.into_iter().map(compared).collect())
     }
 
     /// A copy of the machine; none, with a warning, where it cannot be made.

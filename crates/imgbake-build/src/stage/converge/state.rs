@@ -30,7 +30,7 @@ const DIGESTS: &str = "sha256sum -- \"$@\" 2>/dev/null || :";
 const TARGETS: &str =
     "for name do printf '\\002%s\\003%s' \"$name\" \"$(readlink \"$name\")\"; done";
 /// Reads extended attributes, and with them file capabilities: records of name and attributes. A machine that has
-/// nothing to read them with gives none.
+/// nothing to read them with gives one of no name.
 const ATTRIBUTES: &str = r#"
 if command -v getfattr >/dev/null; then
     for name do printf '\002%s\003' "$name"; getfattr -h -d -m - -e hex --absolute-names -- "$name" | tail -n +2; done
@@ -40,7 +40,18 @@ for name in map(os.fsencode, sys.argv[1:]):
     keys = sorted(os.listxattr(name, follow_symlinks=False))
     texts = ["%s=%s" % (key, os.getxattr(name, key, follow_symlinks=False).hex()) for key in keys]
     sys.stdout.buffer.write(b"\2%s\3%s" % (name, "\n".join(texts).encode()))' "$@"
+elif tar --version 2>/dev/null | grep -q GNU; then
+    for name do
+        printf '\002%s\003' "$name"
+        tar -cPf - --format=posix --xattrs --xattrs-include='*' --no-recursion --numeric-owner --mtime=@0 \
+            --pax-option='exthdr.name=x,exthdr.mtime=0,delete=atime,delete=ctime,delete=mtime' -- "$name" |
+            head -c 16384 | sha256sum
+    done
+else
+    printf '\002\003'
 fi 2>/dev/null || :"#;
+/// What [`Look::contents`] has a text for where the machine has nothing to read extended attributes with.
+pub(super) const NO_ATTRIBUTES: &[u8] = b"";
 
 /// A file's name: any bytes but zero.
 pub(super) type Name = Vec<u8>;
@@ -58,6 +69,8 @@ pub(super) struct File {
     pub(super) links: u64,
     /// Seconds since 1970 of its last change of any kind, by the machine's clock.
     pub(super) changed: i64,
+    /// `MAJOR:MINOR` of a device.
+    pub(super) device: String,
 }
 
 impl File {
@@ -69,6 +82,10 @@ impl File {
 
     pub(super) fn is_link(&self) -> bool {
         self.mode & Self::TYPE == 0o120_000
+    }
+
+    pub(super) fn is_device(&self) -> bool {
+        self.kind() == "device"
     }
 
     fn is_folder(&self) -> bool {
@@ -245,19 +262,21 @@ fn records(output: &[u8]) -> impl Iterator<Item = (Name, String)> {
 
 impl State {
     fn take_files(&mut self, output: &[u8], ignored: &[&str]) -> Option<()> {
-        let mut ended = false;
+        let (mut ended, mut rooted) = (false, false);
         for record in output.split(|byte| *byte == RECORD) {
             let record = record.strip_suffix(b"\n").unwrap_or(record);
             if let Some(began) = record.strip_prefix(b"began ") {
                 self.began = std::str::from_utf8(began).ok()?.parse().ok()?;
                 ended = true;
-            } else if let Some((name, file)) = file(record)
-                && !is_ignored(&name, ignored)
-            {
-                self.files.insert(name, file);
+            } else if let Some((name, file)) = file(record) {
+                rooted |= name == b"/";
+                if !is_ignored(&name, ignored) {
+                    self.files.insert(name, file);
+                }
             }
         }
-        ended.then_some(())
+        // A machine without `find` or `stat` lists nothing.
+        (ended && rooted).then_some(())
     }
 
     fn take_others(&mut self, output: &str) -> Option<()> {
@@ -272,7 +291,13 @@ impl State {
             if kind == "end" {
                 ended = true;
             } else {
-                self.others.insert((kind.to_owned(), name.to_owned()), value.to_owned());
+                // Two versions of a package may be there.
+                let values: &mut String =
+                    self.others.entry((kind.to_owned(), name.to_owned())).or_default();
+                let mut all: Vec<&str> =
+                    values.split(", also ").filter(|one| !one.is_empty()).chain([value]).collect();
+                all.sort_unstable();
+                *values = all.join(", also ");
             }
         }
         ended.then_some(())
@@ -285,7 +310,7 @@ fn is_ignored(name: &[u8], ignored: &[&str]) -> bool {
 }
 
 fn file(record: &[u8]) -> Option<(Name, File)> {
-    let mut fields = record.splitn(6, |byte| *byte == b' ');
+    let mut fields = record.splitn(7, |byte| *byte == b' ');
     let mut next = || std::str::from_utf8(fields.next()?).ok();
     let mut file = File {
         mode: u32::from_str_radix(next()?, 16).ok()?,
@@ -293,6 +318,7 @@ fn file(record: &[u8]) -> Option<(Name, File)> {
         size: next()?.parse().ok()?,
         links: next()?.parse().ok()?,
         changed: next()?.parse().ok()?,
+        device: next()?.to_owned(),
     };
     if file.is_folder() {
         // They tell of what is in it, which is compared itself.
@@ -307,16 +333,18 @@ mod tests {
 
     #[test]
     fn lists_are_read_whole_or_not_at_all() {
-        let list = b"\x0281a4 0:0 12 1 1700000001 /etc/motd\n\x0241ed 0:0 4096 7 1700000002 /etc\n\
-            \x02a1ff 0:0 3 1 5 /a \n\xff b\n\x0281a4 0:0 1 1 9 /var/log/x\n\x02began 1700000003\n";
+        let list = b"\x0241ed 0:0 4096 7 1 0:0 /\n\x0281a4 0:0 12 1 1700000001 0:0 /etc/motd\n\
+            \x0241ed 0:0 4096 7 1700000002 0:0 /etc\n\x02a1ff 0:0 3 1 5 0:0 /a \n\xff b\n\
+            \x0281a4 0:0 1 1 9 0:0 /var/log/x\n\x02began 1700000003\n";
         let mut state = State::default();
         state.take_files(list, &["/var/log/*"]).unwrap();
         let names: Vec<&[u8]> = state.files.keys().map(Vec::as_slice).collect();
-        assert_eq!(names, [&b"/a \n\xff b"[..], b"/etc", b"/etc/motd"]);
+        assert_eq!(names, [&b"/"[..], b"/a \n\xff b", b"/etc", b"/etc/motd"]);
         let motd = &state.files[&b"/etc/motd"[..]];
         assert_eq!((motd.kind(), motd.permissions(), motd.size), ("file", 0o644, 12));
         assert_eq!((state.files[&b"/etc"[..]].size, state.began), (0, 1_700_000_003));
-        for cut in [&list[..60], b""] {
+        // Where `find` or `stat` is missing, there is an end alone.
+        for cut in [&list[..60], b"", b"\x02began 1700000003\n"] {
             assert!(State::default().take_files(cut, &[]).is_none());
         }
         let mut state = State::default();
@@ -324,6 +352,10 @@ mod tests {
             .take_others("package\tzsh\t5.9 (install, installed)\nuser\troot\t\nend\t\t\n")
             .unwrap();
         assert_eq!(state.others.len(), 2);
+        let mut state = State::default();
+        state.take_others("package\tk\t6.2\npackage\tk\t6.1\npackage\tk\t6.3\nend\t\t\n").unwrap();
+        let versions: Vec<&String> = state.others.values().collect();
+        assert_eq!(versions, ["6.1, also 6.2, also 6.3"]);
         assert!(State::default().take_others("package\tzsh\t5.9\n").is_none());
     }
 

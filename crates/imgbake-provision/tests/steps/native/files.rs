@@ -13,6 +13,10 @@ fn cases() -> Vec<(&'static str, Value, Option<&'static str>)> {
         ("", content.clone(), Some("-file: absent\n+file: 0:0 644")),
         ("echo new >/x", content.clone(), None),
         ("echo old >/x", content.clone(), Some("-old\n+new")),
+        // What is no text has no lines to show.
+        ("printf '\\0a' >/x", content.clone(), Some("-")),
+        ("printf '\\377\\0' >/x", json!({"content": "a\u{1}b"}), Some("+")),
+        ("printf new >/x", content.clone(), Some("-new")),
         ("echo new >/x; chmod 600 /x", content.clone(), Some("-file: 0:0 600\n+file: 0:0 644")),
         ("echo new >/x; chown 1:3 /x", content.clone(), Some("-file: 1:3 644\n+file: 0:0 644")),
         ("echo new >/x; chown 1:3 /x", json!({"content": "new\n", "owner": "1:3"}), None),

@@ -45,7 +45,12 @@ module ImgbakeResults
     return 'failed' if failed?(status)
     return 'changed' if status.changed
 
-    status.skipped ? 'skipped' : 'unchanged'
+    # `noop` of the resource itself: it is not as declared, and was left so.
+    status.skipped || noop?(status) ? 'skipped' : 'unchanged'
+  end
+
+  def noop?(status)
+    status.events.any? { |event| event.status == 'noop' }
   end
 
   def resource(status, logs)
@@ -97,7 +102,8 @@ module ImgbakeResults
       when 'failed'
         status.events.select { |event| event.status == 'failure' }.map { |event| event.message.to_s }
       when 'skipped'
-        (logs[source] || []).map { |log| log.message.to_s }
+        noop = status.events.select { |event| event.status == 'noop' }
+        noop.map { |event| "noop: #{event.message}" } + (logs[source] || []).map { |log| log.message.to_s }
       else
         []
       end
