@@ -30,8 +30,13 @@ pub(super) struct Base {
 impl Ground {
     /// Makes ready what is missing.
     pub(super) fn new(options: &Options) -> Result<Self> {
+        Self::with(options, "base", &[])
+    }
+
+    /// The same with a base disk of its own name, which has further packages.
+    pub(super) fn with(options: &Options, name: &str, packages: &[&str]) -> Result<Self> {
         let (dir, binary) = (folder(options)?, binary(options)?);
-        let base = base(&dir, &binary)?;
+        let base = base(&dir, &binary, name, packages)?;
         // Read once before the clock runs: all find the base disk in the page cache.
         fs::read(&base.path)?;
         Ok(Self { dir, binary, base })
@@ -82,14 +87,22 @@ fn release_binary() -> Result<PathBuf> {
 }
 
 /// The base disk, exported once with its digest beside it.
-fn base(dir: &Path, binary: &Path) -> Result<Base> {
-    let (path, sums) = (dir.join("base.qcow2"), dir.join("base.qcow2.sha256"));
+fn base(dir: &Path, binary: &Path, name: &str, packages: &[&str]) -> Result<Base> {
+    let (path, sums) =
+        (dir.join(format!("{name}.qcow2")), dir.join(format!("{name}.qcow2.sha256")));
     if !path.exists() || !sums.exists() {
-        let template = dir.join("base.toml");
+        let template = dir.join(format!("{name}.toml"));
+        let packages = match packages {
+            [] => String::new(),
+            _ => format!(", packages = {packages:?}"),
+        };
         fs::write(
             &template,
-            "[image]\nname = \"bench-base\"\n[source]\nbootstrap = { distribution = \"debian\", suite = \"bookworm\" }\n\
-             [builder.qemu]\naccel = \"tcg\"\ndisk = \"2GiB\"\n[verify]\nenabled = false\n",
+            format!(
+                "[image]\nname = \"bench-{name}\"\n[source]\n\
+                 bootstrap = {{ distribution = \"debian\", suite = \"bookworm\"{packages} }}\n\
+                 [builder.qemu]\naccel = \"tcg\"\ndisk = \"2GiB\"\n[verify]\nenabled = false\n"
+            ),
         )?;
         let imgbake = Imgbake { binary: binary.to_owned(), home: dir.join("home") };
         commands::output(imgbake.command().arg("build").arg(&template).arg("--output").arg(&path))?;

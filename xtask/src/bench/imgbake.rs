@@ -50,14 +50,30 @@ impl Imgbake {
 
     /// Builds a template. Its events stay beside it, under the name of the kind of run.
     pub(super) fn build(&self, template: &Path, kind: &str, arguments: &[&str]) -> Result<Run> {
+        Ok(self.run("build", template, kind, arguments)?.0)
+    }
+
+    /// Runs the steps of a template, and those again that are to converge; gives what it prints, too.
+    pub(super) fn converge(&self, template: &Path, kind: &str) -> Result<(Run, String)> {
+        self.run("converge", template, kind, &["--json"])
+    }
+
+    fn run(
+        &self,
+        what: &str,
+        template: &Path,
+        kind: &str,
+        arguments: &[&str],
+    ) -> Result<(Run, String)> {
         let events = template.with_extension(format!("{kind}.jsonl"));
         files::remove_file(&events)?;
         let mut command = self.command();
-        command.arg("build").arg(template).args(arguments).arg("--events").arg(&events);
+        command.arg(what).arg(template).args(arguments).arg("--events").arg(&events);
         let started = Instant::now();
-        commands::output(&mut command)?;
+        let printed = commands::output(&mut command)?;
         let wall = started.elapsed().as_secs_f64();
-        Ok(Run { wall, told: Timeline::read(&fs::read_to_string(&events)?)? })
+        let told = Timeline::read(&fs::read_to_string(&events)?)?;
+        Ok((Run { wall, told }, printed))
     }
 
     /// The layers in its home, the oldest first.

@@ -3,6 +3,7 @@
 pub(crate) mod bootstrap;
 mod build;
 mod commands;
+mod converge;
 mod curve;
 mod docs;
 mod files;
@@ -39,6 +40,8 @@ pub(crate) enum Bench {
     Bootstrap(Options),
     /// What layers cost: by the number of steps, and by the guest's memory
     LayersCurve(Options),
+    /// The proof that a step converges, against the tool's own second run
+    Converge(Options),
 }
 
 /// Runs a bench.
@@ -51,5 +54,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         Bench::Bootstrap(options) => bootstrap::run(options),
         Bench::Verify(options) => verify::run(options),
         Bench::LayersCurve(options) => curve::run(options),
+        Bench::Converge(options) => converge::run(options),
     }
 }

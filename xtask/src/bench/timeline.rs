@@ -101,6 +101,11 @@ impl Timeline {
         self.saved.iter().filter_map(|layer| self.pauses.get(&layer.name).copied())
     }
 
+    /// Seconds from a step's end to the beginning of the next stage, in which the machine is saved.
+    pub(super) fn pause_after(&self, step: &str) -> Option<f64> {
+        self.pauses.get(step).copied()
+    }
+
     /// Says whether the build was the one that the bench means: a machine that went on, and so many
     /// steps that ran.
     ///
