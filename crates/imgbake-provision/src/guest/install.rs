@@ -258,6 +258,8 @@ mod tests {
             );
             write(dir, &format!("{folder}/DEBIAN/control"), &control);
             program(dir, &format!("{folder}/usr/local/bin/the-{name}"), &format!("echo {version}"));
+            let account = format!("echo _{name}:x:9: | tee -a {at}/etc/group >>{at}/etc/passwd");
+            program(dir, &format!("{folder}/DEBIAN/postinst"), &account);
             good(
                 dir,
                 &format!("dpkg-deb -b --root-owner-group {folder} repo/{name}_{version}.deb"),
@@ -297,6 +299,10 @@ mod tests {
         assert_eq!(read(dir, list).unwrap(), "lib\nother\ntool\n");
         assert_eq!(good(dir, "apt-mark showauto"), "lib\nother\ntool\n");
         assert_eq!(good(dir, "apt-mark showmanual"), "had\n");
+        for list in ["users", "groups"] {
+            let accounts = read(dir, &format!("var/lib/imgbake/tools/tool/{list}")).unwrap();
+            assert_eq!(accounts, "_lib\n_other\n_tool\n");
+        }
         assert!(!dir.join("usr/sbin/policy-rc.d").exists());
 
         // It is there: nothing more happens.

@@ -71,6 +71,18 @@ list_installed() {
     dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^.i. *//p' | sort -u
 }
 
+# The names of the users (`passwd`) or groups (`group`).
+list_accounts() {
+    cut -d: -f1 "$R/etc/$1" 2>/dev/null | sort -u
+}
+
+# new_of BEFORE NOW: the words that are new.
+new_of() {
+    for _name in $2; do
+        case "$NL$1$NL" in *"$NL$_name$NL"*) ;; *) printf '%s\n' "$_name" ;; esac
+    done
+}
+
 # A service of the tool is not started: it would make keys, and look for a server.
 hold_services() {
     POLICY="$R/usr/sbin/policy-rc.d"
@@ -96,10 +108,7 @@ with_apt() {
     set -- "$@" -y --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install
     # Lists may be older than what the mirror has.
     apt_get "$@" $CHOSEN || { apt_get update && apt_get "$@" $CHOSEN; } || fail "apt does not install$CHOSEN"
-    _added=
-    for _name in $(list_installed); do
-        case "$NL$_before$NL" in *"$NL$_name$NL"*) ;; *) _added="$_added${_added:+$NL}$_name" ;; esac
-    done
+    _added=$(new_of "$_before" "$(list_installed)")
     [ -n "$_added" ] || return 0
     # What a later step installs by its name is marked as such by apt, and stays.
     apt-mark auto $_added >/dev/null
@@ -159,7 +168,13 @@ main() {
     ! command -v "$PROGRAM" >/dev/null || return 0
     [ -n "$INSTALL" ] || exit 69
     ! command -v apt-get >/dev/null || add_apt_source
+    _users=$(list_accounts passwd)
+    _groups=$(list_accounts group)
     with_packages "$APT" "$APK"
+    _users=$(new_of "$_users" "$(list_accounts passwd)")
+    [ -z "$_users" ] || record users "$_users"
+    _groups=$(new_of "$_groups" "$(list_accounts group)")
+    [ -z "$_groups" ] || record groups "$_groups"
     [ -z "$PIP" ] || with_pip
     command -v "$PROGRAM" >/dev/null || fail "what was installed has no program $PROGRAM"
 }

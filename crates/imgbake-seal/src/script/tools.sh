@@ -2,6 +2,8 @@
 # line, in /var/lib/imgbake/tools:
 #   apt      packages that apt added; what people installed themselves is marked as such by apt, and stays
 #   apk      virtual packages that name what apk added
+#   users    users that came with the packages
+#   groups   groups, likewise
 #   links    links to a tool's programs
 #   folders  folders that a tool has for itself
 
@@ -20,9 +22,24 @@ op_build_tools() {
     cat "$_tools"/*/apk 2>/dev/null | while IFS= read -r _name; do remove_apk "$_name"; done
     _added=$(cat "$_tools"/*/apt 2>/dev/null | sort -u)
     [ -z "$_added" ] || remove_apt
+    remove_accounts users passwd shadow
+    remove_accounts groups group gshadow
     drop "$_tools"
     rmdir "${_tools%/*}" 2>/dev/null
     return 0
+}
+
+# remove_accounts LIST FILES: what a package made stays when it is removed. What a script of another package names as
+# well, or systemd's list of accounts, is not the tool's alone.
+remove_accounts() {
+    _list=$1
+    shift
+    for _name in $(cat "$_tools"/*/"$_list" 2>/dev/null | sort -u); do
+        case $_name in *[!A-Za-z0-9_-]* | -*) continue ;; esac
+        ! grep -qsw "$_name" "$R"/var/lib/dpkg/info/*.p*inst "$R"/lib/apk/db/installed "$R"/usr/lib/sysusers.d/*.conf ||
+            continue
+        for _file in "$@"; do edit "$R/etc/$_file" "/^$_name:/d"; done
+    done
 }
 
 remove_apk() {

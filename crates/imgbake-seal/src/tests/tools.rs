@@ -99,7 +99,19 @@ fn packages_that_only_a_tool_needs_go() {
             ],
         );
         machine.write("var/lib/imgbake/tools/tool/apt", "tool\nonly-tool\nshared\nchosen\n");
+        machine.write("etc/passwd", "root:x:0:0:\n_tool:x:9:9:\n_tool-2:x:8:8:\n_app:x:7:7:\n");
+        machine.write("etc/shadow", "root:*:\n_tool:!:\n");
+        machine.write("etc/group", "_tool:x:9:\n_own:x:8:_app\n");
+        machine.write("var/lib/imgbake/tools/tool/users", "_tool\n_app\n.*\n");
+        machine.write("var/lib/imgbake/tools/tool/groups", "_tool\n");
+        machine.write("var/lib/dpkg/info/app.postinst", "adduser --system _app\n");
         let told = machine.seal(&spec(&[], &[]));
+        let accounts = ["passwd", "shadow", "group"]
+            .map(|name| machine.read(&format!("etc/{name}")).expect("is there"));
+        assert_eq!(
+            accounts,
+            ["root:x:0:0:\n_tool-2:x:8:8:\n_app:x:7:7:\n", "root:*:\n", "_own:x:8:_app\n"]
+        );
         assert_eq!(names(&machine), ["app", "chosen", "leftover", "shared"], "{shell:?} {told}");
         assert!(!machine.path("var/lib/imgbake").exists());
         let report = PhaseReport::parse(&told);
