@@ -2,6 +2,7 @@
 //! configure nginx in one run, tell truly what they did, and leave nothing of themselves in the image.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use camino::Utf8PathBuf;
 use imgbake_testkit::{EventLog, TestHome, lock_all_guests, repository};
@@ -32,7 +33,7 @@ fn web(home: &TestHome, name: &str, steps: &str, tests: &[(&str, &str)]) -> Utf8
         ("nginx is there", "dpkg-query -W -f '${db:Status-Status}' nginx | grep -qx installed"),
     ];
     for (name, run) in served.iter().chain(tests) {
-        text += &format!("[[test]]\nname = \"{name}\"\nrun = '''{run}'''\n");
+        let _ = write!(text, "[[test]]\nname = \"{name}\"\nrun = '''{run}'''\n");
     }
     home.write(&format!("{name}.toml"), &text)
 }
