@@ -49,6 +49,7 @@ async fn a_playbook_of_300_tasks_with_5_mb_of_output_takes_less_than_200_mib() {
         comm: &NoMachine,
         access: &access,
         recorder: &recorder,
+        shuffle: None,
     };
     let provisioners = imgbake_provision::provisioners();
     let ansible = provisioners.iter().find(|one| one.kind().name == "ansible").unwrap();
