@@ -159,9 +159,12 @@ fn a_state_is_done_in_one_run() {
     let _lock = lock_all_guests();
     base(&home);
     let library = repository().join("provisioners");
+    // The way out of this host may have a certificate that only the host knows.
     let state = format!(
-        "[[provision]]\nname = \"site\"\ntype = \"salt\"\nstates = \"{library}/salt\"\nstate = [\"nginx\"]\n\
-         pillar_vars = {{ nginx = {{ page = \"a page\\n\" }} }}\ninstall = true\n"
+        "[[provision]]\nname = \"certificates\"\ntype = \"file\"\n\
+         source = \"/etc/ssl/certs/ca-certificates.crt\"\ndestination = \"/root/host-ca.crt\"\n\
+         [[provision]]\nname = \"site\"\ntype = \"salt\"\nstates = \"{library}/salt\"\nstate = [\"nginx\"]\n\
+         pillar_vars = {{ nginx = {{ page = \"a page\\n\" }} }}\ninstall = true\nenv = {{ PIP_CERT = \"/root/host-ca.crt\" }}\n"
     );
     let gone = [
         (
