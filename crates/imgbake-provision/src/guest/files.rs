@@ -28,9 +28,9 @@ pub(crate) fn step_name<'a>(context: &StepContext<'a>) -> &'a str {
 }
 
 /// What all processes of a step have in their environment, so that they are found where they are to end. It is the
-/// same at its second run: a program may write down its environment.
+/// same at its second run, and in every build: a program may write down its environment.
 pub(crate) fn run_id(context: &StepContext<'_>) -> String {
-    Digest::sha256(format!("{}\n{}", context.job.work(), step_name(context))).short().to_string()
+    Digest::sha256(format!("run of {}", step_name(context))).short().to_string()
 }
 
 impl<'a> Folder<'a> {

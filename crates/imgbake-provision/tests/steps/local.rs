@@ -193,6 +193,9 @@ impl LocalGuest {
         spec: &ProvisionSpec,
         shuffle: Option<u32>,
     ) -> (Result<StepEnd, BuildError>, StepReport) {
+        // Every test's machine is this host: a step's processes and folder are told by its name.
+        let named = ProvisionSpec { name: Some(self.root.to_string()), ..spec.clone() };
+        let spec = if spec.name.is_some() { spec } else { &named };
         let recorder = StepRecorder::begin(&self.job, "step", &spec.kind);
         let (job, comm, recorder_ref) = (&self.job, &self.comm, &recorder);
         let access = &self.access;

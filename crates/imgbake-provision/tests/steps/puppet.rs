@@ -485,7 +485,7 @@ async fn another_order_shows_a_dependency_that_is_not_declared() {
         report.resources.iter().map(|one| one.name.clone()).collect()
     };
     let (mut good, mut bad) = (0, 0);
-    for seed in [1, 2, 3, 4, 1] {
+    for seed in [1, 5, 6] {
         for name in ["a", "b", "c", "d"] {
             let _ = fs::remove_file(local.at(name));
         }

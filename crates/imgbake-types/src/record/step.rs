@@ -314,9 +314,10 @@ impl StepReport {
         if self.attempts > 1 {
             parts.push(format!("{} attempts", self.attempts));
         }
-        parts.extend(
-            self.exit_code.filter(|code| *code != 0).map(|code| format!("exit code {code}")),
-        );
+        // A tool that tells its resources has exit codes of its own for a run that went well.
+        let told = self.counts.total() > 0 && self.outcome != Outcome::Failed;
+        let code = self.exit_code.filter(|code| *code != 0 && !told);
+        parts.extend(code.map(|code| format!("exit code {code}")));
         parts.join(", ")
     }
 }
