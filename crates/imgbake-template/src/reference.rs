@@ -39,8 +39,10 @@ impl Page {
     }
 
     fn table(&mut self, path: &str, table: &TableShape) {
-        let plain: Vec<&Field> =
-            table.fields.iter().filter(|field| below(&field.shape).is_none()).collect();
+        let is_value = |field: &&Field| {
+            below(&field.shape).is_none() || matches!(field.shape, Shape::Switch(_))
+        };
+        let plain: Vec<&Field> = table.fields.iter().filter(is_value).collect();
         if !plain.is_empty() {
             self.line("");
             self.line("| key | type | default | |");
