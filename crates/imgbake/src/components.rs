@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use imgbake_bless::Gate;
 use imgbake_bootstrap::Bootstrap;
-use imgbake_build::cache::LayerCache;
 use imgbake_build::share::LayerShare;
-use imgbake_build::stage::Layers;
 use imgbake_build::{Builder, Components, Provisioner, Registry};
 use imgbake_oci::RemoteOptions;
 use imgbake_qemu::QemuBuilder;
@@ -18,8 +16,7 @@ use imgbake_source::{RegistrySource, UrlSource};
 use imgbake_template::Schema;
 use imgbake_types::Reference;
 
-use crate::app::App;
-use crate::cli::{BuildArgs, CacheMode};
+use crate::cli::BuildArgs;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::images::remote_options;
@@ -113,22 +110,6 @@ pub fn shares(config: &Config, args: &BuildArgs) -> Result<Shares, Failure> {
         other => other.as_ref().map(|place| open(place, false)).transpose()?,
     };
     Ok((given, taken))
-}
-
-/// The layers of earlier builds; a cache that cannot be used is told once, and the builds go on without.
-pub fn layers(app: &App, (to, from): Shares) -> Result<Option<Layers>, Failure> {
-    let mode = match app.config.cache {
-        CacheMode::Full => imgbake_build::cache::CacheMode::Full,
-        CacheMode::Disk => imgbake_build::cache::CacheMode::Disk,
-        CacheMode::Off => return Ok(None),
-    };
-    match LayerCache::open(&app.home, app.config.cache_size) {
-        Ok(cache) => Ok(Some(Layers { cache, mode, to, from })),
-        Err(error) => {
-            app.note(&format!("no layer is used or saved: {error}"));
-            Ok(None)
-        }
-    }
 }
 
 /// What a version must pass before a channel points at it.

@@ -11,6 +11,7 @@ pub mod components;
 pub mod config;
 pub mod failure;
 pub mod images;
+pub mod layers;
 pub mod load;
 pub mod logins;
 pub mod origin;

@@ -63,7 +63,7 @@ pub async fn run(build: Build<'_>) -> Result<Verified, Failure> {
 
 /// Runs a plan up to its last provision step, with the proofs that its steps converge; publishes nothing. Gives
 /// what each stage did.
-pub async fn converge(build: Build<'_>) -> Result<Log, Failure> {
+pub async fn prove_convergence(build: Build<'_>) -> Result<Log, Failure> {
     build.components.check(build.job, build.plan).await?;
     let Walked { provisioned: Provisioned(booted), mut saver, slot } = walk::walk(build).await?;
     let Booted { mut machine, log, .. } = booted;

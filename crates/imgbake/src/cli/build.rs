@@ -4,7 +4,7 @@ use camino::Utf8PathBuf;
 use clap::{Args, ValueEnum};
 use imgbake_types::ChannelName;
 
-use super::{CacheMode, EventArgs, OnError, RemoteArgs};
+use super::common::{CacheMode, EventArgs, OnError, RemoteArgs};
 
 /// `imgbake build`
 #[derive(Debug, Args)]

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::cli::{ConvergeArgs, ResultsFormat};
 use crate::components;
 use crate::failure::Failure;
+use crate::layers;
 use crate::load;
 
 /// The format number of the JSON document.
@@ -67,7 +68,7 @@ pub(super) async fn run(app: &App, args: &ConvergeArgs) -> Result<(), Failure> {
     let units = load::units(app, &args.templates, &args.selection, &args.variables)?;
     app.home.ensure()?;
     let components = components::wire(&app.wiring, &app.home)?;
-    let layers = components::layers(app, (None, None))?;
+    let layers = layers::open(app, (None, None))?;
     let listener = app.listen(&args.events, app.config.progress)?;
     let steps =
         Steps { app, components: &components, layers: layers.as_ref(), listener: &listener };
@@ -75,7 +76,7 @@ pub(super) async fn run(app: &App, args: &ConvergeArgs) -> Result<(), Failure> {
     let mut all = Vec::new();
     for unit in &units {
         let begun = Instant::now();
-        let proving = Box::pin(steps.run("converge", unit, stage::converge));
+        let proving = Box::pin(steps.run("converge", unit, stage::prove_convergence));
         let (log, result) = match proving.await {
             Ok(log) => (log, Ok(())),
             Err((log, failure)) => (log, Err(failure)),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use imgbake_types::glob;
 use imgbake_types::record::step::{Convergence, ProofPlace, Resource};
 
-use super::{Proof, Run};
+use super::run::Run;
 use crate::BuildError;
 
 /// Changed resources that an error names.
@@ -49,9 +49,10 @@ pub(super) fn is_allowed(changed: &Changed) -> bool {
     changed.allowed
 }
 
-/// The error of steps that did not converge; `first` is how many resources the first run had.
+/// The error of steps that did not converge, run again after one; `first` is how many resources the first run had.
 pub(super) fn judge(
-    proof: &Proof<'_>,
+    after: &str,
+    runs: &[Run<'_>],
     first: u64,
     convergence: &Convergence,
     changed: &[Changed],
@@ -63,25 +64,22 @@ pub(super) fn judge(
     let count = convergence.counts.changed.max(changed.len() as u64);
     if count == 0 {
         let words = format!(
-            "step `{}`: its second run managed no resource, and its first run {first}: whether it converges is unknown",
-            proof.step.name
+            "step `{after}`: its second run managed no resource, and its first run {first}: whether it converges is unknown"
         );
         return Err(BuildError::failed(words));
     }
     let resources = if count == 1 { "resource" } else { "resources" };
-    let mut words = match proof.runs.as_slice() {
+    let mut words = match runs {
         [run] => format!(
             "step `{}` does not converge in one run: its second run changed {count} {resources}",
             run.name
         ),
         _ => format!(
-            "the steps do not converge in one run: run again after step `{}`, in order, they changed {count} {resources}",
-            proof.step.name
+            "the steps do not converge in one run: run again after step `{after}`, in order, they changed {count} {resources}"
         ),
     };
     for one in forbidden.iter().take(SHOWN) {
-        let step =
-            if proof.runs.len() > 1 { format!("step `{}`: ", one.step) } else { String::new() };
+        let step = if runs.len() > 1 { format!("step `{}`: ", one.step) } else { String::new() };
         words.push_str(&shown(&step, &one.resource));
     }
     if forbidden.len() > SHOWN {

@@ -4,6 +4,7 @@
 mod compare;
 mod end;
 mod judge;
+mod run;
 mod state;
 
 use std::time::Instant;
@@ -17,13 +18,14 @@ use imgbake_types::{Outcome, Stage};
 
 pub use self::end::EndState;
 use self::judge::{Changed, described, is_allowed, judge};
+use self::run::Run;
 use self::state::{Look, State};
 use super::boot::Booted;
 use super::context::Build;
 use super::watched::watched;
 use crate::{
-    BuildError, BuildErrorKind, Disposable, DisposableRequest, Machine, Provisioner, Purpose,
-    Snapshot, StepContext, StepEnd, StepRecorder,
+    BuildError, BuildErrorKind, Disposable, DisposableRequest, Machine, Purpose, Snapshot,
+    StepContext, StepEnd, StepRecorder,
 };
 
 /// What is run again after a step, and how that is judged.
@@ -36,14 +38,6 @@ pub(super) struct Proof<'a> {
     compares: bool,
     /// What the machine was before the step, where it is run in another order.
     before: Option<Snapshot>,
-}
-
-/// A step that is run again.
-#[derive(Clone, Copy)]
-struct Run<'a> {
-    name: &'a str,
-    spec: &'a ProvisionSpec,
-    provisioner: &'a dyn Provisioner,
 }
 
 /// A machine on which steps are run again.
@@ -97,7 +91,7 @@ impl<'a> Proof<'a> {
     ) -> Result<(), BuildError> {
         let first = record.report.as_ref().map(|report| report.counts.total()).unwrap_or_default();
         let (mut convergence, changed) = self.run(booted, copy, first).await?;
-        let mut judged = judge(self, first, &convergence, &changed);
+        let mut judged = judge(&self.step.name, &self.runs, first, &convergence, &changed);
         if judged.is_ok()
             && let Some(before) = &self.before
         {

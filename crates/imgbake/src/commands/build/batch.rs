@@ -12,6 +12,7 @@ use crate::app::{App, Listener};
 use crate::cli::BuildArgs;
 use crate::components;
 use crate::failure::Failure;
+use crate::layers;
 use crate::load::Unit;
 
 use super::report::Report;
@@ -45,7 +46,7 @@ impl<'a> Batch<'a> {
             args,
             components,
             listener,
-            layers: components::layers(app, components::shares(&app.config, args)?)?,
+            layers: layers::open(app, components::shares(&app.config, args)?)?,
             slots: Slots::new(parallel),
             cancel: app.cancel.child(),
             terminal: tokio::sync::Mutex::new(()),

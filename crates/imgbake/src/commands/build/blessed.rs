@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::cli::BuildArgs;
 use crate::components;
 use crate::failure::Failure;
+use crate::layers;
 use crate::load::Unit;
 
 /// Differences that are printed of each image.
@@ -27,7 +28,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     app.home.ensure()?;
     let components = components::wire(&app.wiring, &app.home)?;
-    let layers = components::layers(app, components::shares(&app.config, args)?)?;
+    let layers = layers::open(app, components::shares(&app.config, args)?)?;
     let listener = app.listen(&args.events, app.config.progress)?;
     let steps =
         Steps { app, components: &components, layers: layers.as_ref(), listener: &listener };
