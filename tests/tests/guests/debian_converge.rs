@@ -98,6 +98,7 @@ const OTHERS: [(&str, &str); 5] = [
 ];
 
 #[test]
+#[ignore = "two images that install packages take eight minutes under emulation"]
 fn a_role_and_a_module_are_done_in_one_run() {
     let home = TestHome::new();
     let _lock = lock_all_guests();
