@@ -48,6 +48,11 @@ op_agent_caches() {
     hollow "$@" "$R/opt/puppetlabs/facter/cache/cached_facts" "$R/var/cache/facter/facts" "$R/var/cache/salt"
     drop_in_homes .puppetlabs/opt/puppet/cache .chef/local-mode-cache .cinc/local-mode-cache .ansible/tmp \
         .ansible/cp .ansible/galaxy_cache .ansible/facts .ansible_async
+    # The folder itself, where Ansible had nothing but these in it.
+    _ifs=$IFS
+    IFS=$NL
+    for _home in $HOMES; do rmdir "$_home/.ansible" 2>/dev/null || :; done
+    IFS=$_ifs
 }
 
 op_crash_dumps() {

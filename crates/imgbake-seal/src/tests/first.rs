@@ -47,6 +47,7 @@ const RESIDUES: &[(&str, &str, &str, After)] = &[
     ("agent-caches", "var/cinc/nodes/build.json", "{}", Gone),
     ("agent-caches", "root/.ansible/tmp/ansible-tmp-1/AnsiballZ_copy.py", "x", Gone),
     ("agent-caches", "home/web/.ansible_async/123.4", "{}", Gone),
+    ("agent-caches", "home/web/.ansible/tmp/x", "x", Gone),
     ("home-credentials", "root/.ansible/galaxy_token", "token: x\n", Gone),
     (
         "wireguard-keys",
