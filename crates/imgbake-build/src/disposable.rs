@@ -23,7 +23,7 @@ pub struct Snapshot {
     disk: BaseDisk,
     memory: Option<SavedMemory>,
     /// Keeps the layer's files.
-    _layer: Option<Layer>,
+    layer: Option<Layer>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ pub struct Identity<'a> {
 impl Snapshot {
     /// A disk alone: a machine boots from it.
     pub fn of_disk(disk: BaseDisk) -> Self {
-        Self { disk, memory: None, _layer: None }
+        Self { disk, memory: None, layer: None }
     }
 
     /// Files that a running machine was saved to: its disk, and its memory where there is one, with the
@@ -73,7 +73,7 @@ impl Snapshot {
             seed: identity.seed.clone(),
             uuid: identity.uuid,
         });
-        Ok(Self { disk, memory, _layer: None })
+        Ok(Self { disk, memory, layer: None })
     }
 
     /// A layer: its machine is resumed where that was saved.
@@ -84,7 +84,7 @@ impl Snapshot {
             seed: state.seed.clone(),
             uuid: state.uuid,
         });
-        Self { disk: layer.disk(), memory, _layer: Some(layer) }
+        Self { disk: layer.disk(), memory, layer: Some(layer) }
     }
 
     /// A draft: what a running machine is now. Its guest must have written its disk. It is in the job's
@@ -118,11 +118,11 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// Removes the memory's file: no further machine is made of it.
-    pub(crate) fn forget(self) {
-        if let Some(memory) = self.memory {
+    /// Removes the memory's file of a draft: no further machine is made of it. A layer keeps its own.
+    pub(crate) fn forget(&self) {
+        if let Some(memory) = self.memory.as_ref().filter(|_| self.layer.is_none()) {
             // It is in the job's folder, and goes with that.
-            let _ = std::fs::remove_file(memory.saved.state);
+            let _ = std::fs::remove_file(&memory.saved.state);
         }
     }
 }

@@ -87,7 +87,7 @@ pub struct StepRecorder {
     events: Events,
     secrets: Secrets,
     started: Instant,
-    /// Whether each resource is told as it comes.
+    /// Whether each resource is reported as it comes.
     live: bool,
     recorded: Mutex<Recorded>,
 }
@@ -129,7 +129,7 @@ impl StepRecorder {
         }
     }
 
-    /// Tells each resource as it comes: one that changed or failed by itself, the others by their count.
+    /// Emits each resource as it comes: one that changed or failed by itself, the others by their count.
     #[must_use]
     pub fn live(mut self, live: bool) -> Self {
         self.live = live;
@@ -154,7 +154,7 @@ impl StepRecorder {
         for text in resource.texts() {
             *text = self.secrets.redact(text);
         }
-        let told = resource.clone();
+        let shown = resource.clone();
         let counts = {
             let report = &mut self.recorded().report;
             report.counts.add(resource.outcome);
@@ -171,11 +171,11 @@ impl StepRecorder {
             report.counts
         };
         if self.live {
-            self.tell(told, counts);
+            self.emit_resource(shown, counts);
         }
     }
 
-    fn tell(&self, resource: Resource, counts: ResourceCounts) {
+    fn emit_resource(&self, resource: Resource, counts: ResourceCounts) {
         if matches!(resource.outcome, ResourceOutcome::Changed | ResourceOutcome::Failed) {
             let (name, resource) = (self.name.clone(), Box::new(resource));
             self.events.emit(EventKind::Resource { name, resource });

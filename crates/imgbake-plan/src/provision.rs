@@ -52,8 +52,13 @@ impl Planner<'_> {
         if converge == Some(Converge::Check) && spec.ignore.is_some() {
             inputs.setting("converge.ignore", &spec.ignore)?;
         }
-        if index + 1 == resolved.provision.len() && spec.steps == ConvergeSteps::All {
-            inputs.setting("converge.steps", &spec.steps)?;
+        if spec.steps == ConvergeSteps::All {
+            if index + 1 == resolved.provision.len() {
+                inputs.setting("converge.steps", &spec.steps)?;
+            } else if converge.is_none() {
+                // Its own layer is no proof: it is proved after the last step.
+                inputs.setting("converge.steps", &"after the last step")?;
+            }
         }
         Ok(())
     }

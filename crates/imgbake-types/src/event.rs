@@ -104,7 +104,7 @@ pub enum EventKind {
         /// What it did when it ran.
         report: Box<StepReport>,
     },
-    /// A provision step changed a resource, or could not: told at once. The rest are counted in the step's status.
+    /// A provision step changed a resource, or could not: emitted at once. The rest are counted in the step's status.
     Resource {
         /// The step's name.
         name: String,

@@ -5,6 +5,7 @@ use camino::Utf8Path;
 use imgbake_runtime::{Events, space};
 use imgbake_types::plan::{Step, StepKind};
 use imgbake_types::record::StageRecord;
+use imgbake_types::record::step::ProofPlace;
 use imgbake_types::{Digest, LayerAction, Size, Stage};
 use tokio::task::JoinHandle;
 
@@ -159,20 +160,23 @@ impl Saver {
         booted: &mut Booted,
         proof: Option<Proof<'_>>,
     ) -> Result<(), BuildError> {
+        let mut proof = proof;
         let Some(place) = self.place(build, claim, step)? else {
+            // The last layer is not what the machine is from here on.
+            self.below_key = None;
             return match proof {
-                Some(proof) => prove_draft(build, record, booted, &proof).await,
+                Some(mut proof) => prove_draft(build, record, booted, &mut proof).await,
                 None => Ok(()),
             };
         };
-        let saving = Box::pin(self.save(build, place, step, record, booted, proof.as_ref()));
+        let saving = Box::pin(self.save(build, place, step, record, booted, proof.as_mut()));
         match build.job.cancel().run(saving).await? {
             Ok(proved) => proved,
             Err(error) if error.kind() == BuildErrorKind::Cancelled => Err(error),
             Err(error) => {
                 self.give_up(build, &error);
                 match proof {
-                    Some(proof) => proof.settle(record, booted, None).await,
+                    Some(mut proof) => proof.check(record, booted, Err(error.to_string())).await,
                     None => Ok(()),
                 }
             }
@@ -190,6 +194,9 @@ impl Saver {
             && let Found::Layer(layer) = layers.cache.find(key)
         {
             return Ok(Snapshot::of_layer(layer));
+        }
+        if build.layers.is_some() {
+            self.give_up(build, &"the machine was frozen to a file that is no layer");
         }
         draft(build, booted).await
     }
@@ -226,7 +233,7 @@ impl Saver {
         step: &Step,
         record: &mut StageRecord,
         booted: &mut Booted,
-        proof: Option<&Proof<'_>>,
+        proof: Option<&mut Proof<'_>>,
     ) -> Result<Result<(), BuildError>, BuildError> {
         // After the last step the seal runs, with all that is in the page cache.
         let last = build.plan.layers().last().is_some_and(|last| last.key == step.key);
@@ -236,7 +243,7 @@ impl Saver {
         let draft = layers.cache.begin(claim, Some(&parent))?;
         let mut note = settled.err().unwrap_or_default();
         let mut wanted = (keeps_memory || full && proof.is_some()) && note.is_empty();
-        if wanted && let Err(why) = room_for_memory(build, draft.dir()) {
+        if wanted && let Err(why) = enough_for_memory(build, draft.dir()) {
             self.forget(build, &why);
             note = why;
             wanted = false;
@@ -260,13 +267,18 @@ impl Saver {
         if let Some(proof) = proof {
             let memory = kept.as_ref().map(|(state, signature)| (&**state, signature.clone()));
             let copy = Snapshot::of_files(booted.identity(build), &draft.disk(), memory)?;
-            let proved = proof.settle(record, booted, Some(&copy)).await;
+            let proved = proof.check(record, booted, Ok(&copy)).await;
             if !keeps_memory && let Some((state, _)) = &kept {
                 // It is in the job's folder, and goes with that.
                 let _ = std::fs::remove_file(state);
             }
             if let Err(error) = proved {
                 return Ok(Err(error));
+            }
+            if was_in_place(record) {
+                // The machine has had two runs, and the files of the layer one.
+                self.give_up(build, &"a step was run again in the machine itself");
+                return Ok(Ok(()));
             }
         }
         let mut new = new_layer(build, step, record);
@@ -324,21 +336,24 @@ async fn prove_draft(
     build: Build<'_>,
     record: &mut StageRecord,
     booted: &mut Booted,
-    proof: &Proof<'_>,
+    proof: &mut Proof<'_>,
 ) -> Result<(), BuildError> {
-    let copy = match draft(build, booted).await {
-        Ok(copy) => Some(copy),
-        Err(error) if error.kind() == BuildErrorKind::Cancelled => return Err(error),
-        Err(error) => {
-            build.job.events().info(format!("no copy of the machine can be made: {error}"));
-            None
+    match draft(build, booted).await {
+        Ok(copy) => {
+            let proved = proof.check(record, booted, Ok(&copy)).await;
+            copy.forget();
+            proved
         }
-    };
-    let proved = proof.settle(record, booted, copy.as_ref()).await;
-    if let Some(copy) = copy {
-        copy.forget();
+        Err(error) if error.kind() == BuildErrorKind::Cancelled => Err(error),
+        Err(error) => proof.check(record, booted, Err(error.to_string())).await,
     }
-    proved
+}
+
+/// Whether the machine itself has had the second run of a step.
+fn was_in_place(record: &StageRecord) -> bool {
+    let report = record.report.as_ref();
+    let convergence = report.and_then(|report| report.convergence.as_ref());
+    convergence.is_some_and(|convergence| convergence.place == ProofPlace::InPlace)
 }
 
 /// A snapshot of the machine in the job's folder, with its memory where that can be kept.
@@ -350,6 +365,7 @@ async fn draft(build: Build<'_>, booted: &mut Booted) -> Result<Snapshot, BuildE
     };
     let settled = guest::settle(&*booted.comm, false).await?;
     let signature = signature.filter(|_| settled.is_ok());
+    let signature = signature.filter(|_| enough_for_memory(build, build.job.work()).is_ok());
     let name = uuid::Uuid::new_v4().simple().to_string();
     let identity = Identity {
         seed: &booted.seed,
@@ -362,7 +378,7 @@ async fn draft(build: Build<'_>, booted: &mut Booted) -> Result<Snapshot, BuildE
 
 /// Whether a machine's memory can be written with room left for what the build itself writes: as much
 /// again.
-fn room_for_memory(build: Build<'_>, dir: &Utf8Path) -> Result<(), String> {
+fn enough_for_memory(build: Build<'_>, dir: &Utf8Path) -> Result<(), String> {
     let memory = build.plan.machine.memory();
     match space::free_bytes(dir) {
         Some(free) if free / 2 < memory.as_bytes() => Err(format!(

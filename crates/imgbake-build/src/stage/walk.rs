@@ -299,11 +299,21 @@ impl Walk<'_> {
                 self.progress = Progress::Machine(Box::new(booted));
             }
             (StepKind::Provision { provision }, Progress::Machine(booted)) => {
-                let mut proof = Proof::wanted(build, step, provision)?;
                 let mut booted = booted;
+                let slot = self.slot.as_ref().ok_or_else(|| {
+                    BuildError::failed(
+                        "the build's machine has no slot: this is a mistake of imgbake",
+                    )
+                })?;
+                let mut proof = Proof::wanted(build, slot, (step, provision), &self.log)?;
                 if let Some(proof) = proof.as_mut().filter(|proof| proof.shuffles()) {
-                    let before = Box::pin(self.saver.before(build, &mut booted));
-                    proof.remember(before.await?);
+                    match Box::pin(self.saver.before(build, &mut booted)).await {
+                        Ok(before) => proof.set_before(before),
+                        Err(error) => {
+                            let error = cannot_be_kept(step, &error);
+                            return Err(Failure::with(booted.machine)(error));
+                        }
+                    }
                 }
                 let (mut booted, mut record) = booted.provision(build, step, provision).await?;
                 if booted.by_hand {
@@ -328,4 +338,14 @@ impl Walk<'_> {
         self.reported = self.reported.max(self.done);
         Ok(())
     }
+}
+
+/// The machine as it is before a step, which is to be run in another order, cannot be kept.
+fn cannot_be_kept(step: &Step, error: &BuildError) -> BuildError {
+    let message = format!(
+        "step `{}`: the machine as it is before the step cannot be kept, to run it in another order: {error}",
+        step.name
+    );
+    let help = "set `converge = \"once\"` for it: the step is run again in its own order alone";
+    BuildError::new(error.kind(), message).help(help)
 }

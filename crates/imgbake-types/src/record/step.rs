@@ -290,6 +290,9 @@ impl StepReport {
         let mut report = self.clone().bound();
         report.output = OutputTail::default();
         keep(&mut report.resources, PUBLISHED_RESOURCES);
+        if let Some(convergence) = &mut report.convergence {
+            keep(&mut convergence.changed, PUBLISHED_RESOURCES);
+        }
         let again = report.convergence.iter_mut().flat_map(|convergence| &mut convergence.changed);
         for resource in report.resources.iter_mut().chain(again) {
             resource.diff = None;
@@ -314,9 +317,9 @@ impl StepReport {
         if self.attempts > 1 {
             parts.push(format!("{} attempts", self.attempts));
         }
-        // A tool that tells its resources has exit codes of its own for a run that went well.
-        let told = self.counts.total() > 0 && self.outcome != Outcome::Failed;
-        let code = self.exit_code.filter(|code| *code != 0 && !told);
+        // A tool that reports its resources has exit codes of its own for a run that went well.
+        let succeeded = self.counts.total() > 0 && self.outcome != Outcome::Failed;
+        let code = self.exit_code.filter(|code| *code != 0 && !succeeded);
         parts.extend(code.map(|code| format!("exit code {code}")));
         parts.join(", ")
     }

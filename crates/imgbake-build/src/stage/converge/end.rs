@@ -4,8 +4,8 @@ use imgbake_types::record::step::Resource;
 
 use super::super::boot::Booted;
 use super::super::context::Build;
-use super::state::{Look, State};
-use super::{Contents, compare};
+use super::compare::{Contents, differences};
+use super::state::{Inspector, State};
 use crate::BuildError;
 
 /// What every machine has of its own, or has had from the build alone.
@@ -33,18 +33,19 @@ impl EndState {
         build: Build<'_>,
         booted: &Booted,
     ) -> Result<Self, BuildError> {
-        let look = Look { job: build.job, comm: &*booted.comm };
+        let inspector = Inspector { job: build.job, comm: &*booted.comm };
         let mut ignored = build.plan.converge.ignored();
         ignored.extend(IDENTITY);
-        let mut state = look.state(&ignored).await?;
+        let mut state = inspector.state(&ignored).await?;
         // Its clock says nothing of another machine's files.
         state.began = i64::MIN;
-        let contents = look.contents(&state, state.files.keys()).await?;
+        let contents = inspector.contents(&state, state.files.keys()).await?;
         Ok(Self { state, contents })
     }
 
     /// What is not the same in another machine, as resources that changed from this one to that.
     pub fn differences(&self, other: &Self) -> Vec<Resource> {
-        compare::differences((&self.state, &self.contents), (&other.state, &other.contents))
+        let found = differences((&self.state, &self.contents), (&other.state, &other.contents));
+        found.into_iter().map(|one| one.resource).collect()
     }
 }

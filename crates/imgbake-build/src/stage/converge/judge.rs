@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use imgbake_types::glob;
-use imgbake_types::record::step::{Convergence, ProofPlace, Resource};
+use imgbake_types::record::step::{ProofPlace, Resource};
 
 use super::run::Run;
 use crate::BuildError;
@@ -20,7 +20,8 @@ pub(super) struct Changed {
     pub(super) resource: Resource,
     /// Whether imgbake found it by comparing, and the tool did not say it.
     pub(super) compared: bool,
-    allowed: bool,
+    /// Whether the template lets it change.
+    pub(super) allowed: bool,
 }
 
 impl Changed {
@@ -44,32 +45,23 @@ impl Changed {
     }
 }
 
-/// Whether the template lets it change.
-pub(super) fn is_allowed(changed: &Changed) -> bool {
-    changed.allowed
-}
-
-/// The error of steps that did not converge, run again after one; `first` is how many resources the first run had.
+/// Judges second runs after a step.
+///
+/// # Errors
+/// They changed what the template does not allow.
 pub(super) fn judge(
     after: &str,
     runs: &[Run<'_>],
-    first: u64,
-    convergence: &Convergence,
     changed: &[Changed],
+    unlisted: u64,
 ) -> Result<(), BuildError> {
-    if convergence.converged {
+    let forbidden: Vec<&Changed> = changed.iter().filter(|one| !one.allowed).collect();
+    if forbidden.is_empty() && unlisted == 0 {
         return Ok(());
     }
-    let forbidden: Vec<&Changed> = changed.iter().filter(|one| !one.allowed).collect();
-    let count = convergence.counts.changed.max(changed.len() as u64);
-    if count == 0 {
-        let words = format!(
-            "step `{after}`: its second run managed no resource, and its first run {first}: whether it converges is unknown"
-        );
-        return Err(BuildError::failed(words));
-    }
+    let count = unlisted + changed.len() as u64;
     let resources = if count == 1 { "resource" } else { "resources" };
-    let mut words = match runs {
+    let mut message = match runs {
         [run] => format!(
             "step `{}` does not converge in one run: its second run changed {count} {resources}",
             run.name
@@ -80,20 +72,18 @@ pub(super) fn judge(
     };
     for one in forbidden.iter().take(SHOWN) {
         let step = if runs.len() > 1 { format!("step `{}`: ", one.step) } else { String::new() };
-        words.push_str(&shown(&step, &one.resource));
+        message.push_str(&shown(&step, &one.resource));
     }
     if forbidden.len() > SHOWN {
-        let _ = write!(words, "\n  and {} more", forbidden.len() - SHOWN);
+        let _ = write!(message, "\n  and {} more", forbidden.len() - SHOWN);
     }
-    let listed = changed.iter().filter(|one| !one.compared).count() as u64;
-    let unlisted = convergence.counts.changed.saturating_sub(listed);
     if unlisted > 0 {
         let _ = write!(
-            words,
+            message,
             "\n  and {unlisted} more, which no report lists and no `converge_allow` can allow"
         );
     }
-    Err(BuildError::failed(words).help(
+    Err(BuildError::failed(message).help(
         "let each change only what is not as declared yet; `converge_allow` lists those that may change at every run",
     ))
 }
@@ -109,17 +99,17 @@ pub(super) const fn described(place: ProofPlace) -> &'static str {
 
 /// A resource with its place, what changed, and the start of its diff.
 fn shown(step: &str, resource: &Resource) -> String {
-    let mut words = format!("\n  {step}{}", resource.title());
-    if let Some(message) = &resource.message {
-        let _ = write!(words, ": {}", message.lines().next().unwrap_or_default());
+    let mut message = format!("\n  {step}{}", resource.title());
+    if let Some(reason) = &resource.message {
+        let _ = write!(message, ": {}", reason.lines().next().unwrap_or_default());
     }
     let diff = resource.diff.as_deref().unwrap_or_default();
     for line in diff.lines().take(DIFF_LINES) {
-        words.push_str("\n    ");
-        words.push_str(line);
+        message.push_str("\n    ");
+        message.push_str(line);
     }
     if diff.lines().count() > DIFF_LINES {
-        words.push_str("\n    …");
+        message.push_str("\n    …");
     }
-    words
+    message
 }

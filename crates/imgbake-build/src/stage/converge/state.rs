@@ -37,8 +37,11 @@ if command -v getfattr >/dev/null; then
 elif command -v python3 >/dev/null; then
     exec python3 -c 'import os, sys
 for name in map(os.fsencode, sys.argv[1:]):
-    keys = sorted(os.listxattr(name, follow_symlinks=False))
-    texts = ["%s=%s" % (key, os.getxattr(name, key, follow_symlinks=False).hex()) for key in keys]
+    try:
+        keys = sorted(os.listxattr(name, follow_symlinks=False))
+        texts = ["%s=%s" % (key, os.getxattr(name, key, follow_symlinks=False).hex()) for key in keys]
+    except OSError:
+        continue
     sys.stdout.buffer.write(b"\2%s\3%s" % (name, "\n".join(texts).encode()))' "$@"
 elif tar --version 2>/dev/null | grep -q GNU; then
     for name do
@@ -50,7 +53,7 @@ elif tar --version 2>/dev/null | grep -q GNU; then
 else
     printf '\002\003'
 fi 2>/dev/null || :"#;
-/// What [`Look::contents`] has a text for where the machine has nothing to read extended attributes with.
+/// What [`Inspector::contents`] has a text for where the machine has nothing to read extended attributes with.
 pub(super) const NO_ATTRIBUTES: &[u8] = b"";
 
 /// A file's name: any bytes but zero.
@@ -120,14 +123,14 @@ pub(super) struct State {
     pub(super) began: i64,
 }
 
-/// A machine that is looked at.
+/// Reads a machine.
 #[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
+pub(super) struct Inspector<'a> {
     pub(super) job: &'a Job,
     pub(super) comm: &'a dyn Communicator,
 }
 
-impl Look<'_> {
+impl Inspector<'_> {
     /// Lists what the machine is.
     ///
     /// # Errors
@@ -165,6 +168,11 @@ impl Look<'_> {
         let mut contents = digests(&self.each(DIGESTS, files).await?);
         contents.extend(records(&self.each(TARGETS, links).await?));
         for (name, attributes) in records(&self.each(ATTRIBUTES, all).await?) {
+            let has_bytes = state.files.get(&name).is_some_and(File::is_regular);
+            // One that has no digest could not be read, and its attributes alone say nothing.
+            if has_bytes && !contents.contains_key(&name) {
+                continue;
+            }
             let text = contents.entry(name).or_default();
             text.push('\n');
             text.push_str(attributes.trim_end());
@@ -195,8 +203,8 @@ impl Look<'_> {
         let mut sink = |stream: Stream, bytes: &[u8]| {
             let (sink, most) =
                 if stream == Stream::Stdout { (&mut out, MOST) } else { (&mut err, 4096) };
-            let room = most.saturating_sub(sink.len());
-            sink.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            let free = most.saturating_sub(sink.len());
+            sink.extend_from_slice(&bytes[..bytes.len().min(free)]);
         };
         let exit = self.job.cancel().run(self.comm.run(exec, &mut sink)).await??;
         if exit.ok() && out.len() < MOST {
@@ -261,6 +269,14 @@ fn records(output: &[u8]) -> impl Iterator<Item = (Name, String)> {
 }
 
 impl State {
+    /// Whether every user of the machine may read a file: it, and each folder on the way to it.
+    pub(super) fn is_public(&self, name: &[u8]) -> bool {
+        let allows = |name: &[u8], bit| self.files.get(name).is_some_and(|one| one.mode & bit != 0);
+        let slashes = name.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let mut folders = slashes.map(|(at, _)| if at == 0 { &name[..1] } else { &name[..at] });
+        allows(name, 0o004) && folders.all(|folder| allows(folder, 0o001))
+    }
+
     fn take_files(&mut self, output: &[u8], ignored: &[&str]) -> Option<()> {
         let (mut ended, mut rooted) = (false, false);
         for record in output.split(|byte| *byte == RECORD) {
