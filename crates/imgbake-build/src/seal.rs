@@ -74,6 +74,10 @@ pub trait Sealer: Send + Sync {
     /// Every operation there is.
     fn operations(&self) -> &'static [Operation];
 
+    /// Patterns of paths that differ in two machines of one image: what is planted, and the identities that sealing
+    /// removes. `*` stands for anything.
+    fn own_paths(&self) -> Vec<&'static str>;
+
     /// Searches a disk's bytes for patterns while they are captured.
     fn scanner(&self, patterns: Vec<Pattern>) -> Box<dyn Tap>;
 

@@ -58,6 +58,10 @@ impl Sealer for GuestSealer {
         &OPERATIONS
     }
 
+    fn own_paths(&self) -> Vec<&'static str> {
+        plant::own_paths().collect()
+    }
+
     fn scanner(&self, patterns: Vec<Pattern>) -> Box<dyn Tap> {
         Box::new(ResidueScanner::new(patterns))
     }

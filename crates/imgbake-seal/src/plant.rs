@@ -54,6 +54,38 @@ const CANARIES: [CanaryPath; 7] = [
     },
 ];
 
+/// What each machine has of its own, as the operations of `identity.sh` remove it, and what the build's login leaves.
+const IDENTITIES: [&str; 22] = [
+    "/etc/machine-id",
+    "/var/lib/dbus/machine-id",
+    "/etc/ssh/ssh_host_*",
+    "/etc/dropbear/dropbear_*_host_key",
+    "/var/lib/urandom/random-seed",
+    "/etc/iscsi/initiatorname.iscsi",
+    "/etc/nvme/hostnqn",
+    "/etc/nvme/hostid",
+    "/etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "/etc/ssl/private/ssl-cert-snakeoil.key",
+    "/etc/puppet/ssl/*",
+    "/etc/puppetlabs/puppet/ssl/*",
+    "/var/lib/puppet/*",
+    "/etc/salt/pki/*",
+    "/etc/salt/minion_id",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/resolv.conf",
+    "/etc/*-",
+    "/root/.ssh/*",
+    "/home/*/.ssh/*",
+    "/boot/grub/grubenv",
+];
+
+/// Patterns of paths that differ in two machines of one image.
+pub(crate) fn own_paths() -> impl Iterator<Item = &'static str> {
+    let planted = CANARIES.iter().map(|canary| canary.path).filter(|path| !path.is_empty());
+    planted.chain(IDENTITIES)
+}
+
 const fn file(
     name: &'static str,
     operations: &'static [&'static str],

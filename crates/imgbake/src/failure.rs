@@ -128,6 +128,11 @@ impl Failure {
         Self::plain(Code::Lacking, message)
     }
 
+    /// What was to be shown does not hold.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::plain(Code::Failed, message)
+    }
+
     /// A mistake of ours.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::plain(Code::Failed, message)

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod common;
+mod compared;
 mod conformance;
 mod converge;
 mod disposable;

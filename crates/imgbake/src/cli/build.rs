@@ -23,7 +23,7 @@ pub struct BuildArgs {
     pub dry_run: bool,
     /// Publishes nothing: runs the template's steps on this channel's image and on the template's own source, and
     /// reports whether both end in the same state
-    #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["dry_run", "output", "junit", "metadata_file", "cache_to"])]
+    #[arg(long, value_name = "CHANNEL", conflicts_with_all = ["dry_run", "output", "junit", "metadata_file", "cache_to", "parallel", "on_error"])]
     pub from_blessed: Option<ChannelName>,
     /// What happens when the build fails [setting: on_error; variable: IMGBAKE_ON_ERROR]
     #[arg(long, value_enum)]

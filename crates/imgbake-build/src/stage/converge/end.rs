@@ -8,18 +8,6 @@ use super::compare::{Contents, differences};
 use super::state::{Inspector, State};
 use crate::BuildError;
 
-/// What every machine has of its own, or has had from the build alone.
-const IDENTITY: [&str; 8] = [
-    "/etc/machine-id",
-    "/etc/hostname",
-    "/etc/hosts",
-    "/etc/resolv.conf",
-    "/etc/ssh/ssh_host_*",
-    "/root/.ssh/*",
-    "/home/*/.ssh/*",
-    "/boot/grub/grubenv",
-];
-
 /// What a machine is after its last provision step: files with their content, packages, units, users and groups.
 #[derive(Debug)]
 pub struct EndState {
@@ -35,7 +23,7 @@ impl EndState {
     ) -> Result<Self, BuildError> {
         let inspector = Inspector { job: build.job, comm: &*booted.comm };
         let mut ignored = build.plan.converge.ignored();
-        ignored.extend(IDENTITY);
+        ignored.extend(build.components.sealer.own_paths());
         let mut state = inspector.state(&ignored).await?;
         // Its clock says nothing of another machine's files.
         state.began = i64::MIN;

@@ -37,7 +37,7 @@ pub(super) async fn run(
         let compared = Box::pin(compare(steps, unit, channel)).await;
         let failed = compared.is_err();
         all.push((unit, compared));
-        if failed && args.fail_fast {
+        if failed && (args.fail_fast || app.cancel.is_cancelled()) {
             break;
         }
     }
@@ -60,7 +60,7 @@ pub(super) async fn run(
                     let more = (differences.len() - SHOWN) as u64;
                     let _ = writeln!(text, "… and {}", count(more, "more difference"));
                 }
-                Failure::internal(format!(
+                Failure::failed(format!(
                     "{name}: the steps do not make of {name}:{channel} what they make of the template's source: {}",
                     count(differences.len() as u64, "difference")
                 ))
