@@ -45,7 +45,7 @@ async fn main() -> Outcome {
     let job =
         Job::begin(&Home::new(dir.join("home")), &id, Cancel::new(), events, Secrets::default())?;
     let began = Instant::now();
-    let told = tokio::spawn(async move {
+    let reported = tokio::spawn(async move {
         while let Some(event) = listener.recv().await {
             if let EventKind::StageStatus { status, .. } = event.kind {
                 eprintln!("{:6.1} s  {status}", began.elapsed().as_secs_f64());
@@ -71,7 +71,7 @@ async fn main() -> Outcome {
         }
         eprintln!("cmdline: {}", kernel.cmdline);
     }
-    drop((stage, told));
+    drop((stage, reported));
     job.end()?;
     Ok(())
 }

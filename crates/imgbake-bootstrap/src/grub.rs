@@ -173,7 +173,7 @@ fn install_bios(grub: &Utf8Path, disk: &Utf8Path, mut core: Vec<u8>) -> Result<(
     Ok(())
 }
 
-/// The MBR's code from boot.img, told where the core is. `None`: it is too short.
+/// The MBR's code from boot.img, given the place of the core. `None`: it is too short.
 fn boot_code(mut boot: Vec<u8>, core_sector: u64) -> Option<Vec<u8>> {
     if boot.len() < MBR_CODE {
         return None;
@@ -184,7 +184,7 @@ fn boot_code(mut boot: Vec<u8>, core_sector: u64) -> Option<Vec<u8>> {
     Some(boot)
 }
 
-/// Tells a core where the rest of it is: start, sectors, segment. `None`: it is too short or too long.
+/// Shows a core where the rest of it is: start, sectors, segment. `None`: it is too short or too long.
 fn patch_core(core: &mut [u8], core_sector: u64, room: u64) -> Option<()> {
     let len = u64::try_from(core.len()).ok()?;
     let sectors = u16::try_from(len.div_ceil(SECTOR).checked_sub(1)?).ok()?;

@@ -198,7 +198,7 @@ pub async fn sources_in_use(
     if list.is_empty() { own_sources(job, spec, arch).await } else { Ok(list) }
 }
 
-/// What mmdebstrap takes where nobody names a mirror. It tells before it fetches anything, and is ended
+/// What mmdebstrap takes where nobody names a mirror. It prints that before it fetches anything, and is ended
 /// there.
 pub(crate) async fn own_sources(
     job: &Job,

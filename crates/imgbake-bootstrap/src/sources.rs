@@ -17,7 +17,7 @@ pub(crate) const QUICKLY: [&str; 4] = [
     "-o",
     "Acquire::IndexTargets::deb::imgbake::MetaKey=InRelease",
 ];
-/// What creates the targets that tell of an archive: apt's own index, or the one of [`QUICKLY`].
+/// What creates the targets that describe an archive: apt's own index, or the one of [`QUICKLY`].
 const CREATORS: [&str; 2] = ["Packages", "imgbake"];
 
 /// The archive's addresses.

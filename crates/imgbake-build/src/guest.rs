@@ -68,7 +68,7 @@ pub(crate) async fn wake(comm: &dyn Communicator, limit: Duration) -> Result<(),
         }
     };
     let exec = Exec::new(comm.as_root("sh -s")).stdin(stdin).timeout(limit);
-    let tell = async {
+    let reporting = async {
         asked.notified().await;
         // The time of this moment, not of when the script was sent: an emulated guest takes a while.
         let now = now();
@@ -80,7 +80,7 @@ pub(crate) async fn wake(comm: &dyn Communicator, limit: Duration) -> Result<(),
         tokio::select! {
             biased;
             ran = &mut running => ran,
-            () = tell => running.await,
+            () = reporting => running.await,
         }
     };
     report.judge(&ran?)

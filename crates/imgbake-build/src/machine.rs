@@ -32,7 +32,7 @@ pub trait Machine: Send + Sync {
     /// expected, powers off while no end is expected, or its disk cannot be written.
     async fn failure(&self) -> BuildError;
 
-    /// From now on, one restart is expected; the machine is told apart from before by its count.
+    /// From now on, one restart is expected; the machine is distinguished from before by its count.
     fn expect_restart(&mut self);
 
     /// Waits for the restart that was expected. The old connection is of no use after it.

@@ -88,7 +88,7 @@ mod tests {
     fn an_answer_bridges_a_failure_and_says_since_when() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(Utf8Path::from_path(dir.path()).unwrap().join("home"));
-        let (events, mut told) = Events::channel("test", Secrets::default());
+        let (events, mut reported) = Events::channel("test", Secrets::default());
         let job = Job::begin(&home, "test-1", Cancel::new(), events, Secrets::default()).unwrap();
         let memory = PinMemory::new(&home, "a mirror");
         let down = || Err(BuildError::failed("cannot ask the mirror"));
@@ -100,9 +100,9 @@ mod tests {
         for text in ["one", "two"] {
             memory.settle(&job, Ok(Pin::Now(text.to_owned()))).unwrap();
         }
-        assert!(told.try_recv().is_err());
+        assert!(reported.try_recv().is_err());
         assert_eq!(memory.settle(&job, down()).unwrap(), Pin::Now("two".to_owned()));
-        let EventKind::Notice { message, .. } = told.try_recv().unwrap().kind else { panic!() };
+        let EventKind::Notice { message, .. } = reported.try_recv().unwrap().kind else { panic!() };
         assert!(message.starts_with("cannot ask the mirror: ") && message.contains(" UTC"));
         // Another's answer, and another kind of failure.
         assert!(PinMemory::new(&home, "another").settle(&job, down()).is_err());

@@ -91,7 +91,7 @@ pub enum Naming {
 }
 
 /// Whether a disk is hashed as a whole while it is written: that takes a second for each GiB or so, and
-/// tells nothing about the bytes that the chunks' digests do not tell.
+/// shows nothing about the bytes that the chunks' digests do not show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whole {
     /// The SHA-256 of the whole disk, holes as zeros.

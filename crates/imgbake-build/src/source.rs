@@ -28,7 +28,7 @@ pub enum Pin {
     /// Its name may come to mean something else; this text changes when it does: the digest behind
     /// `image = "base:prod"`, or that of a distribution's package indices.
     Now(String),
-    /// Nobody can tell, and why: the disk is fetched in every build.
+    /// Nobody knows, and why: the disk is fetched in every build.
     Unknown(String),
 }
 
@@ -41,10 +41,10 @@ pub trait SourceProvider: Send + Sync {
     /// Whether this machine has what the source needs. No side effects.
     fn check(&self, source: &Source) -> Result<(), BuildError>;
 
-    /// Tells what the source is right now, before the plan is made. Cheap: no disk is read.
+    /// Shows what the source is right now, before the plan is made. Cheap: no disk is read.
     ///
     /// # Errors
-    /// It could not be asked; the message tells whom.
+    /// It could not be asked; the message shows whom.
     async fn pin(&self, job: &Job, source: &Source, arch: Arch) -> Result<Pin, BuildError>;
 
     /// Gets the disk.

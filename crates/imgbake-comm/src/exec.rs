@@ -59,7 +59,7 @@ pub enum Exit {
     Code(i32),
     /// By a signal, named without `SIG`.
     Signal(String),
-    /// The connection ended before the command told how it ended: the machine went down.
+    /// The connection ended before the command reported how it ended: the machine went down.
     Lost,
 }
 

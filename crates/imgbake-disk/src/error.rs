@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 /// What this crate's functions return.
 pub type Result<T, E = DiskError> = std::result::Result<T, E>;
 
-/// The kinds of failure a caller may want to tell apart.
+/// The kinds of failure a caller may want to distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DiskErrorKind {

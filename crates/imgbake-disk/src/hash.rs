@@ -6,7 +6,7 @@ use crate::{DiskSource, Result, bytes::to_usize, source::pieces};
 
 static ZEROS: [u8; 65536] = [0; 65536];
 
-/// Hashes a virtual disk from front to back; runs of zeros are told, not read.
+/// Hashes a virtual disk from front to back; runs of zeros are reported, not read.
 #[derive(Clone, Debug, Default)]
 pub struct DiskHasher {
     sha256: Sha256,
@@ -72,14 +72,14 @@ mod tests {
 
     #[test]
     fn zeros_told_are_zeros_read() {
-        let (mut told, mut read) = (DiskHasher::new(), DiskHasher::new());
-        for hasher in [&mut told, &mut read] {
+        let (mut reported, mut read) = (DiskHasher::new(), DiskHasher::new());
+        for hasher in [&mut reported, &mut read] {
             hasher.update(b"head");
         }
-        told.update_zeros(200_001);
+        reported.update_zeros(200_001);
         read.update(&vec![0; 200_001]);
-        assert_eq!(told.position(), 200_005);
-        assert_eq!(told.finish(), read.finish());
+        assert_eq!(reported.position(), 200_005);
+        assert_eq!(reported.finish(), read.finish());
     }
 
     #[test]

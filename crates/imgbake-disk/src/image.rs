@@ -62,7 +62,7 @@ enum Layer {
 }
 
 impl DiskImage {
-    /// Opens the image at `path`, of the format its first bytes tell, with its backing chain.
+    /// Opens the image at `path`, of the format its first bytes show, with its backing chain.
     /// For an image that came from elsewhere use [`DiskImage::open_flat`].
     pub fn open(path: &Utf8Path) -> Result<Self> {
         Chain::default().open(path, None, true)
@@ -101,7 +101,7 @@ impl DiskImage {
 
 impl DiskImage {
     /// Where this disk may differ from the disk in the file `base`, on which it stands: what the images
-    /// above that file hold, clusters that are told to be zero among it. Sorted, apart, inside the
+    /// above that file hold, clusters that are reported to be zero among it. Sorted, apart, inside the
     /// disk. `None` where `base` is not in the backing chain. Beyond the end of a shorter `base`, what
     /// is in no extent is zero.
     ///
@@ -130,7 +130,7 @@ impl DiskImage {
     }
 }
 
-/// What tells a file from every other on this host.
+/// What distinguishes a file from every other on this host.
 fn identity(path: &Utf8Path) -> Result<(u64, u64)> {
     let fail = |e| DiskError::io("cannot read the file's metadata", e).in_file(path);
     let metadata = std::fs::metadata(path).map_err(fail)?;

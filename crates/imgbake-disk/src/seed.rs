@@ -1,4 +1,4 @@
-//! Seed media: the small disks that tell a guest at first boot who it is.
+//! Seed media: the small disks that give a guest its identity at first boot.
 
 use camino::Utf8Path;
 

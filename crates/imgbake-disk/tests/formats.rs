@@ -191,9 +191,9 @@ fn changes_are_told(image: &DiskImage, below: &Utf8Path, bits: u32) {
     }
     assert!(rebuilt == now, "2^{bits}: {extents:?}");
     assert!(extents.windows(2).all(|pair| pair[0].end() < pair[1].offset), "{extents:?}");
-    let told: u64 = extents.iter().map(|extent| extent.len).sum();
+    let reported: u64 = extents.iter().map(|extent| extent.len).sum();
     let written = (100 << 10) + (256 << 10) + (12 << 10) + (2 << 20);
-    assert!(told <= written + (10 << bits), "2^{bits}: {told}");
+    assert!(reported <= written + (10 << bits), "2^{bits}: {reported}");
 }
 
 #[test]

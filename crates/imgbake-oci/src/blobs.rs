@@ -20,7 +20,7 @@ use crate::{OciError, OciErrorKind};
 pub type BlobStream = BoxStream<'static, Result<Bytes>>;
 
 impl Repository {
-    /// Whether a blob is there; its size is not looked at, since some registries do not tell it.
+    /// Whether a blob is there; its size is not looked at, since some registries do not report it.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let url = self.url(&format!("blobs/{digest}"));
         let mut retry = self.retry(format!("ask {} for the blob {digest}", self.label()));

@@ -131,7 +131,7 @@ impl Repository {
 
     /// Points a tag at a manifest if it points where the caller believes: read, check, write, read
     /// again, since registries compare nothing themselves. Two who write within one round trip can
-    /// both believe that they won: what must not be lost is told by records beside the tag.
+    /// both believe that they won: what must not be lost is reported by records beside the tag.
     ///
     /// # Errors
     /// [`OciErrorKind::Refused`]: somebody else moved the tag.

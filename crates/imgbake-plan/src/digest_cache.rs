@@ -22,7 +22,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// A half-written digest_cache this old was left by a killed process.
 const LEFT: Duration = Duration::from_secs(60);
 
-/// What tells that a file is what it was.
+/// What shows that a file is what it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     dev: u64,

@@ -113,7 +113,7 @@ impl Keys<'_> {
     /// The key of the next step and its inputs by name: the key is the SHA-256 of a JSON text of the
     /// inputs' digests and the parent's key, whose objects are sorted by key.
     ///
-    /// A sensitive value enters as an HMAC, so that a key tells nothing of it to one who has not this
+    /// A sensitive value enters as an HMAC, so that a key shows nothing of it to one who has not this
     /// host's secret.
     pub(crate) fn next(
         &mut self,

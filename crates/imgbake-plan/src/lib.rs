@@ -1,7 +1,7 @@
 //! A template with its variables filled in becomes a plan with a key for each step.
 //!
 //! [`plan`] is pure but for what it asks of a [`FileHasher`]; [`FsHasher`] is the one that reads the
-//! host's files. [`difference`] tells why a step's key is not that of an earlier plan.
+//! host's files. [`difference`] shows why a step's key is not that of an earlier plan.
 
 mod difference;
 mod digest_cache;

@@ -12,7 +12,7 @@ use crate::PlanError;
 use crate::key::{Inputs, Keys, json_of, names};
 use crate::paths::shown;
 
-/// Tells what a plan must know of the host's files.
+/// Shows what a plan must know of the host's files.
 pub trait FileHasher {
     /// The digest of a file's bytes; of a folder's names, modes and bytes.
     fn digest(&self, path: &Utf8Path) -> io::Result<Digest>;
@@ -46,7 +46,7 @@ pub struct Request<'r> {
     /// What the source is known to be right now, where its name may come to mean something else: the
     /// digest behind `image = "base:prod"`, or that of a distribution's release file.
     pub source_pin: Option<&'r str>,
-    /// Whether the template and `source_pin` decide the source's disk. Where nobody can tell what the
+    /// Whether the template and `source_pin` decide the source's disk. Where nobody can know what the
     /// source is now, they do not, and the source step's result is not used again.
     pub source_known: bool,
     /// What the steps' `url:` and `command:` inputs are right now, by their text. One that is not here was
@@ -54,7 +54,7 @@ pub struct Request<'r> {
     pub asked: &'r BTreeMap<String, Digest>,
 }
 
-/// Makes the plan, or tells of every file that is missing.
+/// Makes the plan, or reports every file that is missing.
 pub fn plan(request: &Request<'_>) -> Result<Plan, PlanError> {
     let mut planner = Planner {
         request,

@@ -16,7 +16,7 @@ pub(crate) const MAX_JSON: u64 = 8 << 20;
 /// an `index.json` of 6 MiB.
 pub(crate) const MAX_LIST: u64 = 64 << 20;
 
-/// For `map_err`: names the operation and the path; a full file system is told apart.
+/// For `map_err`: names the operation and the path; a full file system is distinguished.
 pub(crate) fn io_at<'a>(
     operation: &'a str,
     path: &'a Utf8Path,

@@ -67,7 +67,9 @@ pub(crate) fn held(store: &Store) -> Result<BTreeSet<Digest>> {
             Ok(()) => remove(path)?,
             Err(fs::TryLockError::WouldBlock) => held.extend(digest_of(entry.file_name())),
             Err(fs::TryLockError::Error(error)) => {
-                return Err(damaged(format!("cannot tell whether {path} is held")).because(error));
+                return Err(
+                    damaged(format!("cannot find out whether {path} is held")).because(error)
+                );
             }
         }
     }
@@ -80,7 +82,7 @@ fn is_fresh(entry: &Utf8DirEntry) -> bool {
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < MAKING))
 }
 
-/// The version that a lease's name tells.
+/// The version that a lease's name shows.
 fn digest_of(name: &str) -> Option<Digest> {
     let (hex, _) = name.split_once('.')?;
     format!("sha256:{hex}").parse().ok()

@@ -19,7 +19,7 @@ pub(crate) fn version(store: &Store, index: &Index, reference: &Reference) -> Bu
     if of_name(index, name).next().is_none() {
         return image(index, name);
     }
-    // A damaged manifest is told when it is asked for; here it only counts as no version.
+    // A damaged manifest is reported when it is asked for; here it only counts as no version.
     let (versions, channels): (Vec<_>, Vec<_>) =
         of_name(index, name).rev().partition(|entry| is_version(store, *entry).unwrap_or(false));
     let names =

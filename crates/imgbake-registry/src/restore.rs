@@ -100,7 +100,7 @@ fn write_all(
             unpackers.into_iter().map(|thread| thread.join().unwrap_or_else(crashed)).collect();
         (followed, unpacked)
     });
-    // A broken chunk is why the hash is missing: it is told first.
+    // A broken chunk is why the hash is missing: it is reported first.
     unpacked.into_iter().collect::<Result<()>>()?;
     followed
 }

@@ -18,7 +18,7 @@ pub(crate) fn known(store: &Store, name: &str, parent: Option<&Digest>) -> Resul
     let index = store.index()?;
     let mut digests: Vec<Digest> = parent.into_iter().cloned().collect();
     let newest = of_name(&index, name).rev().filter(|entry| {
-        // One that cannot be read is left out, here and below: it is told where it is asked for.
+        // One that cannot be read is left out, here and below: it is reported where it is asked for.
         is_version(store, *entry).unwrap_or(false)
     });
     digests.extend(newest.take(NEWEST).map(|entry| entry.descriptor.digest.clone()));

@@ -1,4 +1,4 @@
-//! The tags that a registry makes; `imgbake_types::tag` tells what a tag's text says.
+//! The tags that a registry makes; `imgbake_types::tag` shows what a tag's text says.
 
 pub(crate) use imgbake_oci::referrers::tag as referrers;
 use imgbake_types::Digest;

@@ -46,7 +46,7 @@ impl RuntimeError {
         Self::new(RuntimeErrorKind::Cancelled, "interrupted")
     }
 
-    /// An operating system's error, with the operation and path. A full file system is told apart and
+    /// An operating system's error, with the operation and path. A full file system is distinguished and
     /// named.
     pub fn io(operation: &str, path: &Utf8Path, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::StorageFull {

@@ -47,7 +47,7 @@ impl Events {
         }
     }
 
-    /// Tells one thing. A listener that has gone is no error.
+    /// Shows one thing. A listener that has gone is no error.
     pub fn emit(&self, kind: EventKind) {
         let kind = self.redacted(kind);
         let event = Event { time: jiff::Timestamp::now(), job: self.job.to_string(), kind };
@@ -82,7 +82,7 @@ impl Events {
             stage,
             name: name.to_owned(),
             started: Instant::now(),
-            told: Mutex::new(None),
+            reported: Mutex::new(None),
             ended: false,
         }
     }
@@ -100,28 +100,28 @@ impl Events {
     }
 }
 
-/// A stage that runs. Dropped before [`StageGuard::finish`], it tells that the stage failed.
+/// A stage that runs. Dropped before [`StageGuard::finish`], it shows that the stage failed.
 #[derive(Debug)]
 pub struct StageGuard {
     events: Events,
     stage: Stage,
     name: String,
     started: Instant,
-    told: Mutex<Option<Instant>>,
+    reported: Mutex<Option<Instant>>,
     ended: bool,
 }
 
-/// Progress is told at most ten times a second.
+/// Progress is reported at most ten times a second.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 impl StageGuard {
-    /// Tells how far it is, in bytes.
+    /// Shows how far it is, in bytes.
     pub fn progress(&self, done: u64, total: Option<u64>) {
-        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if told.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
+        let mut reported = self.reported.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if reported.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
             return;
         }
-        *told = Some(Instant::now());
+        *reported = Some(Instant::now());
         self.events.emit(EventKind::StageProgress {
             stage: self.stage,
             name: self.name.clone(),
@@ -130,7 +130,7 @@ impl StageGuard {
         });
     }
 
-    /// Tells what it is doing now.
+    /// Shows what it is doing now.
     pub fn status(&self, status: impl Into<String>) {
         self.events.emit(EventKind::StageStatus {
             stage: self.stage,
@@ -196,14 +196,17 @@ mod tests {
         };
         events.emit(EventKind::TestFinished { result });
         drop(events);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         while let Some(event) = listener.blocking_recv() {
-            told.push(serde_json::to_value(&event).unwrap());
+            reported.push(serde_json::to_value(&event).unwrap());
         }
-        assert_eq!(told[0]["type"], "output");
-        assert_eq!((&told[0]["name"], &told[0]["stream"]), (&"shell".into(), &"stdout".into()));
-        assert_eq!(told[0]["line"], "*** is ***");
-        assert_eq!(told[1]["result"]["machine"], "verify-1");
-        assert_eq!(told[1]["result"]["detail"], "*** is ***");
+        assert_eq!(reported[0]["type"], "output");
+        assert_eq!(
+            (&reported[0]["name"], &reported[0]["stream"]),
+            (&"shell".into(), &"stdout".into())
+        );
+        assert_eq!(reported[0]["line"], "*** is ***");
+        assert_eq!(reported[1]["result"]["machine"], "verify-1");
+        assert_eq!(reported[1]["result"]["detail"], "*** is ***");
     }
 }

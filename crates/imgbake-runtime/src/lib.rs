@@ -2,7 +2,7 @@
 //! redaction, events.
 //!
 //! A [`Job`] is one running command that makes things: it owns a folder under `IMGBAKE_HOME/work`, an
-//! entry in the [`journal`], the secrets it must not show and the stream of events it tells.
+//! entry in the [`journal`], the secrets it must not show and the stream of events it shows.
 
 pub mod attributes;
 pub mod builds;

@@ -109,7 +109,7 @@ impl EventReceiver {
         self.events.close();
     }
 
-    /// Accounts for an event; before the first that comes after lines that were left out, their number is told.
+    /// Accounts for an event; before the first that comes after lines that were left out, their number is reported.
     fn taken(&mut self, event: Option<Event>) -> Option<Event> {
         let event = event?;
         self.waiting.bytes.fetch_sub(size(&event).unwrap_or(0), Ordering::Relaxed);

@@ -133,7 +133,7 @@ fn intend(job: &Job) -> imgbake_runtime::RemoteGuard {
 /// Where a builder can be killed, and how many resources are in the cloud then.
 const POINTS: [(&str, usize); 4] = [("intent", 0), ("made", 1), ("completed", 1), ("destroyed", 0)];
 
-/// Runs as a process of its own, told by its environment what to do: makes a resource and destroys it,
+/// Runs as a process of its own, whose environment says what to do: makes a resource and destroys it,
 /// and waits at one point to be killed.
 #[test]
 #[ignore = "the process that the next test kills"]

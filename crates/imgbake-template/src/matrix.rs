@@ -23,7 +23,7 @@ impl Template {
     /// Fills in the variables of each combination; see [`resolve`](Self::resolve).
     ///
     /// A value that the caller gives replaces the matrix's, and combinations that become equal by that
-    /// are one. Each is told with the values that its variables have in the end.
+    /// are one. Each is reported with the values that its variables have in the end.
     ///
     /// # Errors
     /// Every mistake of every combination; two of them with one image name or one file to write.
@@ -69,11 +69,11 @@ impl Template {
         out: &mut Vec<Diagnostic>,
     ) {
         let mut claimed: BTreeMap<Claim, usize> = BTreeMap::new();
-        let mut told = BTreeSet::new();
+        let mut reported = BTreeSet::new();
         for (number, (combination, resolved)) in builds.iter().enumerate() {
             for (place, claim) in claims(resolved) {
                 let first = *claimed.entry(claim.clone()).or_insert(number);
-                if first == number || !told.insert(place.clone()) {
+                if first == number || !reported.insert(place.clone()) {
                     continue;
                 }
                 let differs = values[number]

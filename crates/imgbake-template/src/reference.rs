@@ -120,8 +120,8 @@ fn kind(shape: &Shape) -> String {
 /// What each word of a choice means.
 fn words(shape: &Shape) -> String {
     let Shape::Choice(words) = shape else { return String::new() };
-    let told = words.iter().filter(|(_, about)| !about.is_empty());
-    let told: Vec<String> =
-        told.map(|(word, about)| format!(" `{word}`: {}", about.replace('|', "\\|"))).collect();
-    told.concat()
+    let reported = words.iter().filter(|(_, about)| !about.is_empty());
+    let reported: Vec<String> =
+        reported.map(|(word, about)| format!(" `{word}`: {}", about.replace('|', "\\|"))).collect();
+    reported.concat()
 }

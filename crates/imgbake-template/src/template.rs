@@ -13,7 +13,7 @@ use crate::tree::{self, Node};
 use crate::variable::Variable;
 use crate::{Diagnostic, Diagnostics, strings};
 
-/// What the checker must be told.
+/// What the checker must know.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckOptions<'o> {
     /// What a template may hold.
@@ -70,7 +70,7 @@ pub fn parse_with(
     if found.is_empty() { Ok(template) } else { Err(template.diagnostics(found)) }
 }
 
-/// A text that is not TOML still tells of unknown keys; what else is wrong with it may come from the
+/// A text that is not TOML still reports unknown keys; what else is wrong with it may come from the
 /// part that could not be read.
 fn beside_syntax_errors(
     text: &str,

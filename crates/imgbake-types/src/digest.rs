@@ -59,7 +59,7 @@ impl Digest {
         Self { algorithm: Algorithm::Sha512, hex: hex::encode(raw) }
     }
 
-    /// A digest from bare hexadecimal digits, whose number tells the algorithm.
+    /// A digest from bare hexadecimal digits, whose number shows the algorithm.
     pub fn from_hex(digits: &str) -> Result<Self, ParseError> {
         let error = || ParseError::new(digits, "64 or 128 hexadecimal digits");
         let algorithm = [Algorithm::Sha256, Algorithm::Sha512]

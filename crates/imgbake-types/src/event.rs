@@ -1,4 +1,4 @@
-//! What a running command tells: a typed, ordered stream, one JSON line each.
+//! What a running command reports: a typed, ordered stream, one JSON line each.
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
@@ -95,7 +95,7 @@ pub enum EventKind {
         /// A few words: "3 GiB, 812 MiB in use".
         detail: String,
     },
-    /// What a provision step did: told before its end, or of a cached one after it.
+    /// What a provision step did: reported before its end, or of a cached one after it.
     StepReport {
         /// The step's name.
         name: String,

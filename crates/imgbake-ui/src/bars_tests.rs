@@ -184,11 +184,11 @@ fn a_wait_is_a_status() {
         let events = std::iter::once(("a", build("web"))).chain(events).collect();
         let (mut display, term) = play(events, 80, 24);
         let screen = term.contents();
-        for words in shown {
-            assert!(screen.contains(words), "{words}\n{screen}");
+        for text in shown {
+            assert!(screen.contains(text), "{text}\n{screen}");
         }
-        for words in gone {
-            assert!(!screen.contains(words), "{words}\n{screen}");
+        for text in gone {
+            assert!(!screen.contains(text), "{text}\n{screen}");
         }
         display.finish();
         assert!(!term.contents().contains("waiting"), "{}", term.contents());

@@ -36,11 +36,11 @@ pub(crate) struct JobState {
 /// What a job is doing now.
 #[derive(Debug, Default)]
 pub(crate) enum Doing {
-    /// Nothing was told since the stage began.
+    /// Nothing was reported since the stage began.
     #[default]
     Quiet,
-    /// A few words.
-    Words(String),
+    /// A short message.
+    Message(String),
     /// Bytes so far, and in all.
     Bytes(u64, Option<u64>),
 }
@@ -56,7 +56,7 @@ pub(crate) struct BuildEnd {
     pub(crate) channel: Option<String>,
     pub(crate) stored_bytes: u64,
     pub(crate) seconds: f64,
-    /// The error's words; empty where there was none.
+    /// The error message; empty where there was none.
     pub(crate) error: String,
 }
 
@@ -128,7 +128,7 @@ impl Board {
         self.builds().nth(1).is_some()
     }
 
-    /// What tells a job's lines from another's: its image, once there are several builds.
+    /// What the lines of a job begin with: its image, once there are several builds.
     pub(crate) fn label(&self, job: &str) -> &str {
         if self.several() { self.job(job).map_or("", |state| &state.image) } else { "" }
     }
@@ -146,7 +146,7 @@ impl JobState {
                 return self.running(*stage, name);
             }
             EventKind::StageStatus { stage, name, status } => {
-                self.doing = Doing::Words(clean(status));
+                self.doing = Doing::Message(clean(status));
                 return self.running(*stage, name);
             }
             EventKind::StageFinished { stage, name, outcome, seconds, bytes, detail } => {
@@ -161,7 +161,7 @@ impl JobState {
                 self.began = Some(Instant::now());
             }
             EventKind::Waiting { what } => {
-                self.doing = Doing::Words(format!("waiting for {}", clean(what)));
+                self.doing = Doing::Message(format!("waiting for {}", clean(what)));
             }
             EventKind::SealOperation { removed, bytes, .. } => {
                 self.seal.operations += 1;
@@ -219,7 +219,7 @@ impl JobState {
         (steps().filter(cached).count(), steps().count())
     }
 
-    /// Its stages, each as it was told last: one that a fallback ran again counts once.
+    /// Its stages, each as it was reported last: one that a fallback ran again counts once.
     fn latest(&self) -> impl Iterator<Item = &StageState> {
         self.stages.iter().enumerate().filter_map(|(place, stage)| {
             let again = |later: &StageState| later.stage == stage.stage && later.name == stage.name;

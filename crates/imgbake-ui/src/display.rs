@@ -117,7 +117,7 @@ impl Display {
     }
 
     /// Ends the display: the finished stages stay, all that moves goes. Of several builds it shows
-    /// the results as a table; why one failed, the command tells after it.
+    /// the results as a table; why one failed, the command reports after it.
     pub fn finish(&mut self) {
         match &mut self.screen {
             Screen::Bars(bars) => bars.finish(&self.board),

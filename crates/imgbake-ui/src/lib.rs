@@ -5,7 +5,6 @@
 //! [`Table`]. Of several builds there is one view of all. Text that a guest or a server wrote is cleaned of control characters before a terminal
 //! sees it.
 
-mod above;
 mod bars;
 mod board;
 mod display;
@@ -15,6 +14,7 @@ mod many;
 mod messages;
 mod paint;
 mod plain;
+mod scrolled;
 mod single;
 mod summary;
 mod table;

@@ -42,7 +42,7 @@ impl Look {
         format!("{}  {}", left(word, STAGE), left(&cut(name, self.name()), self.name()))
     }
 
-    /// A finished stage. The words of a warning or failure are never cut: they go on below.
+    /// A finished stage. The message of a warning or failure is never cut: it continues below.
     pub(crate) fn stage(self, stage: &StageState, end: &StageEnd) -> String {
         let paint = self.paint;
         let (mark, tone) = mark(end.outcome);
@@ -82,13 +82,13 @@ impl Look {
     /// A line of output, with whose it is. A long one goes on below, as far in as it began.
     pub(crate) fn output(self, label: &str, name: &str, line: &str) -> String {
         let who = cut_middle(clean(&format!("{label} {name}")).trim(), self.width / 3);
-        let room = self.width.saturating_sub(width(&who) + 3);
+        let columns = self.width.saturating_sub(width(&who) + 3);
         let line = clean(line);
-        let words = line.trim_start_matches(' ');
-        let indent = (line.len() - words.len()).min(room / 2);
+        let unindented = line.trim_start_matches(' ');
+        let indent = (line.len() - unindented.len()).min(columns / 2);
         let mut before = who;
         let mut text = String::new();
-        for part in wrap(words, room - indent) {
+        for part in wrap(unindented, columns - indent) {
             let part = format!("{}{part}", " ".repeat(indent));
             let line = format!("{} {part}", self.paint.dim(&format!("{before} │")));
             if !text.is_empty() {
@@ -106,41 +106,40 @@ impl Look {
         let place = if label.is_empty() { clean(&result.machine) } else { label.to_owned() };
         let head = self.head("test", &cut_middle(&place, self.name()));
         let time = right(&human_seconds(result.seconds), TIME);
-        let mut words = vec![clean(&result.name)];
+        let mut parts = vec![clean(&result.name)];
         if !result.passed {
-            words.extend(result.detail.lines().map(clean));
+            parts.extend(result.detail.lines().map(clean));
         }
-        let named = width(&words[0]) <= self.detail();
-        let first = if named { words.remove(0) } else { String::new() };
+        let named = width(&parts[0]) <= self.detail();
+        let first = if named { parts.remove(0) } else { String::new() };
         let first = self.paint.tone(if result.passed { Tone::Normal } else { tone }, &first);
         let mark = self.paint.tone(tone, mark);
         let line = format!("{mark} {head}  {time}  {}  {first}", " ".repeat(BYTES));
         let mut line = line.trim_end().to_owned();
-        for part in words.iter().flat_map(|words| wrap(words, self.width.saturating_sub(4))) {
+        for part in parts.iter().flat_map(|part| wrap(part, self.width.saturating_sub(4))) {
             let tone = if result.passed { Tone::Normal } else { tone };
             let _ = write!(line, "\n    {}", self.paint.tone(tone, &part));
         }
         line
     }
 
-    /// A mark, and words that are wrapped beside it. What was skipped is no more than a note here.
-    pub(crate) fn remark(self, outcome: Outcome, label: &str, words: &str) -> String {
+    /// A mark, and a message that is wrapped beside it. What was skipped is no more than a note here.
+    pub(crate) fn remark(self, outcome: Outcome, label: &str, message: &str) -> String {
         let (sign, tone) = mark(outcome);
         let sign = if outcome == Outcome::Skipped { "·" } else { sign };
-        let tone_of_words = if outcome == Outcome::Skipped { Tone::Normal } else { tone };
-        self.marked(sign, tone, tone_of_words, format!("{label} {}", clean(words)).trim_start())
+        let message_tone = if outcome == Outcome::Skipped { Tone::Normal } else { tone };
+        self.marked(sign, tone, message_tone, format!("{label} {}", clean(message)).trim_start())
     }
 
-    /// The one line that tells a build's end.
-    pub(crate) fn closing(self, outcome: Outcome, words: &str) -> String {
+    /// The one line that reports a build's end.
+    pub(crate) fn closing(self, outcome: Outcome, message: &str) -> String {
         let (sign, tone) = mark(outcome);
-        self.marked(sign, tone, tone, words)
+        self.marked(sign, tone, tone, message)
     }
 
-    fn marked(self, sign: &str, tone: Tone, tone_of_words: Tone, words: &str) -> String {
-        let lines = wrap(words, self.width.saturating_sub(2));
-        let painted: Vec<String> =
-            lines.iter().map(|l| self.paint.tone(tone_of_words, l)).collect();
+    fn marked(self, sign: &str, tone: Tone, message_tone: Tone, message: &str) -> String {
+        let lines = wrap(message, self.width.saturating_sub(2));
+        let painted: Vec<String> = lines.iter().map(|l| self.paint.tone(message_tone, l)).collect();
         format!("{} {}", self.paint.tone(tone, sign), painted.join("\n  "))
     }
 }

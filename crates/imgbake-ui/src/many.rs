@@ -6,11 +6,11 @@ use std::time::Instant;
 use imgbake_types::{Event, EventKind, Outcome};
 use indicatif::{MultiProgress, ProgressBar, ProgressState};
 
-use crate::above::above;
 use crate::board::{Board, BuildEnd, Doing, JobState};
 use crate::lines::{Look, TIME, mark};
 use crate::messages;
 use crate::paint::Tone;
+use crate::scrolled::scrolled_lines;
 use crate::summary;
 use crate::text::{cut, cut_middle, left, right, width};
 use crate::units::{human_bytes, human_seconds};
@@ -51,19 +51,19 @@ impl Many {
     /// Shows an event.
     pub(crate) fn show(&mut self, board: &Board, event: &Event, stage: Option<usize>) {
         let (look, verbose) = (self.view.look, self.view.verbose);
-        let mut above = above(look, board, event, stage, verbose);
+        let mut scrolled = scrolled_lines(look, board, event, stage, verbose);
         if let EventKind::BuildFinished { .. } = event.kind
             && let Some(job) = board.builds().find(|job| job.name == event.job)
         {
             self.ended.push(job.name.clone());
-            above.extend(closing(look, job, &event.kind, verbose));
+            scrolled.extend(closing(look, job, &event.kind, verbose));
         }
         if !matches!(event.kind, EventKind::Output { .. }) {
-            above.extend(self.draw(board));
+            scrolled.extend(self.draw(board));
         }
         let bar = self.bar.take().unwrap_or_else(|| self.bar());
-        if !above.is_empty() {
-            bar.println(above.join("\n"));
+        if !scrolled.is_empty() {
+            bar.println(scrolled.join("\n"));
         } else if !self.view.tick {
             bar.force_draw();
         }
@@ -94,22 +94,22 @@ impl Many {
         bar
     }
 
-    /// Makes the picture anew; gives the lines of ended builds for which there is no room any more.
+    /// Makes the picture anew; gives the lines of ended builds that the screen has no more lines for.
     fn draw(&mut self, board: &Board) -> Vec<String> {
         let View { look, height, .. } = self.view;
         let columns = Columns::new(look, board);
         let running: Vec<&JobState> = board.builds().filter(|job| is_running(job)).collect();
         // A line for all of them, and one for what scrolls by.
         let shown = running.len().min(height.saturating_sub(2).max(1));
-        let room = (height / 2).saturating_sub(shown + 1);
+        let height_left = (height / 2).saturating_sub(shown + 1);
         let ended = |name: &String| board.job(name).and_then(|job| ended_line(look, columns, job));
-        let over = self.ended.len().saturating_sub(room);
-        let settled = self.ended.drain(..over).filter_map(|name| ended(&name)).collect();
+        let over = self.ended.len().saturating_sub(height_left);
+        let scrolled = self.ended.drain(..over).filter_map(|name| ended(&name)).collect();
         let mut lines: Vec<Line> = self.ended.iter().filter_map(ended).map(Line::Still).collect();
         lines.extend(running.iter().take(shown).map(|job| running_line(look, columns, job)));
         lines.push(total_line(look, columns, board, self.began, running.len() - shown));
         *lock(&self.lines) = lines;
-        settled
+        scrolled
     }
 }
 
@@ -121,12 +121,12 @@ const fn is_running(job: &JobState) -> bool {
     job.began.is_some() && job.end.is_none()
 }
 
-/// What is printed above when a build has ended: words that its line has no room for.
+/// What is printed above when a build has ended: message that its line has no height_left for.
 fn closing(look: Look, job: &JobState, kind: &EventKind, verbose: bool) -> Vec<String> {
     match messages::closing(job) {
-        Some((outcome @ Outcome::Skipped, words)) => vec![look.closing(outcome, &words)],
-        Some((outcome @ (Outcome::Done | Outcome::Warning), words)) if verbose => {
-            let mut lines = vec![String::new(), look.closing(outcome, &words)];
+        Some((outcome @ Outcome::Skipped, message)) => vec![look.closing(outcome, &message)],
+        Some((outcome @ (Outcome::Done | Outcome::Warning), message)) if verbose => {
+            let mut lines = vec![String::new(), look.closing(outcome, &message)];
             lines.extend(summary::report(look, job, kind));
             lines.push(String::new());
             lines
@@ -169,7 +169,7 @@ impl Columns {
         let longest = board.builds().map(|job| width(&job.image)).max().unwrap_or_default();
         let image = longest.clamp(8, look.width * 3 / 10);
         let others = 2 + 2 + REACHED + 2 + 2 + TIME + 2;
-        // With short names the counts of the last line still have their room.
+        // With short names the counts of the last line are still shown.
         let stage = (look.width / 5).max(38_usize.saturating_sub(image));
         let stage = stage.min(look.width.saturating_sub(others + image));
         Self { image, stage, tail: look.width.saturating_sub(others + image + stage) }
@@ -205,7 +205,7 @@ fn running_line(look: Look, columns: Columns, job: &JobState) -> Line {
 fn doing(doing: &Doing) -> String {
     match doing {
         Doing::Quiet => String::new(),
-        Doing::Words(words) => words.clone(),
+        Doing::Message(message) => message.clone(),
         Doing::Bytes(done, Some(total)) if *total > 0 => {
             let percent = u128::from(*done.min(total)) * 100 / u128::from(*total);
             format!("{percent}% of {}", human_bytes(*total))
@@ -217,8 +217,8 @@ fn doing(doing: &Doing) -> String {
 fn ended_line(look: Look, columns: Columns, job: &JobState) -> Option<String> {
     let end = job.end.as_ref()?;
     let (sign, tone) = mark(end.outcome);
-    let room = columns.head() - columns.image - 2;
-    let result = left(&cut(&result(job, end), room), room);
+    let height_left = columns.head() - columns.image - 2;
+    let result = left(&cut(&result(job, end), height_left), height_left);
     let time = match end.outcome {
         Outcome::Skipped => String::new(),
         _ => human_seconds(end.seconds),

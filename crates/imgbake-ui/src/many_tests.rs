@@ -32,7 +32,7 @@ fn started(stage: Stage, name: &str) -> EventKind {
 }
 
 fn ended(stage: Stage, name: &str, outcome: Outcome) -> EventKind {
-    let (name, detail) = (name.to_owned(), "as it was told".to_owned());
+    let (name, detail) = (name.to_owned(), "as it was sent".to_owned());
     EventKind::StageFinished { stage, name, outcome, seconds: 61.0, bytes: 5 << 20, detail }
 }
 

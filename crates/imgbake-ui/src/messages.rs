@@ -1,4 +1,4 @@
-//! What every mode says in the same words.
+//! The messages that are the same in every mode.
 
 use std::fmt::Write as _;
 
@@ -41,29 +41,29 @@ pub(crate) fn resource(kind: &EventKind, verbose: bool) -> Option<(Outcome, Stri
         ResourceOutcome::Changed => (Outcome::Skipped, "changed"),
         ResourceOutcome::Unchanged | ResourceOutcome::Skipped => return None,
     };
-    let mut words = format!("{}: {word} {}", clean(name), clean(&resource.title()));
+    let mut message = format!("{}: {word} {}", clean(name), clean(&resource.title()));
     for line in resource.diff.as_deref().filter(|_| verbose).unwrap_or_default().lines() {
-        let _ = write!(words, "\n    {}", clean(line));
+        let _ = write!(message, "\n    {}", clean(line));
     }
-    Some((outcome, words))
+    Some((outcome, message))
 }
 
-/// What was done with a layer, and how severe that is. A fallback is always told, the rest only to
-/// who wants details; what was restored or booted, a stage tells.
+/// What was done with a layer, and how severe that is. A fallback is always reported, the rest only to
+/// who wants details; what was restored or booted, a stage reports.
 pub(crate) fn layer(kind: &EventKind, verbose: bool) -> Option<(Outcome, String)> {
     let EventKind::Layer { name, action, disk_bytes, state_bytes, age, reason, .. } = kind else {
         return None;
     };
-    let mut words = format!("layer of `{}` ", clean(name));
+    let mut message = format!("layer of `{}` ", clean(name));
     let mut facts = Vec::new();
     match action {
         LayerAction::Refused => {
-            let _ = write!(words, "not used: {}", clean(reason));
-            return Some((Outcome::Warning, words));
+            let _ = write!(message, "not used: {}", clean(reason));
+            return Some((Outcome::Warning, message));
         }
-        LayerAction::Saved if verbose => words.push_str("saved"),
+        LayerAction::Saved if verbose => message.push_str("saved"),
         LayerAction::Used if verbose => {
-            words.push_str("used");
+            message.push_str("used");
             facts.push(format!("{} old", rough(*age)));
         }
         LayerAction::Saved | LayerAction::Used | LayerAction::Restored | LayerAction::Booted => {
@@ -76,12 +76,12 @@ pub(crate) fn layer(kind: &EventKind, verbose: bool) -> Option<(Outcome, String)
     }
     facts.extend((!reason.is_empty()).then(|| clean(reason)));
     if !facts.is_empty() {
-        let _ = write!(words, ": {}", facts.join(", "));
+        let _ = write!(message, ": {}", facts.join(", "));
     }
-    Some((Outcome::Skipped, words))
+    Some((Outcome::Skipped, message))
 }
 
-/// How a stage ended, without its name. `word` is the outcome's word, painted or not.
+/// How a stage ended, without its name. `word` is the outcome's name, painted or not.
 pub(crate) fn stage_end(end: &StageEnd, word: &str) -> String {
     let mut parts = Vec::new();
     if end.outcome == Outcome::Cached && !took_time(end.seconds) {
@@ -103,13 +103,13 @@ pub(crate) fn took_time(seconds: f64) -> bool {
     seconds >= 0.05
 }
 
-/// The one line that tells a build's end. A failure's own words come from the command.
+/// The one line that reports a build's end. The message of a failure comes from the command.
 pub(crate) fn closing(job: &JobState) -> Option<(Outcome, String)> {
     let end = job.end.as_ref()?;
     let image = if job.image.is_empty() { "the build" } else { &job.image };
     let name = end.reference.as_deref().unwrap_or(image);
     let after = format!("after {}", human_seconds(end.seconds));
-    let words = match end.outcome {
+    let message = match end.outcome {
         Outcome::Failed => format!("{image} {} {after}", failed_at(job.failed())),
         Outcome::Skipped if end.error.is_empty() => format!("{image} was not started"),
         Outcome::Skipped => format!("{image} was not started: {}", end.error),
@@ -119,7 +119,7 @@ pub(crate) fn closing(job: &JobState) -> Option<(Outcome, String)> {
             None => format!("{name} {after}"),
         },
     };
-    Some((end.outcome, words))
+    Some((end.outcome, message))
 }
 
 /// Where a build failed.

@@ -1,4 +1,4 @@
-//! Lines for logs and pipes: whole words, no control codes, nothing cut.
+//! Lines for logs and pipes: whole messages, no control codes, nothing cut.
 
 use std::fmt::Write as _;
 
@@ -51,9 +51,9 @@ pub(crate) fn lines(
             messages::step_report(&event.kind).into_iter().collect()
         }
         EventKind::Resource { .. } => messages::resource(&event.kind, verbose)
-            .map(|(outcome, words)| {
+            .map(|(outcome, message)| {
                 let tone = if outcome == Outcome::Failed { Tone::Bad } else { Tone::Normal };
-                words.lines().map(|line| paint.tone(tone, line)).collect()
+                message.lines().map(|line| paint.tone(tone, line)).collect()
             })
             .unwrap_or_default(),
         EventKind::TestFinished { result } => test(result, paint),
@@ -69,7 +69,7 @@ pub(crate) fn lines(
         }
         EventKind::Waiting { what } => vec![format!("waiting for {}", clean(what))],
         EventKind::Layer { .. } => messages::layer(&event.kind, verbose)
-            .map(|told| layer(told, paint))
+            .map(|message| layer(message, paint))
             .into_iter()
             .collect(),
         // These name their image themselves.
@@ -103,9 +103,9 @@ fn ended(stage: &StageState, paint: Paint) -> Option<String> {
     Some(format!("{}: {}", stage.title(), messages::stage_end(end, &paint.tone(tone, word))))
 }
 
-fn layer((outcome, words): (Outcome, String), paint: Paint) -> String {
+fn layer((outcome, message): (Outcome, String), paint: Paint) -> String {
     let tone = if outcome == Outcome::Warning { Tone::Warn } else { Tone::Normal };
-    paint.tone(tone, &words)
+    paint.tone(tone, &message)
 }
 
 fn test(result: &TestOutcome, paint: Paint) -> Vec<String> {
@@ -123,9 +123,9 @@ fn test(result: &TestOutcome, paint: Paint) -> Vec<String> {
 
 fn finished(board: &Board, event: &Event, verbose: bool, paint: Paint) -> Vec<String> {
     let Some(job) = board.job(&event.job) else { return Vec::new() };
-    let Some((outcome, words)) = messages::closing(job) else { return Vec::new() };
+    let Some((outcome, message)) = messages::closing(job) else { return Vec::new() };
     let (mark, tone) = mark(outcome);
-    let line = paint.tone(tone, &format!("{mark} {words}"));
+    let line = paint.tone(tone, &format!("{mark} {message}"));
     match (summary::has_report(outcome), board.several()) {
         (true, false) => report(job, &event.kind, paint),
         (true, true) if verbose => {

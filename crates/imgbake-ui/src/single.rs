@@ -1,15 +1,15 @@
-//! Single build: its stages stand below, the running ones with a clock.
+//! Single build: its stages are shown below, the running ones with a clock.
 
 use std::fmt::Write as _;
 
 use imgbake_types::{Event, EventKind};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-use crate::above::above;
 use crate::board::{Board, StageState};
 use crate::lines::{BYTES, Look, TIME};
 use crate::messages;
 use crate::paint::Tone;
+use crate::scrolled::scrolled_lines;
 use crate::summary;
 use crate::text::{clean, right};
 use crate::units::{human_bytes, human_seconds};
@@ -23,13 +23,13 @@ type Key = (String, usize);
 pub(crate) struct Single {
     multi: MultiProgress,
     view: View,
-    /// Stages that may stand below at once.
+    /// Stages that may be shown below at once.
     most: usize,
-    /// The stages that stand below, in their order on the screen.
+    /// The stages that are shown below, in their order on the screen.
     shown: Vec<(Key, ProgressBar)>,
     /// The line of a build that waits while no stage of it runs.
     waiting: Option<ProgressBar>,
-    /// Whether anything stands between the header and the stages.
+    /// Whether anything is between the header and the stages.
     scrolled: bool,
 }
 
@@ -63,7 +63,7 @@ impl Single {
             (EventKind::BuildFinished { .. }, _) => self.finished(board, event),
             _ => {
                 let View { look, verbose, .. } = self.view;
-                let lines = above(look, board, event, stage, verbose);
+                let lines = scrolled_lines(look, board, event, stage, verbose);
                 self.scrolled |= lines.last().is_some_and(|line| !line.is_empty());
                 print(&self.multi, &lines);
             }
@@ -74,7 +74,7 @@ impl Single {
     pub(crate) fn finish(&mut self, board: &Board) {
         self.wait_no_more();
         let shown = std::mem::take(&mut self.shown);
-        self.settle(board, &shown);
+        self.scroll_up(board, &shown);
     }
 
     fn bar(&self, key: &Key) -> Option<&ProgressBar> {
@@ -89,7 +89,7 @@ impl Single {
                 |(key, _): &(Key, ProgressBar)| finished_line(self.view.look, board, key).is_some();
             let Some(place) = self.shown.iter().position(over) else { break };
             let oldest = self.shown.remove(place);
-            self.settle(board, &[oldest]);
+            self.scroll_up(board, &[oldest]);
         }
         let style =
             running(self.view.look, "{spinner} {prefix}  {time}  {size}  {meter}{wide_msg}");
@@ -110,7 +110,7 @@ impl Single {
 
     fn end(&mut self, board: &Board, key: &Key) {
         if self.bar(key).is_none() {
-            self.begin(board, key.clone()); // its start was not told
+            self.begin(board, key.clone()); // its start was not reported
         }
         if let Some(bar) = self.bar(key)
             && let Some(line) = finished_line(self.view.look, board, key)
@@ -121,7 +121,7 @@ impl Single {
         }
     }
 
-    /// Tells what a job waits for: on its running stage, or on a line of its own until one begins.
+    /// Shows what a job waits for: on its running stage, or on a line of its own until one begins.
     fn wait(&mut self, board: &Board, job: &str, what: &str) {
         let look = self.view.look;
         let runs = |(key, _): &&(Key, ProgressBar)| {
@@ -146,7 +146,7 @@ impl Single {
     }
 
     /// Takes stages off the screen's lower part; the finished ones stay as lines above.
-    fn settle(&self, board: &Board, shown: &[(Key, ProgressBar)]) {
+    fn scroll_up(&self, board: &Board, shown: &[(Key, ProgressBar)]) {
         for (_, bar) in shown {
             self.multi.remove(bar);
         }
@@ -157,15 +157,15 @@ impl Single {
     /// The end of a build: its stages become the final table.
     fn finished(&mut self, board: &Board, event: &Event) {
         let Some(job) = board.job(&event.job) else { return };
-        let Some((outcome, words)) = messages::closing(job) else { return };
+        let Some((outcome, message)) = messages::closing(job) else { return };
         self.wait_no_more();
         let (own, others) =
             std::mem::take(&mut self.shown).into_iter().partition(|(key, _)| key.0 == event.job);
         self.shown = others;
         if !summary::has_report(outcome) {
-            self.settle(board, &own);
+            self.scroll_up(board, &own);
             let gap = (self.scrolled || !own.is_empty()).then(String::new);
-            let line = self.view.look.closing(outcome, &words);
+            let line = self.view.look.closing(outcome, &message);
             print(&self.multi, &gap.into_iter().chain([line]).collect::<Vec<_>>());
             return;
         }
@@ -212,12 +212,12 @@ fn meter(look: Look, state: &ProgressState) -> String {
     let Some(total) = state.len().filter(|&total| total > 0 && state.pos() > 0) else {
         return String::new();
     };
-    let words = format!(" of {}", human_bytes(total));
-    let room = look.detail().saturating_sub(words.len()).min(24);
-    let (full, empty) = fill(state.pos(), total, room);
+    let message = format!(" of {}", human_bytes(total));
+    let columns = look.detail().saturating_sub(message.len()).min(24);
+    let (full, empty) = fill(state.pos(), total, columns);
     let bar =
         look.paint.tone(Tone::Active, &"━".repeat(full)) + &look.paint.dim(&"─".repeat(empty));
-    let mut text = format!("{bar}{words}");
+    let mut text = format!("{bar}{message}");
     if look.detail() >= 48 {
         #[expect(
             clippy::cast_possible_truncation,
@@ -231,11 +231,11 @@ fn meter(look: Look, state: &ProgressState) -> String {
     text
 }
 
-/// How many of `room` columns are full and how many are empty.
-fn fill(done: u64, total: u64, room: usize) -> (usize, usize) {
-    let share = u128::from(done.min(total)) * room as u128 / u128::from(total.max(1));
-    let full = usize::try_from(share).unwrap_or(room);
-    (full, room - full)
+/// How many of `columns` columns are full and how many are empty.
+fn fill(done: u64, total: u64, columns: usize) -> (usize, usize) {
+    let share = u128::from(done.min(total)) * columns as u128 / u128::from(total.max(1));
+    let full = usize::try_from(share).unwrap_or(columns);
+    (full, columns - full)
 }
 
 #[cfg(test)]

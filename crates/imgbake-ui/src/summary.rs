@@ -63,7 +63,7 @@ pub(crate) fn next(kind: &EventKind) -> Vec<String> {
     commands
 }
 
-/// Whether a build's end is told by a table of its stages; any other takes one line.
+/// Whether a build's end is reported by a table of its stages; any other takes one line.
 pub(crate) const fn has_report(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Done | Outcome::Warning)
 }
@@ -112,8 +112,8 @@ pub(crate) fn results(board: &Board, paint: Paint, width: Option<usize>) -> Stri
 fn result(job: &JobState) -> Vec<Cell> {
     let image = Cell::from(job.image.as_str());
     let Some(end) = &job.end else {
-        let words = if job.began.is_some() { "not ended" } else { "not started" };
-        return vec![image, Cell::toned(Tone::Warn, words)];
+        let state = if job.began.is_some() { "not ended" } else { "not started" };
+        return vec![image, Cell::toned(Tone::Warn, state)];
     };
     let (word, tone) = word(end.outcome);
     let time =

@@ -6,7 +6,7 @@ use crate::text::{clean, cut_middle, left, right, width};
 /// Which side of its column a cell is based on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
-    /// Words.
+    /// Text.
     Left,
     /// Numbers.
     Right,
@@ -38,7 +38,7 @@ impl From<String> for Cell {
     }
 }
 
-/// What is left of a column that was cut: enough to tell names apart.
+/// What is left of a column that was cut: enough to distinguish names.
 const MIN_FITTED: usize = 8;
 
 /// Rows of cells in aligned columns, two spaces apart. Widths are those of a terminal, not bytes.
@@ -85,11 +85,11 @@ impl Table {
     }
 
     /// Cuts the cells of one column so that the lines fit a width, as far as that column can give.
-    pub fn fit(&mut self, room: usize, column: usize) -> &mut Self {
+    pub fn fit(&mut self, width: usize, column: usize) -> &mut Self {
         let widths = self.widths();
         let Some(own) = widths.get(column) else { return self };
         let all = widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
-        let most = own.saturating_sub(all.saturating_sub(room)).max(MIN_FITTED);
+        let most = own.saturating_sub(all.saturating_sub(width)).max(MIN_FITTED);
         for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
             cell.text = cut_middle(&cell.text, most);
         }
@@ -108,7 +108,7 @@ impl Table {
             {
                 let align = self.aligns.get(index).copied().unwrap_or(Align::Left);
                 let column = widths[index];
-                // The colour goes around the words, not the spaces.
+                // The colour goes around the text, not the spaces.
                 let text = paint.tone(cell.tone, &cell.text);
                 let missing = column.saturating_sub(width(&cell.text));
                 line.push_str(&match align {

@@ -95,13 +95,13 @@ pub(crate) fn cut(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     let mut out = String::new();
-    let mut room = width.saturating_sub(1);
+    let mut columns = width.saturating_sub(1);
     for c in text.chars() {
         let wide = c.width().unwrap_or(0);
-        if wide > room {
+        if wide > columns {
             break;
         }
-        room -= wide;
+        columns -= wide;
         out.push(c);
     }
     if width > 0 {
@@ -116,14 +116,14 @@ pub(crate) fn cut_middle(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     let begin = cut(text, width / 2 + usize::from(width > 0));
-    let mut room = width.saturating_sub(begin.width());
+    let mut columns = width.saturating_sub(begin.width());
     let mut end = text.len();
     for (place, c) in text.char_indices().rev() {
         let wide = c.width().unwrap_or(0);
-        if wide > room {
+        if wide > columns {
             break;
         }
-        room -= wide;
+        columns -= wide;
         end = place;
     }
     begin + &text[end..]

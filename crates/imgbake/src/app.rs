@@ -49,13 +49,13 @@ pub struct Listener {
     orders: UnboundedSender<Order>,
 }
 
-/// What a listener is told beside events.
+/// What a listener gets beside events.
 enum Order {
     /// Show nothing until `Resume`; all that moves goes from the terminal first.
     Pause(oneshot::Sender<()>),
     /// Show again.
     Resume,
-    /// The command is over: what was told before is shown, and nothing later.
+    /// The command is over: what was reported before is shown, and nothing later.
     Close,
 }
 
@@ -71,7 +71,7 @@ impl App {
         if home.cache().join("layers").exists()
             && let Ok(cache) = LayerCache::open(&home, config.cache_size)
         {
-            // A cache that cannot be used is told of when it is wanted.
+            // A cache that cannot be used is reported when it is wanted.
             let _ = cache.sweep();
         }
         let app = Self {
@@ -277,7 +277,7 @@ fn terminal_size() -> (Option<u16>, Option<u16>) {
         .map_or((None, None), |(width, height)| (Some(width), Some(height)))
 }
 
-/// Shows events until the command is over: then those that were told before, and no later ones. A kept
+/// Shows events until the command is over: then those that were reported before, and no later ones. A kept
 /// machine's console goes on telling.
 async fn listen(
     mut receiver: EventReceiver,
@@ -348,7 +348,7 @@ impl Listener {
         Paused(self.orders.clone())
     }
 
-    /// Waits until every event that was told so far is shown.
+    /// Waits until every event that was reported so far is shown.
     pub async fn end(self) -> Result<(), Failure> {
         let _ = self.orders.send(Order::Close);
         let shown = async {

@@ -301,7 +301,7 @@ fn runs_as_root() -> bool {
     user_id() == Some(0)
 }
 
-/// Whose this process is, told by the owner of its own entry in /proc.
+/// Whose this process is, by the owner of its own entry in /proc.
 fn user_id() -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())

@@ -1,4 +1,4 @@
-//! How a command ends when it does not succeed: the words, and the exit code.
+//! How a command ends when it does not succeed: its messages, and the exit code.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -89,11 +89,11 @@ impl Report {
             NamedSource::new(clean(&source.name().to_owned()), blanked(source.inner()))
         });
         let label = |label: &LabeledSpan| {
-            let words = label.label().map(|words| clean(&words.to_owned()));
+            let text = label.label().map(|text| clean(&text.to_owned()));
             if label.primary() {
-                LabeledSpan::new_primary_with_span(words, *label.inner())
+                LabeledSpan::new_primary_with_span(text, *label.inner())
             } else {
-                LabeledSpan::new_with_span(words, *label.inner())
+                LabeledSpan::new_with_span(text, *label.inner())
             }
         };
         Self {
@@ -153,10 +153,10 @@ impl Failure {
                 source: Some(NamedSource::new(diagnostics.path.as_str(), diagnostics.text.clone())),
                 labels: item
                     .span()
-                    .map(|span| LabeledSpan::new_primary_with_span(words(&item.label), span))
+                    .map(|span| LabeledSpan::new_primary_with_span(label(&item.label), span))
                     .into_iter()
                     .chain(item.related.iter().map(|related| {
-                        LabeledSpan::new_with_span(words(&related.label), related.span.clone())
+                        LabeledSpan::new_with_span(label(&related.label), related.span.clone())
                     }))
                     .collect(),
             })
@@ -164,8 +164,11 @@ impl Failure {
         Self { code: Code::Usage, reports }
     }
 
-    /// Adds another's errors; the first code stays.
+    /// Adds another's errors. The first code stays, but an interrupted command ends as one.
     pub fn and(&mut self, other: Self) {
+        if other.code == Code::Interrupted {
+            self.code = other.code;
+        }
         self.reports.extend(other.reports);
     }
 
@@ -178,15 +181,15 @@ impl Failure {
         self
     }
 
-    /// The same errors without a job's secrets, whoever wrote their words. A template's text stays: a
+    /// The same errors without a job's secrets, whoever wrote them. A template's text stays: a
     /// sensitive value stands in none.
     #[must_use]
     pub fn redacted(mut self, secrets: &Secrets) -> Self {
         for report in &mut self.reports {
-            for words in
+            for text in
                 report.causes.iter_mut().chain(&mut report.help).chain([&mut report.message])
             {
-                *words = secrets.redact(words);
+                *text = secrets.redact(text);
             }
         }
         self
@@ -207,7 +210,7 @@ impl Failure {
         self
     }
 
-    /// The words of the first error, for the last event.
+    /// The message of the first error, for the last event.
     pub fn summary(&self) -> String {
         self.reports.first().map(|report| report.message.clone()).unwrap_or_default()
     }
@@ -291,19 +294,19 @@ impl From<RuntimeError> for Failure {
     }
 }
 
-/// A label's words; none where the caret says enough.
-fn words(label: &str) -> Option<String> {
-    (!label.is_empty()).then(|| label.to_owned())
+/// A label's text; none where the caret says enough.
+fn label(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// The causes below an error, without those that its words say already.
+/// The causes below an error, without those that its message has already.
 fn causes(error: &dyn std::error::Error, said: &str) -> Vec<String> {
     let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
-        let words = cause.to_string();
-        if !said.contains(&words) && !causes.contains(&words) {
-            causes.push(words);
+        let message = cause.to_string();
+        if !said.contains(&message) && !causes.contains(&message) {
+            causes.push(message);
         }
         next = cause.source();
     }

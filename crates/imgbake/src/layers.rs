@@ -8,7 +8,7 @@ use crate::cli::CacheMode;
 use crate::components::Shares;
 use crate::failure::Failure;
 
-/// The layers of earlier builds; a cache that cannot be used is told once, and the builds go on without.
+/// The layers of earlier builds; a cache that cannot be used is reported once, and the builds go on without.
 pub fn open(app: &App, (to, from): Shares) -> Result<Option<Layers>, Failure> {
     let mode = match app.config.cache {
         CacheMode::Full => imgbake_build::cache::CacheMode::Full,

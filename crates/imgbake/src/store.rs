@@ -102,8 +102,11 @@ mod tests {
             "https://r.example/cache",
             "r.example:5000/a b",
         ] {
-            let told = format!("{:?}", Store::parse(neither).unwrap_err());
-            assert!(told.contains("such as") && told.contains("./"), "{neither}: {told}");
+            let reported = format!("{:?}", Store::parse(neither).unwrap_err());
+            assert!(
+                reported.contains("such as") && reported.contains("./"),
+                "{neither}: {reported}"
+            );
         }
     }
 }

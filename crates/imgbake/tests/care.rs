@@ -105,7 +105,7 @@ fn a_damaged_pack_comes_back_from_a_disk_at_hand() {
     assert_eq!(code, 1, "{out}{err}");
     assert!(out.contains("chunks are in no other pack here"), "{out}");
     assert!(err.contains("`--seed`"), "{err}");
-    // One that is no disk is told at once; one that has other bytes is no help.
+    // One that is no disk is reported at once; one that has other bytes is no help.
     home.write("seed.qcow2", b"QFI\xfb and no more");
     let (code, out, err) = home.run(&["verify", "--deep", "--seed", "seed.qcow2"]);
     assert_eq!((code, out.as_str()), (1, ""), "{err}");

@@ -1,5 +1,5 @@
 //! The library of `provisioners/` on a real Debian: a role of Ansible, a module of Puppet and a state of Salt each
-//! configure nginx in one run, tell truly what they did, and leave nothing of themselves in the image.
+//! configure nginx in one run, report truly what they did, and leave nothing of themselves in the image.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

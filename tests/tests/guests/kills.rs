@@ -48,7 +48,7 @@ fn twelve_kills_leave_nothing() {
             event["type"] == kind
                 && (stage.is_empty() || (event["stage"] == stage && event["name"] == name))
         });
-        assert!(reached, "{kind} {stage} was never told");
+        assert!(reached, "{kind} {stage} was never reported");
         child.kill().unwrap();
         child.wait().unwrap();
         let images = home.run(&["images", "--json"]).json();

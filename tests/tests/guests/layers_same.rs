@@ -17,7 +17,7 @@ for dir in /proc/[0-9]*; do
 done
 "#;
 
-/// Puts something in perl's place that also tells of each call with entropy to credit: a digest of it,
+/// Puts something in perl's place that also reports each call with entropy to credit: a digest of it,
 /// and how the call ended. Two machines that go on from one state may print different random numbers by
 /// chance, from what their interrupts gave; that each was reseeded, and with what, is seen here.
 const WATCH_PERL: &str = r#"

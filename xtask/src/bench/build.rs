@@ -64,11 +64,11 @@ fn report(ours: &[Run], theirs: &[f64]) -> Report {
     let mut report = Report::new("build");
     let packer = report.figure("packer_seconds", median(theirs.iter().copied()));
     let imgbake = report.figure("imgbake_seconds", of(|run| run.wall));
-    report.figure("boot_seconds", of(|run| run.told.of(Stage::Boot)));
-    report.figure("steps_seconds", of(|run| run.told.of(Stage::Provision)));
-    report.figure("seal_seconds", of(|run| run.told.of(Stage::Seal)));
-    report.figure("capture_seconds", of(|run| run.told.of(Stage::Capture)));
-    report.figure("publish_seconds", of(|run| run.told.of(Stage::Publish)));
+    report.figure("boot_seconds", of(|run| run.reported.of(Stage::Boot)));
+    report.figure("steps_seconds", of(|run| run.reported.of(Stage::Provision)));
+    report.figure("seal_seconds", of(|run| run.reported.of(Stage::Seal)));
+    report.figure("capture_seconds", of(|run| run.reported.of(Stage::Capture)));
+    report.figure("publish_seconds", of(|run| run.reported.of(Stage::Publish)));
     report.figure("overhead_seconds", of(overhead));
     report.ratio("cold_vs_packer", imgbake / packer);
     report
@@ -77,7 +77,7 @@ fn report(ours: &[Run], theirs: &[f64]) -> Report {
 /// What is imgbake's own: all but the guest's boot, the steps, and its sealing and shutdown.
 fn overhead(run: &Run) -> f64 {
     let guest: f64 =
-        [Stage::Boot, Stage::Provision, Stage::Seal].map(|s| run.told.of(s)).iter().sum();
+        [Stage::Boot, Stage::Provision, Stage::Seal].map(|s| run.reported.of(s)).iter().sum();
     run.wall - guest
 }
 

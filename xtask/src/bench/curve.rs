@@ -87,8 +87,8 @@ impl Curve<'_> {
         let imgbake = self.ground.imgbake("curve/memory", true)?;
         imgbake.build(&self.template("memory", memory, 1, None)?, "first", &[])?;
         let runs = self.changed(&imgbake, "memory", memory, 1)?;
-        let save = median(runs.iter().flat_map(|run| run.told.saves()));
-        let restore = median(runs.iter().map(|run| run.told.of(Stage::Restore)));
+        let save = median(runs.iter().flat_map(|run| run.reported.saves()));
+        let restore = median(runs.iter().map(|run| run.reported.of(Stage::Restore)));
         report.figure(by_memory(memory, "save_seconds"), save);
         report.figure(by_memory(memory, "restore_seconds"), restore);
         report.figure(by_memory(memory, "layer_state_mib"), bytes(&runs, |layer| layer.state));
@@ -110,7 +110,7 @@ impl Curve<'_> {
                 self.changes += 1;
                 let template = self.template(name, memory, steps, Some(self.changes))?;
                 let run = imgbake.build(&template, "changed", &[])?;
-                run.told.expect_warm(1)?;
+                run.reported.expect_warm(1)?;
                 Ok(run)
             })
             .collect()
@@ -149,7 +149,7 @@ fn by_memory(memory: usize, what: &str) -> String {
 
 /// MiB of a layer that a change saved.
 fn bytes(runs: &[Run], pick: fn(&Saved) -> u64) -> f64 {
-    median(runs.iter().flat_map(|run| &run.told.saved).map(|layer| mib(pick(layer))))
+    median(runs.iter().flat_map(|run| &run.reported.saved).map(|layer| mib(pick(layer))))
 }
 
 fn tables(report: &Report) -> String {

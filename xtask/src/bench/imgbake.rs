@@ -24,7 +24,7 @@ pub(super) struct Run {
     /// Seconds from the process' start to its end.
     pub(super) wall: f64,
     /// What its events say.
-    pub(super) told: Timeline,
+    pub(super) reported: Timeline,
 }
 
 /// One layer, as `imgbake cache ls --json` lists it.
@@ -72,8 +72,8 @@ impl Imgbake {
         let started = Instant::now();
         let printed = commands::output(&mut command)?;
         let wall = started.elapsed().as_secs_f64();
-        let told = Timeline::read(&fs::read_to_string(&events)?)?;
-        Ok((Run { wall, told }, printed))
+        let reported = Timeline::read(&fs::read_to_string(&events)?)?;
+        Ok((Run { wall, reported }, printed))
     }
 
     /// The layers in its home, the oldest first.

@@ -88,8 +88,8 @@ pub(super) fn run(options: &Options) -> Result<()> {
 /// A build in an empty home.
 fn cold(imgbake: &Imgbake, template: &Path) -> Result<Run> {
     let cold = imgbake.build(template, "cold", &[])?;
-    if cold.told.ran.len() != STEPS.len() {
-        return Err(format!("a cold build ran {} steps", cold.told.ran.len()).into());
+    if cold.reported.ran.len() != STEPS.len() {
+        return Err(format!("a cold build ran {} steps", cold.reported.ran.len()).into());
     }
     Ok(cold)
 }
@@ -98,12 +98,12 @@ fn cold(imgbake: &Imgbake, template: &Path) -> Result<Run> {
 fn round(imgbake: &Imgbake, template: &Path, scripts: &mut Scripts, cold: Run) -> Result<Round> {
     scripts.change(LAST)?;
     let last = imgbake.build(template, "last", &[])?;
-    last.told.expect_warm(STEPS.len() - LAST)?;
+    last.reported.expect_warm(STEPS.len() - LAST)?;
     scripts.change(MIDDLE)?;
     let middle = imgbake.build(template, "middle", &[])?;
-    middle.told.expect_warm(STEPS.len() - MIDDLE)?;
+    middle.reported.expect_warm(STEPS.len() - MIDDLE)?;
     let unchanged = imgbake.build(template, "unchanged", &[])?;
-    if unchanged.told.outcome != Some(Outcome::Cached) {
+    if unchanged.reported.outcome != Some(Outcome::Cached) {
         return Err("a build with nothing to do did something".into());
     }
     Ok(Round { cold, last, middle, unchanged: unchanged.wall })
@@ -117,12 +117,12 @@ fn report(ours: &[Round], theirs: &[f64], layers: &[Layer]) -> Report {
     let last = report.figure("last_step_seconds", of(|round| round.last.wall));
     let middle = report.figure("middle_step_seconds", of(|round| round.middle.wall));
     report.figure("no_change_seconds", of(|round| round.unchanged));
-    report.figure("restore_seconds", of(|round| round.last.told.of(Stage::Restore)));
-    let saves = ours.iter().flat_map(|round| round.cold.told.saves());
+    report.figure("restore_seconds", of(|round| round.last.reported.of(Stage::Restore)));
+    let saves = ours.iter().flat_map(|round| round.cold.reported.saves());
     report.figure("save_seconds", median(saves));
     breakdown(&mut report, ours);
     for stage in [Stage::Provision, Stage::Seal, Stage::Capture, Stage::Publish] {
-        let seconds = median(ours.iter().map(|round| round.last.told.of(stage)));
+        let seconds = median(ours.iter().map(|round| round.last.reported.of(stage)));
         report.figure(format!("last_step_{stage}_seconds"), seconds);
     }
     report.figure("layers_disk_mib", mib(layers.iter().map(|layer| layer.disk_bytes).sum()));
@@ -142,16 +142,17 @@ fn breakdown(report: &mut Report, ours: &[Round]) {
     let of = |pick: &dyn Fn(&Run) -> f64| median(ours.iter().map(|round| pick(&round.cold)));
     let stages = [Stage::Source, Stage::Boot, Stage::Seal, Stage::Capture, Stage::Publish];
     for stage in stages {
-        report.figure(format!("cold_{stage}_seconds"), of(&|run| run.told.of(stage)));
+        report.figure(format!("cold_{stage}_seconds"), of(&|run| run.reported.of(stage)));
     }
     for (index, (name, _)) in STEPS.iter().enumerate() {
-        let seconds = of(&|run| run.told.steps().get(index).map_or(0.0, |(_, seconds)| *seconds));
+        let seconds =
+            of(&|run| run.reported.steps().get(index).map_or(0.0, |(_, seconds)| *seconds));
         report.figure(format!("cold_step_{name}_seconds"), seconds);
     }
-    report.figure("cold_saves_seconds", of(&|run| run.told.saves().sum()));
+    report.figure("cold_saves_seconds", of(&|run| run.reported.saves().sum()));
     let known = |run: &Run| {
-        let stages: f64 = stages.iter().map(|stage| run.told.of(*stage)).sum();
-        stages + run.told.of(Stage::Provision) + run.told.saves().sum::<f64>()
+        let stages: f64 = stages.iter().map(|stage| run.reported.of(*stage)).sum();
+        stages + run.reported.of(Stage::Provision) + run.reported.saves().sum::<f64>()
     };
     report.figure("cold_rest_seconds", of(&|run| run.wall - known(run)));
 }

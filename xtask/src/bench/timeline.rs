@@ -41,7 +41,7 @@ pub(super) struct Saved {
 impl Timeline {
     /// Reads JSON lines.
     pub(super) fn read(text: &str) -> Result<Self> {
-        let mut told = Self::default();
+        let mut reported = Self::default();
         let mut ended = None;
         for line in text.lines() {
             let event: Event = serde_json::from_str(line)?;
@@ -49,18 +49,18 @@ impl Timeline {
                 EventKind::StageStarted { .. } => {
                     if let Some((name, since)) = ended.take() {
                         let pause = event.time.duration_since(since).as_secs_f64();
-                        told.pauses.insert(name, pause);
+                        reported.pauses.insert(name, pause);
                     }
                 }
                 EventKind::StageFinished { stage, name, seconds, outcome, .. } => {
-                    *told.seconds.entry(stage).or_default() += seconds;
+                    *reported.seconds.entry(stage).or_default() += seconds;
                     ended = None;
                     if outcome != Outcome::Done {
                         continue;
                     }
                     if stage == Stage::Provision {
-                        told.ran.push(name.clone());
-                        told.steps.push((name.clone(), seconds));
+                        reported.ran.push(name.clone());
+                        reported.steps.push((name.clone(), seconds));
                     }
                     if matches!(stage, Stage::Boot | Stage::Provision) {
                         ended = Some((name, event.time));
@@ -68,21 +68,25 @@ impl Timeline {
                 }
                 EventKind::Layer { name, action, disk_bytes, state_bytes, reason, .. } => {
                     if !reason.is_empty() {
-                        told.complaints.push(format!("{name}: {reason}"));
+                        reported.complaints.push(format!("{name}: {reason}"));
                     }
                     match action {
                         LayerAction::Saved => {
-                            told.saved.push(Saved { name, disk: disk_bytes, state: state_bytes });
+                            reported.saved.push(Saved {
+                                name,
+                                disk: disk_bytes,
+                                state: state_bytes,
+                            });
                         }
-                        LayerAction::Restored => told.restored = true,
+                        LayerAction::Restored => reported.restored = true,
                         _ => {}
                     }
                 }
-                EventKind::BuildFinished { outcome, .. } => told.outcome = Some(outcome),
+                EventKind::BuildFinished { outcome, .. } => reported.outcome = Some(outcome),
                 _ => {}
             }
         }
-        Ok(told)
+        Ok(reported)
     }
 
     /// Seconds of a stage, all its steps together.
@@ -174,14 +178,17 @@ mod tests {
             layer(4.6, "two", "saved", ""),
             finished(7.0, "seal", "seal", "done", 2.5),
         ];
-        let told = Timeline::read(&text.concat()).unwrap();
-        assert!(told.restored);
-        assert_eq!(told.ran, ["two"]);
-        assert_eq!(told.steps(), [("two".to_owned(), 1.0)]);
-        assert!((told.of(Stage::Restore) - 2.0).abs() < 1e-9);
-        assert_eq!(told.saves().map(|seconds| (seconds * 10.0).round()).collect::<Vec<_>>(), [5.0]);
-        assert_eq!((told.saved[0].disk, told.saved[0].state), (5, 7));
-        told.expect_warm(1).unwrap();
+        let reported = Timeline::read(&text.concat()).unwrap();
+        assert!(reported.restored);
+        assert_eq!(reported.ran, ["two"]);
+        assert_eq!(reported.steps(), [("two".to_owned(), 1.0)]);
+        assert!((reported.of(Stage::Restore) - 2.0).abs() < 1e-9);
+        assert_eq!(
+            reported.saves().map(|seconds| (seconds * 10.0).round()).collect::<Vec<_>>(),
+            [5.0]
+        );
+        assert_eq!((reported.saved[0].disk, reported.saved[0].state), (5, 7));
+        reported.expect_warm(1).unwrap();
     }
 
     #[test]
@@ -191,8 +198,8 @@ mod tests {
             layer(9.0, "one", "booted", ""),
             finished(12.0, "provision", "two", "done", 1.0),
         ];
-        let told = Timeline::read(&text.concat()).unwrap();
-        let words = told.expect_warm(1).unwrap_err().to_string();
+        let reported = Timeline::read(&text.concat()).unwrap();
+        let words = reported.expect_warm(1).unwrap_err().to_string();
         assert!(words.contains("restored no machine and ran 1: two"), "{words}");
         assert!(words.contains("one: its state is gone"), "{words}");
     }

@@ -1,4 +1,4 @@
-//! A mirror on 127.0.0.1 that does as it is told, however wrong.
+//! A mirror on 127.0.0.1 that does as it is asked, however wrong.
 
 use std::sync::{Arc, Mutex};
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::release::tests::{framed, release};
 use crate::tests::spec;
 
-/// A home, and what the jobs in it told.
+/// A home, and what the jobs in it reported.
 struct Bench {
     dir: tempfile::TempDir,
     secrets: Secrets,
@@ -33,13 +33,13 @@ impl Bench {
     ) -> (Result<Pin, BuildError>, Vec<String>) {
         let home = Home::new(Utf8Path::from_path(self.dir.path()).unwrap().join("home"));
         let id = imgbake_runtime::job::new_id("test");
-        let (events, mut told) = Events::channel(&id, self.secrets.clone());
+        let (events, mut reported) = Events::channel(&id, self.secrets.clone());
         let job = Job::begin(&home, &id, Cancel::new(), events, self.secrets.clone()).unwrap();
         let pin = pin(&job, spec, Arch::X86_64, limits).await;
         assert_eq!(job.work().read_dir_utf8().unwrap().count(), 0, "nothing is left behind");
         job.end().unwrap();
         let mut warnings = Vec::new();
-        while let Ok(event) = told.try_recv() {
+        while let Ok(event) = reported.try_recv() {
             if let EventKind::Notice { message, .. } = event.kind {
                 warnings.push(message);
             }
@@ -180,11 +180,11 @@ async fn a_login_goes_to_the_mirror_and_nowhere_else() {
     assert_eq!(pin, bench.ask(&mirror.address()).await);
     let seen = mirror.seen();
     // base64 of `me:s3cr3t-p%word`
-    let told =
+    let reported =
         |request: &&String| request.contains("Authorization: Basic bWU6czNjcjN0LXAld29yZA==");
-    assert_eq!((seen.len(), seen.iter().filter(told).count()), (6, 3), "{seen:?}");
+    assert_eq!((seen.len(), seen.iter().filter(reported).count()), (6, 3), "{seen:?}");
 
-    // Where no login is, apt would have to be told on its command line.
+    // Where no login is, apt would need it on its command line.
     let address = format!("{}/{}", mirror.address(), secret::marker("token"));
     bench.secrets.add("token", "0123456789abcdef");
     assert!(matches!(

@@ -52,7 +52,7 @@ impl Moves<'_> {
 
     fn undo(&mut self) {
         for (to, from) in self.done.drain(..).rev() {
-            // The error that is told is the one that came first.
+            // The error that is reported is the one that came first.
             let _ = fs::rename(to, from);
         }
     }

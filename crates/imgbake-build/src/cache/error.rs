@@ -77,7 +77,7 @@ impl CacheError {
 }
 
 impl fmt::Display for CacheError {
-    /// All in one line, cause included: most of these are told in a notice.
+    /// All in one line, cause included: most of these are reported in a notice.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.context)?;
         match &self.source {

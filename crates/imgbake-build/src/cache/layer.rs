@@ -164,7 +164,7 @@ impl Layer {
     }
 }
 
-/// The file whose time tells when a layer was used last.
+/// The file whose time shows when a layer was used last.
 pub(super) const USED: &str = "used";
 
 pub(super) fn touch(dir: &Utf8Path) -> Result<(), CacheError> {

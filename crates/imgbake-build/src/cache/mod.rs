@@ -82,7 +82,7 @@ impl LayerCache {
         }
         cache.check_format()?;
         for dir in [&cache.layers, &cache.locks] {
-            // The folder's mode alone does not tell: the file system may be read-only.
+            // The folder's mode alone does not show that: the file system may be read-only.
             rustix::fs::access(dir.as_std_path(), Access::WRITE_OK | Access::EXEC_OK)
                 .map_err(|errno| io_at("write into the folder", dir)(errno.into()))?;
         }
@@ -174,7 +174,7 @@ impl LayerCache {
 fn make_folder(dir: &Utf8Path) -> Result<(), CacheError> {
     let help = |error: CacheError| error.help(format!("remove or mend {dir}"));
     match fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
-        // What is there may be no folder; std tells that by this kind too.
+        // What is there may be no folder; std shows that by this kind too.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !dir.is_dir() => {
             let words = format!("{dir} is not a folder");
             Err(help(CacheError::new(CacheErrorKind::Unusable, words)))

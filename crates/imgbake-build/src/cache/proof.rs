@@ -57,7 +57,7 @@ pub(super) fn digest(path: &Utf8Path) -> Result<Digest, DiskError> {
     Ok(Digest::from_sha256(&hasher.finalize()))
 }
 
-/// What tells that a file was not touched.
+/// What shows that a file was not touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp {
     boot: String,
@@ -95,7 +95,7 @@ impl Stamp {
     }
 }
 
-/// The host's boot (random(4), `boot_id`); empty where it is not told.
+/// The host's boot (random(4), `boot_id`); empty where it is not reported.
 fn boot_id() -> &'static str {
     static ID: OnceLock<String> = OnceLock::new();
     ID.get_or_init(|| {

@@ -101,7 +101,7 @@ impl Flusher {
         let _ = self.queue.try_send((file, path.to_owned()));
     }
 
-    /// Waits for the thread. An error that it met is told here alone: nobody else hears of it again
+    /// Waits for the thread. An error that it met is reported here alone: nobody else hears of it again
     /// (fsync(2)).
     pub(super) fn finish(self) -> Result<(), BuildError> {
         drop(self.queue);

@@ -94,7 +94,7 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Adds a chunk; tells whether more are wanted.
+    /// Adds a chunk; returns whether more are wanted.
     pub(super) fn chunk(&mut self, offset: u64, content: Content) -> bool {
         self.batch.bytes += content.bytes().len();
         self.batch.chunks.push((offset, content));
@@ -113,7 +113,7 @@ impl Feed {
 impl<'a> Packer<'a> {
     /// A packer that writes into a folder.
     pub(super) fn new(folder: &Utf8Path, known: &'a KnownChunks) -> Result<Self, BuildError> {
-        // A level that zstd does not have is told before anything runs.
+        // A level that zstd does not have is reported before anything runs.
         FrameWriter::new(LEVEL).map_err(disk_error)?;
         Ok(Self {
             known,

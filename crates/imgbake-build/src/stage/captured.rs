@@ -144,7 +144,7 @@ impl Opened {
         }
     }
 
-    /// The image, whose backing chain tells what it has in common with others.
+    /// The image, whose backing chain shows what it has in common with others.
     fn image(&self) -> Option<&DiskImage> {
         match self {
             Self::Image(image) => Some(image),
@@ -164,7 +164,7 @@ struct Stored {
 }
 
 impl Stored {
-    /// Asks the registry. Without it the disk is stored whole: that it cannot be had is told, and no
+    /// Asks the registry. Without it the disk is stored whole: that it cannot be had is reported, and no
     /// error.
     async fn find(build: Build<'_>, parent: &Parent) -> Self {
         let registry = &*build.components.registry;

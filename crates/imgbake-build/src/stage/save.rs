@@ -48,7 +48,7 @@ pub(super) struct Saver {
     below: Below,
     pending: Option<JoinHandle<Below>>,
     gave_up: bool,
-    /// Whether it was told that memory is not kept.
+    /// Whether it was reported that memory is not kept.
     forgets: bool,
 }
 

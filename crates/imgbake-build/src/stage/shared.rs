@@ -24,7 +24,7 @@ const OWN_KEY: &str = "the build's ssh key";
 const KERNEL: &str = "kernel";
 const INITRD: &str = "initrd";
 
-/// What others are told of a layer.
+/// What others get to know of a layer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Public {
     stage: Stage,
@@ -88,7 +88,7 @@ pub(super) async fn push(
     share.push(job, SharedLayer { key: layer.key().clone(), parent, record, files }).await
 }
 
-/// Takes the layers that are not here from others, as deep as they reach. That it cannot is told, and
+/// Takes the layers that are not here from others, as deep as they reach. That it cannot is reported, and
 /// no error: the steps run.
 pub(super) async fn pull(build: Build<'_>, steps: &[Step]) {
     let Some(layers) = build.layers else { return };

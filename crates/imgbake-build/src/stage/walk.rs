@@ -42,7 +42,7 @@ struct Walk<'a> {
     progress: Progress,
     log: Log,
     saver: Saver,
-    /// Layers of which it was told that they are damaged.
+    /// Layers of which it was reported that they are damaged.
     damaged: BTreeSet<Digest>,
     /// The right to run a machine.
     slot: Option<Slot<'a>>,
@@ -117,7 +117,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Goes to the deepest layer ahead, if there is one; tells whether the walk moved.
+    /// Goes to the deepest layer ahead, if there is one; returns whether the walk moved.
     async fn jump(&mut self) -> Result<bool, Failure> {
         let Some(layers) = self.build.layers else { return Ok(false) };
         for index in (self.done..self.cacheable).rev() {

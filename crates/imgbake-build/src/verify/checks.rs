@@ -27,7 +27,7 @@ const QUESTIONS: &[&str] = &[
     "dracut:/#",
 ];
 
-/// A boot that takes longer tells what took longest.
+/// A boot that takes longer shows what took longest.
 const SLOW: Duration = Duration::from_secs(60);
 
 /// Waits for the end of the first boot and reads how it went: lines of `name value`. systemd wakes

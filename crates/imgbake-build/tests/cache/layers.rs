@@ -40,7 +40,7 @@ fn a_chain_is_found_as_it_was_made() {
     assert_eq!(record.created, step.reference().created);
     assert!(step.age() < 60.0);
 
-    // The base disk and its kernel are in the source's folder; above it no kernel is told.
+    // The base disk and its kernel are in the source's folder; above it no kernel is given.
     let base = source.disk();
     assert!(base.local().unwrap().path.starts_with(source.dir()) && base.cached && base.bytes == 0);
     assert_eq!(base.parent.kind, "bootstrap");

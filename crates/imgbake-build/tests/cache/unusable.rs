@@ -1,4 +1,4 @@
-//! Folders that cannot be used are told in words that help.
+//! Folders that cannot be used are reported with a message that helps.
 
 use std::fs;
 

@@ -1,6 +1,7 @@
 //! `converge = "check"`, `"shuffle"`, `[converge] steps = "all"` and the end states of two builds: which machines are made
 //! for them, what decides a layer's key, and what is reported. What guests list is written by hand here.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use imgbake_build::BuildErrorKind as Kind;
@@ -27,9 +28,9 @@ fn files(size: u64, changed: u64) -> Answer {
 
 /// A world whose machines list these files, before and after a second run.
 fn listing(world: FakeWorld, before: Answer, after: Answer) -> FakeWorld {
-    world.builder.on("dpkg-query", Answer::ok("package\ta\t1\nend\t\t\n"));
+    world.builder.on("list-unit-files --no-legend", Answer::ok("package\ta\t1\nend\t\t\n"));
     world.builder.on("\\002began", after).once("\\002began", before);
-    world.builder.on("getfattr", Answer::ok(""));
+    world.builder.on("getfattr -h", Answer::ok(""));
     world
 }
 
@@ -45,7 +46,10 @@ fn machines(world: &FakeWorld) -> Vec<String> {
 #[tokio::test]
 async fn what_is_not_as_before_fails_the_build_with_a_diff() {
     let world = listing(world(), files(4, 5), files(6, 105));
-    world.builder.on("head -c", Answer::ok("old\n")).once("head -c", Answer::ok("new!!\n"));
+    world
+        .builder
+        .on("head -c 65536", Answer::ok("old\n"))
+        .once("head -c 65536", Answer::ok("new!!\n"));
     let (kind, message) = ended(world.build(&world.plan(CHECKED)).await.err().unwrap()).await;
     assert_eq!(kind, Kind::Failed, "{message}");
     for part in ["step `set` does not converge", "file[/etc/conf]: 4 → 6 bytes", "-old", "+new!!"]
@@ -62,7 +66,7 @@ async fn the_same_bytes_written_again_are_no_change() {
     for (after, converges) in [(digest('a'), true), (digest('b'), false), (Answer::ok(""), false)] {
         let world = listing(world(), files(4, 5), files(4, 105));
         // The copy that still is what the machine was is read last.
-        world.builder.on("sha256sum", digest('a')).once("sha256sum", after.clone());
+        world.builder.on("sha256sum -- ", digest('a')).once("sha256sum -- ", after.clone());
         let built = world.build(&world.plan(CHECKED)).await;
         assert_eq!(built.is_ok(), converges, "{after:?}");
         let Err(failure) = built else { continue };
@@ -81,7 +85,7 @@ async fn a_machine_that_lists_nothing_is_no_proof() {
 #[tokio::test]
 async fn without_copies_all_is_read_before_and_no_layer_is_saved_after() {
     let world = listing(FakeWorld::new(Features::NONE), files(4, 5), files(4, 105));
-    world.builder.on("sha256sum", digest('a'));
+    world.builder.on("sha256sum -- ", digest('a'));
     let version = world.build(&world.plan(CHECKED)).await.unwrap().version;
     let stage = version.stages.iter().find(|stage| stage.name == "set").unwrap();
     let proof = stage.report.as_ref().unwrap().convergence.clone().unwrap();
@@ -91,8 +95,8 @@ async fn without_copies_all_is_read_before_and_no_layer_is_saved_after() {
 #[tokio::test]
 async fn what_a_comparison_found_is_redacted_and_in_the_events() {
     let world = listing(world(), files(4, 5), files(6, 105));
-    world.builder.on("head -c", Answer::ok("token=Zq7-kLm0pWy9vT3s\n"));
-    world.builder.once("head -c", Answer::ok("token=none\n"));
+    world.builder.on("head -c 65536", Answer::ok("token=Zq7-kLm0pWy9vT3s\n"));
+    world.builder.once("head -c 65536", Answer::ok("token=none\n"));
     let (job, mut events) = world.begin();
     job.secrets().add("token", "Zq7-kLm0pWy9vT3s");
     let failure = world.build_in(&job, &world.plan(CHECKED), None).await.err().unwrap();
@@ -120,7 +124,8 @@ fn two_plays(world: &FakeWorld, tasks: [&str; 2], head: &str) -> Plan {
         let play =
             format!("- hosts: all\n  connection: local\n  gather_facts: false\n  tasks:\n{tasks}");
         fs::write(dir.join(format!("{name}.yml")), play).unwrap();
-        text += &format!(
+        let _ = write!(
+            text,
             "[[provision]]\nname = \"{name}\"\ntype = \"ansible\"\nplaybook = \"{name}.yml\"\n\
              extra_vars = {{ dir = \"{dir}\" }}\n"
         );
@@ -216,7 +221,7 @@ async fn another_order_runs_on_what_the_machine_was_before_the_step() {
 #[tokio::test]
 async fn a_proof_takes_a_slot_and_builds_do_not_wait_for_each_other() {
     let mut world = listing(self::world(), files(4, 5), files(4, 5));
-    world.builder.on("sha256sum", digest('a'));
+    world.builder.on("sha256sum -- ", digest('a'));
     world.slots = Slots::new(1);
     let plans = ["x", "y", "z"].map(|word| world.plan(&CHECKED.replace("set it", word)));
     let [a, b, c] = &plans;
@@ -230,7 +235,7 @@ async fn a_proof_takes_a_slot_and_builds_do_not_wait_for_each_other() {
 #[tokio::test]
 async fn end_states_of_two_machines_are_compared() {
     let world = listing(world(), files(4, 5), files(6, 7));
-    world.builder.on("sha256sum", digest('a'));
+    world.builder.on("sha256sum -- ", digest('a'));
     let plan = world.plan(STEPS);
     let (job, _events) = world.begin();
     let build = Build {

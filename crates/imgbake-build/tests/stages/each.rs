@@ -36,7 +36,7 @@ async fn a_build_runs_every_stage() {
     ];
     assert_eq!(stages, all);
     let recorded: Vec<Stage> = version.stages.iter().map(|record| record.stage).collect();
-    assert_eq!(recorded, [&all[..6], &all[7..]].concat(), "publish is told by its event alone");
+    assert_eq!(recorded, [&all[..6], &all[7..]].concat(), "publish is reported by its event alone");
     assert_eq!(version.proof.machine.builder, "fake");
     assert_eq!(world.builder.running(), 0);
     job.end().unwrap();

@@ -87,7 +87,7 @@ async fn run_now(
     Ok(exit)
 }
 
-/// Hands on output until the channel is closed; tells how the command ended.
+/// Hands on output until the channel is closed; returns how the command ended.
 async fn read(
     reader: &mut ChannelReadHalf,
     output: &mut OwnOutput<'_>,

@@ -222,7 +222,7 @@ impl Target {
         let login = handle.authenticate_publickey(&self.user, self.key.clone());
         match timeout(HANDSHAKE, login).await.map_err(late)? {
             Ok(AuthResult::Success) => Ok(handle),
-            // A connection that ended is told as a refusal that names no other method.
+            // A connection that ended is reported as a refusal that names no other method.
             Ok(AuthResult::Failure { remaining_methods, .. })
                 if remaining_methods.is_empty() && handle.is_closed() =>
             {
@@ -264,7 +264,7 @@ impl Target {
 }
 
 /// A dead machine is noticed after 45 s of silence; while a write is stuck, after 60 s. That its guest has
-/// ended is told by its builder, and sooner; an emulated guest on a busy host may stand still for a while.
+/// ended is reported by its builder, and sooner; an emulated guest on a busy host may stand still for a while.
 fn config(host_key: &PublicKey) -> client::Config {
     let mut preferred = Preferred::default();
     // A server with several host keys shall show the pinned one.

@@ -106,7 +106,7 @@ fn warnings(folders: &[Entry], rest: &[Entry], keeps_attributes: bool) -> Vec<St
     attributes::lost(&all).into_iter().chain(sparse).collect()
 }
 
-/// The script that makes the folders that are missing, and tells the owner's numbers. The folder
+/// The script that makes the folders that are missing, and prints the owner's numbers. The folder
 /// itself comes first; the others come on standard input, as octal mode and path.
 fn folders_script(path: &str, owner: &str) -> String {
     format!(

@@ -162,7 +162,7 @@ pub(super) fn write(
     Ok(bytes)
 }
 
-/// Writes one file. It must keep its size while it is read: the stream's header has told it.
+/// Writes one file. It must keep its size while it is read: the stream's header has reported it.
 fn append_file(
     tar: &mut Builder<impl Write>,
     mut header: Header,

@@ -48,7 +48,7 @@ fn unpack_one(mut entry: Entry<impl Read>, root: &Utf8Path) -> io::Result<u64> {
         return Err(refused("a link is on its way"));
     }
     match entry.header().entry_type() {
-        // Of a sparse file a few bytes tell how many zeros it has: nobody asked for such a form.
+        // Of a sparse file a few bytes show how many zeros it has: nobody asked for such a form.
         EntryType::Regular | EntryType::Continuous | EntryType::Directory => {}
         kind @ (EntryType::Symlink | EntryType::Link) => {
             let target = entry.link_name()?.ok_or_else(|| refused("it is a link to nothing"))?;

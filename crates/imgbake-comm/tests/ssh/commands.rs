@@ -38,11 +38,11 @@ async fn keeps_the_outputs_apart_and_live() {
     let sshd = Sshd::start();
     let ssh = sshd.connect().await;
     // The command goes on only when the first line was seen here.
-    let (seen, told) = tokio::sync::oneshot::channel();
+    let (seen, reported) = tokio::sync::oneshot::channel();
     let mut seen = Some(seen);
     let (mut near, far) = tokio::io::duplex(16);
     let answer = async move {
-        told.await.unwrap();
+        reported.await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut near, b"go\n").await.unwrap();
     };
     let mut got = (String::new(), String::new());

@@ -29,7 +29,7 @@ pub(crate) enum Compression {
     Zstd,
 }
 
-/// What the header says, checked for what it alone can tell.
+/// What the header says, checked for what it alone can show.
 #[derive(Clone, Debug)]
 pub(crate) struct Header {
     pub(crate) version: u32,

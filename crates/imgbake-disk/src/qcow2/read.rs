@@ -145,7 +145,7 @@ impl Qcow2 {
         Ok(list.finish())
     }
 
-    /// The ranges that this image's own clusters cover, those that are told to be zero among them.
+    /// The ranges that this image's own clusters cover, those that are reported to be zero among them.
     pub(crate) fn held(&self) -> Result<Vec<Extent>> {
         let mut list = ExtentList::new(self.header.size);
         self.walk(|place, start, len| match place {
@@ -155,7 +155,7 @@ impl Qcow2 {
         Ok(list.finish())
     }
 
-    /// Tells of every range of the disk, from its start to its end, where its bytes are.
+    /// Shows of every range of the disk, from its start to its end, where its bytes are.
     fn walk(&self, mut emit: impl FnMut(Mapping, u64, u64)) -> Result<()> {
         let (cluster, span) = (self.header.cluster_size(), self.header.l2_span());
         for index in 0..self.tables.len() {

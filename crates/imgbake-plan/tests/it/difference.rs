@@ -107,8 +107,8 @@ fn no_key_changes_without_a_name_for_it() {
     for (one, other) in plans.iter().flat_map(|one| plans.iter().map(move |other| (one, other))) {
         let mut parents_differ = false;
         for (now, before) in one.steps.iter().zip(&other.steps) {
-            let told = difference(now, before).is_some();
-            assert_eq!(now.key != before.key, told || parents_differ, "{}", now.name);
+            let reported = difference(now, before).is_some();
+            assert_eq!(now.key != before.key, reported || parents_differ, "{}", now.name);
             parents_differ = now.key != before.key;
         }
     }

@@ -1,5 +1,5 @@
 //! Reading everything again: each blob that a name leads to must be there and be what its name says.
-//! A damaged one is told with the names that need it, and put back from another store where one has it; a
+//! A damaged one is reported with the names that need it, and put back from another store where one has it; a
 //! pack is also put together again from chunks that are elsewhere.
 
 mod check;

@@ -107,7 +107,7 @@ impl<'a> Pack<'a> {
         Ok(())
     }
 
-    /// Gives the pack its name, if all of it is right: then it is told where that came from, else why it
+    /// Gives the pack its name, if all of it is right: then it is reported where that came from, else why it
     /// is not.
     pub(super) fn finish(
         mut self,
@@ -127,7 +127,7 @@ impl<'a> Pack<'a> {
     }
 
     /// Packs sound chunks again whose frames are not what packing gives: zstd looks over some bits of
-    /// theirs. Tells whether there was one.
+    /// theirs. Shows whether there was one.
     fn pack_again(&mut self, reader: &mut FrameReader, writer: &mut FrameWriter) -> Result<bool> {
         let mut changed = false;
         for frame in self.frames.iter().filter(|(_, known)| known.is_sound).map(|(frame, _)| frame)

@@ -150,7 +150,7 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// Puts a chunk wherever it lacks; its bytes are proved. Tells whether others lack still.
+    /// Puts a chunk wherever it lacks; its bytes are proved. Shows whether others lack still.
     fn put(&mut self, key: (u32, ChunkDigest), bytes: &[u8], from: &str) -> Result<bool> {
         if let Some(lacking) = self.lacking.remove(&key) {
             let bytes = self.writer.frame(bytes).map_err(disk_error)?;

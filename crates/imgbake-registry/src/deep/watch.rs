@@ -16,7 +16,7 @@ pub enum Depth {
     Bytes,
 }
 
-/// How a reading is told and ended.
+/// How a reading is reported and ended.
 pub(crate) struct Watch<'a> {
     /// How much is read.
     pub(crate) depth: Depth,

@@ -14,7 +14,7 @@ pub struct GcRequest {
     pub retention: Retention,
     /// How long what nothing leads to is kept.
     pub grace: SignedDuration,
-    /// Nothing is changed: what would be done is told.
+    /// Nothing is changed: what would be done is reported.
     pub dry_run: bool,
     /// The present.
     pub now: Timestamp,

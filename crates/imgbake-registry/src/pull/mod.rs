@@ -87,8 +87,8 @@ impl Came {
         ];
         let others = others.into_iter().filter(|(bytes, _)| *bytes > 0);
         let others = others.map(|(bytes, from)| format!("{} {from}", human(bytes)));
-        let told = std::iter::once(format!("{} moved", human(self.moved)));
-        told.chain(others).collect::<Vec<_>>().join(", ")
+        let reported = std::iter::once(format!("{} moved", human(self.moved)));
+        reported.chain(others).collect::<Vec<_>>().join(", ")
     }
 }
 

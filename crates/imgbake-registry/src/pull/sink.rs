@@ -60,7 +60,7 @@ impl<'a> Sink<'a> {
     /// A chunk is where it shall be.
     pub(super) fn fill(&self, number: usize) {
         if !self.filled[number].swap(true, Ordering::Relaxed) {
-            // Nobody listens any more once the follower failed: its error is told.
+            // Nobody listens any more once the follower failed: its error is reported.
             let _ = self.done.send(Done { number });
         }
     }

@@ -46,7 +46,7 @@ impl Watch {
     }
 
     /// Gives the items, by their numbers, to some threads. Of their errors the one that is the reason
-    /// for the others is told.
+    /// for the others is reported.
     pub(super) fn share(
         &self,
         threads: usize,

@@ -84,7 +84,7 @@ fn link_of(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-/// The path of an open file, as far as the system tells it.
+/// The path of an open file, as far as the system shows it.
 fn path_of(file: &File) -> Utf8PathBuf {
     let path = std::fs::read_link(link_of(file))
         .ok()

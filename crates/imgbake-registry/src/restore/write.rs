@@ -49,7 +49,7 @@ impl<'a> Unpack<'a> {
             let Some(job) = self.jobs.get(number) else { return Ok(()) };
             self.job(&self.table.chunks()[job.clone()], &mut reader, &mut buffer)
                 .inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
-            // Nobody listens any more once the follower failed: its error is told.
+            // Nobody listens any more once the follower failed: its error is reported.
             let _ = done.send(Done { number });
         }
         Ok(())
@@ -58,7 +58,7 @@ impl<'a> Unpack<'a> {
     fn job(&self, chunks: &[Chunk], reader: &mut FrameReader, buffer: &mut Vec<u8>) -> Result<()> {
         for range in coalesce(chunks, self.packs.gap(), MOST) {
             if self.output.stop.load(Ordering::Relaxed) {
-                return Ok(()); // another thread's error is told
+                return Ok(()); // another thread's error is reported
             }
             self.range(chunks, &range, reader, buffer)?;
         }

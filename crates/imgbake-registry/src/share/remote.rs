@@ -24,7 +24,7 @@ pub struct RemoteShare {
     name: String,
     options: RemoteOptions,
     /// The way there of the job that last asked; none after a failure, so that a registry which went
-    /// is told soon.
+    /// is reported soon.
     open: Arc<Mutex<Option<(String, Repository)>>>,
     damaged: Damaged,
 }

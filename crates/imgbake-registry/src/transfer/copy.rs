@@ -99,8 +99,9 @@ impl Copied {
         let counts =
             [(self.there, "blobs there"), (self.mounted, "mounted"), (self.referrers, "attached")];
         let counts = counts.into_iter().filter(|(count, _)| *count > 0);
-        let told = [self.tag.clone(), self.digest.short().to_owned(), moved].into_iter();
-        told.chain(counts.map(|(count, what)| format!("{count} {what}")))
+        let reported = [self.tag.clone(), self.digest.short().to_owned(), moved].into_iter();
+        reported
+            .chain(counts.map(|(count, what)| format!("{count} {what}")))
             .collect::<Vec<_>>()
             .join(", ")
     }

@@ -14,7 +14,7 @@ use imgbake_types::{Digest, Size};
 use super::end::Source;
 use crate::blob::Blob;
 
-/// How often rate and time left are told.
+/// How often rate and time left are reported.
 const EVERY: Duration = Duration::from_secs(1);
 /// How much a second of measurement counts against what was measured before.
 const WEIGHT: f64 = 0.3;
@@ -36,7 +36,7 @@ struct State {
     moving: BTreeMap<Digest, u64>,
     /// Bytes that were really moved.
     moved: u64,
-    told: (Instant, u64),
+    reported: (Instant, u64),
     /// Bytes a second, smoothed.
     rate: f64,
 }
@@ -53,7 +53,7 @@ impl Meter {
             settled: 0,
             moving: BTreeMap::new(),
             moved: 0,
-            told: (Instant::now(), 0),
+            reported: (Instant::now(), 0),
             rate: 0.0,
         };
         Self(Arc::new(Inner { stage: Arc::clone(stage), total, state: Mutex::new(begun) }))
@@ -93,14 +93,14 @@ impl Meter {
         let moving: u64 = state.moving.values().sum();
         let done = (state.settled + moving).min(self.0.total);
         self.0.stage.progress(done, Some(self.0.total));
-        let (then, before) = state.told;
+        let (then, before) = state.reported;
         if then.elapsed() < EVERY {
             return;
         }
         let now = bytes_per_second(state.moved - before, then.elapsed());
         state.rate =
             if state.rate == 0.0 { now } else { state.rate * (1.0 - WEIGHT) + now * WEIGHT };
-        state.told = (Instant::now(), state.moved);
+        state.reported = (Instant::now(), state.moved);
         self.0.stage.status(words(state.rate, self.0.total - done));
     }
 }
@@ -164,8 +164,8 @@ mod tests {
         for (left, expected) in
             [(60 * MIB, "3 s left"), (4000 * MIB, "4 min left"), (200_000 * MIB, "3 h left")]
         {
-            let told = words(rate, left);
-            assert!(told.contains("/s, ") && told.ends_with(expected), "{told}");
+            let reported = words(rate, left);
+            assert!(reported.contains("/s, ") && reported.ends_with(expected), "{reported}");
         }
         assert!(!words(0.0, 1).contains("left"));
     }

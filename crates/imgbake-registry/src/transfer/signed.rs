@@ -64,7 +64,7 @@ impl Signed {
 }
 
 impl Stayed {
-    /// Tells people, who have to choose.
+    /// Shows people, who have to choose.
     pub(crate) fn words(&self, from: &str, to: &str) -> String {
         let Self { tag, there, new } = self;
         format!(

@@ -67,7 +67,7 @@ async fn child_fills() {
     layout.restore(&first.digest, file, Whole::Hash, Box::new(|_| {})).await.unwrap();
     assert!(fs::read(&raw).unwrap() == disk(1));
 
-    // A disk that does not fit is told as well.
+    // A disk that does not fit is reported as well.
     let path = dir.join("small/disk.raw");
     if free_bytes(&path).unwrap() < first.disk.data_bytes {
         let file = fs::File::options().read(true).write(true).create_new(true).open(&path).unwrap();

@@ -170,7 +170,7 @@ async fn what_killed_pulls_left_keeps_nothing() {
     assert_eq!(versions(&fixture).await, ["2026.11.23-2"]);
 }
 
-/// A version's pack of which a later one uses a part: what it does not use is told while the pack stays.
+/// A version's pack of which a later one uses a part: what it does not use is reported while the pack stays.
 #[tokio::test]
 async fn bytes_that_no_version_uses_are_told() {
     let fixture = Fixture::new();

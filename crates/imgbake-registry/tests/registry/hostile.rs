@@ -1,4 +1,4 @@
-//! Versions that others made up: every lie is told, and nothing is taken on trust.
+//! Versions that others made up: every lie is reported, and nothing is taken on trust.
 
 use std::fs;
 

@@ -20,7 +20,7 @@ async fn verify(fixture: &Fixture, seeds: &[&Utf8PathBuf]) -> DeepReport {
     fixture.layout.read_again(None, Depth::Bytes, repair, |_, _| {}).await.unwrap()
 }
 
-/// The only damage that a report tells.
+/// The only damage that a report shows.
 fn only(report: &DeepReport) -> &Damage {
     let [damage] = &report.damaged[..] else { panic!("{report:?}") };
     damage
@@ -217,7 +217,7 @@ async fn a_seed_that_cannot_be_read_is_told() {
         assert!(error.to_string().contains(image.as_str()), "{error}");
         assert!(error.help_text().unwrap().contains("without a backing file"));
     }
-    // What is found broken later is told with what stays damaged.
+    // What is found broken later is reported with what stays damaged.
     let table = usize::try_from(u64::from_be_bytes(good[40..48].try_into().unwrap())).unwrap();
     let mut deep = good.clone();
     deep[table..table + 8].copy_from_slice(&(1_u64 << 63 | 1 << 40).to_be_bytes());

@@ -90,8 +90,8 @@ async fn a_sparse_layer_comes_back_with_its_holes() {
     let again = SharedLayer { key: key("same disk"), ..layer };
     assert!(share.push(&job, again).await.unwrap() < 64 << 10, "equal blobs are stored once");
 
-    let (told, folder) = pull(&share, &job, &fixture.dir, &key("big")).await.unwrap();
-    assert_eq!(told, record("big"));
+    let (reported, folder) = pull(&share, &job, &fixture.dir, &key("big")).await.unwrap();
+    assert_eq!(reported, record("big"));
     assert_eq!(names_in(&folder), ["disk.raw", "empty", "notes"]);
     assert_eq!(fs::read(folder.join("notes")).unwrap(), b"{}");
     assert_eq!(fs::read(folder.join("empty")).unwrap(), b"");
@@ -253,8 +253,8 @@ async fn writers_at_once_lose_nothing() {
     let share = share(&fixture);
     for number in 0..4 {
         let wanted = key(&format!("layer {number}"));
-        let (told, folder) = pull(&share, &job, &fixture.dir, &wanted).await.unwrap();
-        assert_eq!(told["step"], format!("layer {number}"));
+        let (reported, folder) = pull(&share, &job, &fixture.dir, &wanted).await.unwrap();
+        assert_eq!(reported["step"], format!("layer {number}"));
         assert!(fs::read(folder.join("disk.qcow2")).unwrap() == disk(number % 2));
     }
     assert!(names_in(&fixture.path("publishing")).is_empty());
@@ -349,8 +349,8 @@ async fn skopeo_reads_and_copies_layers() {
     Layout::open(copy.clone()).unwrap();
     let copied = LayoutShare::open_existing(copy).unwrap();
     assert_eq!(copied.has(&job, &[key("a")]).await.unwrap(), [key("a")]);
-    let (told, folder) = pull(&copied, &job, &fixture.dir, &key("a")).await.unwrap();
-    assert_eq!(told, record("a"));
+    let (reported, folder) = pull(&copied, &job, &fixture.dir, &key("a")).await.unwrap();
+    assert_eq!(reported, record("a"));
     assert!(fs::read(folder.join("disk.qcow2")).unwrap() == disk(1));
     job.end().unwrap();
 }

@@ -23,8 +23,8 @@ async fn a_disk_comes_back_byte_for_byte() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let path = fixture.dir.join("disk.raw");
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
-    let told = seen.clone();
-    let progress = Box::new(move |bytes| told.lock().unwrap().push(bytes));
+    let reported = seen.clone();
+    let progress = Box::new(move |bytes| reported.lock().unwrap().push(bytes));
     let layout = &fixture.layout;
     let found = layout.restore(&version.digest, file, Whole::Hash, progress).await.unwrap();
     assert_eq!(found, version.disk.sha256);

@@ -142,14 +142,14 @@ async fn progress_has_bytes_rate_and_time() {
     let registry = TestRegistry::start(habits).await;
     seed(&registry, "web", VERSION, 3);
     let (home, id) = (Home::new(fixture.dir.join("home")), new_id("copy"));
-    let (events, mut told) = Events::channel(&id, Secrets::default());
+    let (events, mut reported) = Events::channel(&id, Secrets::default());
     let job = Job::begin(&home, &id, Cancel::new(), events, Secrets::default()).unwrap();
     let from = fixture.remote(&registry.host(), "web").await;
     let target = Target::Tag(VERSION.to_owned());
     let to = End::local(&fixture.layout, "web").unwrap();
     copy(&job, &from, &target, &to, None).await.unwrap();
     let (mut progress, mut rates, mut last) = (0, 0, 0);
-    while let Ok(event) = told.try_recv() {
+    while let Ok(event) = reported.try_recv() {
         match event.kind {
             EventKind::StageProgress { stage: Stage::Copy, done, total: Some(total), .. } => {
                 assert!((last..=total).contains(&done), "{last} {done} {total}");

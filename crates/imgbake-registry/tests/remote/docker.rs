@@ -102,8 +102,8 @@ async fn docker_registry_with_tls_and_logins() {
     // Without the certificate of its authority nobody is spoken to.
     let unknown = RemoteOptions { ca: None, ..known.clone() };
     let error = fixture.repository_with(&docker.host(), "web", &unknown).await.unwrap_err();
-    let told = format!("{error} {}", error.help_text().unwrap_or_default());
-    assert!(told.contains("certificate") && told.contains("--ca"), "{told}");
+    let reported = format!("{error} {}", error.help_text().unwrap_or_default());
+    assert!(reported.contains("certificate") && reported.contains("--ca"), "{reported}");
     // A login for another registry is not shown to this one.
     let mut other = known;
     other.credentials.fixed.as_mut().unwrap().host = Some("elsewhere.example".to_owned());

@@ -39,7 +39,7 @@ async fn in_a_small_file_system(child: &str) {
     assert!(output.status.success(), "{said}{}", output.stderr);
 }
 
-/// What a child was told, and its places.
+/// What a child was given, and its places.
 struct Child {
     dir: Utf8PathBuf,
     job: Job,

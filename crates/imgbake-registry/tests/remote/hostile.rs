@@ -18,8 +18,8 @@ async fn wrong_bytes_are_refused_and_named() {
         seed(&registry, "web", VERSION, 5);
         let from = fixture.remote(&registry.host(), "web").await;
         let error = fixture.copy(&from, &fixture.local("web")).await.unwrap_err();
-        let told = error.to_string();
-        assert!(told.contains(part) && told.contains(&registry.host()), "{told}");
+        let reported = error.to_string();
+        assert!(reported.contains(part) && reported.contains(&registry.host()), "{reported}");
         assert!(fixture.label(&format!("web:{VERSION}")).is_none());
         assert!(fixture.blobs().is_empty());
         // Nor does another registry get them under a name.

@@ -98,12 +98,12 @@ async fn a_refused_identity_token_is_told_and_not_shown() {
     let options = config(&fixture.dir, &registry.host(), "stolen-identity");
     let repository = fixture.repository_with(&registry.host(), "web", &options).await.unwrap();
     let error = repository.tags().await.unwrap_err();
-    let told = format!("{error} / {}", error.help_text().unwrap_or_default());
+    let reported = format!("{error} / {}", error.help_text().unwrap_or_default());
     for part in ["the identity token", "serves no more", "/token", "config.json", &registry.host()]
     {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
-    assert!(!told.contains("stolen-identity"), "{told}");
+    assert!(!reported.contains("stolen-identity"), "{reported}");
     assert!(fixture.job.secrets().found_in("stolen-identity"), "it is redacted");
 }
 
@@ -120,7 +120,7 @@ async fn with_helper(registry: &TestRegistry, script: &str) -> String {
     let command = Command::new(exe).args(CHILD).current_dir(fixture.dir.clone());
     let path = format!("{}:/usr/bin:/bin", fixture.dir);
     command.env("PATH", path).run(&fixture.job).await.unwrap();
-    fs::read_to_string(fixture.dir.join("told")).unwrap()
+    fs::read_to_string(fixture.dir.join("reported")).unwrap()
 }
 
 #[tokio::test]
@@ -129,8 +129,8 @@ async fn a_helper_gives_an_identity_token() {
     let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
     seed(&registry, "web", VERSION, 7);
     let answer = format!(r#"echo '{{"Username":"<token>","Secret":"{IDENTITY}"}}'"#);
-    let told = with_helper(&registry, &answer).await;
-    assert!(told.contains(VERSION), "{told}");
+    let reported = with_helper(&registry, &answer).await;
+    assert!(reported.contains(VERSION), "{reported}");
     assert!(registry.requests().contains(&"POST /token".to_owned()), "{:?}", registry.requests());
 }
 
@@ -140,16 +140,16 @@ async fn a_refusal_names_the_helper() {
     let registry = TestRegistry::start(Habits { accepts, ..Habits::default() }).await;
     let host = registry.host();
     let wrong = r#"echo '{"Username":"bob","Secret":"wrong-password"}'"#;
-    let told = with_helper(&registry, wrong).await;
+    let reported = with_helper(&registry, wrong).await;
     for part in [&host, "`bob`", "docker-credential-test, which", "config.json"] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
-    assert!(!told.contains("wrong-password"), "{told}");
+    assert!(!reported.contains("wrong-password"), "{reported}");
     // One that knows nobody says so in these words.
-    let told =
+    let reported =
         with_helper(&registry, "echo credentials not found in native keychain; exit 1").await;
     for part in ["wants a login", "docker-credential-test, which", "has none of", &host] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(reported.contains(part), "{part}: {reported}");
     }
 }
 
@@ -163,10 +163,10 @@ async fn child_asks_a_helper() {
     let credentials = CredentialSettings { fixed: None, files: vec![dir.join("config.json")] };
     let options = RemoteOptions { credentials, ..RemoteOptions::default() };
     let remote = Remote::connect(&job, &host, &options).await.unwrap();
-    let told = match remote.repository("web").unwrap().tags().await {
+    let reported = match remote.repository("web").unwrap().tags().await {
         Ok(tags) => format!("{tags:?}"),
         Err(error) => format!("{error} / {}", error.help_text().unwrap_or_default()),
     };
-    fs::write("told", told).unwrap();
+    fs::write("reported", reported).unwrap();
     job.end().unwrap();
 }

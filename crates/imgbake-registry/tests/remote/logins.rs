@@ -126,40 +126,40 @@ async fn a_refusal_says_who_and_from_where() {
             let error = repository.tags().await.unwrap_err();
             format!("{error} / {}", error.help_text().unwrap_or_default())
         };
-        let told = ask(&fixed("wrong-password")).await;
+        let reported = ask(&fixed("wrong-password")).await;
         for part in [host.as_str(), USER, "team/web", "IMGBAKE_REGISTRY_USER"] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(reported.contains(part), "{part}: {reported}");
         }
-        assert!(!told.contains("wrong-password"));
+        assert!(!reported.contains("wrong-password"));
         assert!(fixture.job.secrets().found_in("wrong-password"), "it is redacted");
         let none = fixture.dir.join("none.json");
-        let told = ask(&with_file(none.clone())).await;
+        let reported = ask(&with_file(none.clone())).await;
         for part in [host.as_str(), "wants a login", none.as_str(), "skopeo login"] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(reported.contains(part), "{part}: {reported}");
         }
-        // A login for others is not shown, and which entry of a file it was is told.
+        // A login for others is not shown, and which entry of a file it was is reported.
         let mut others = fixed("wrong-password");
         others.credentials.fixed.as_mut().unwrap().host = Some("elsewhere.example".to_owned());
         let file = fixture.dir.join("auth.json");
         others.credentials.files = vec![none, file.clone()];
         fs::write(&file, "{}").unwrap();
-        let told = ask(&others).await;
+        let reported = ask(&others).await;
         for part in ["wants a login", "elsewhere.example", "there is no", "auth.json has none"] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(reported.contains(part), "{part}: {reported}");
         }
         let auth = STANDARD.encode("bob:wrong-password");
         let text =
             format!(r#"{{"auths": {{"{host}": {{}}, "{host}/team": {{"auth": "{auth}"}}}}}}"#);
         fs::write(&file, text).unwrap();
-        let told = ask(&others).await;
+        let reported = ask(&others).await;
         for part in ["`bob`", "auth.json", &format!("`{host}/team`"), &host] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(reported.contains(part), "{part}: {reported}");
         }
-        assert!(!told.contains("wrong-password"));
+        assert!(!reported.contains("wrong-password"));
         let broken = fixture.dir.join("broken.json");
         fs::write(&broken, "hunter2").unwrap();
-        let told = ask(&with_file(broken)).await;
-        assert!(told.contains("broken.json") && !told.contains("hunter2"), "{told}");
+        let reported = ask(&with_file(broken)).await;
+        assert!(reported.contains("broken.json") && !reported.contains("hunter2"), "{reported}");
     }
 }
 

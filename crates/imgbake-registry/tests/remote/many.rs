@@ -85,8 +85,8 @@ async fn ten_processes_push_into_one_repository() {
 #[tokio::test]
 #[ignore = "started by other tests"]
 async fn child_pushes() {
-    let Ok(told) = fs::read_to_string("child") else { return };
-    let [from, to, tag] = told.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let Ok(reported) = fs::read_to_string("child") else { return };
+    let [from, to, tag] = reported.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let dir = Utf8PathBuf::from_path_buf(std::env::current_dir().unwrap()).unwrap();
     let job = job(&dir);
     let place = async |host: &str| {

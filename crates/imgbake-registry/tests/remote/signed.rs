@@ -129,7 +129,7 @@ async fn signatures_go_along_in_every_direction() {
 /// Copies the version; gives what was warned of.
 async fn warned(fixture: &Fixture, from: &End, to: &Destination) -> (Copied, Vec<String>) {
     let (home, id) = (Home::new(fixture.dir.join("home")), new_id("copy"));
-    let (events, mut told) = Events::channel(&id, Secrets::default());
+    let (events, mut reported) = Events::channel(&id, Secrets::default());
     let job = Job::begin(&home, &id, Cancel::new(), events, Secrets::default()).unwrap();
     let to = match to {
         Destination::Layout => End::local(&fixture.layout, "web").unwrap(),
@@ -139,7 +139,7 @@ async fn warned(fixture: &Fixture, from: &End, to: &Destination) -> (Copied, Vec
     let copied = copy(&job, from, &target, &to, None).await.unwrap();
     job.end().unwrap();
     let mut warnings = Vec::new();
-    while let Ok(event) = told.try_recv() {
+    while let Ok(event) = reported.try_recv() {
         if let EventKind::Notice { message, .. } = event.kind {
             warnings.push(message);
         }
@@ -184,12 +184,15 @@ async fn no_signature_gets_lost() {
         // One less takes nothing away there.
         let (_, there, warnings) = again(&["bob"]).await;
         assert!(both == there && warnings.is_empty(), "{warnings:?}");
-        // Where each has what the other lacks, people are told.
+        // Where each has what the other lacks, people get a message.
         let (new, there, warnings) = again(&["bob", "eve"]).await;
         assert_eq!(there, both);
-        let [told] = &warnings[..] else { panic!("{warnings:?}") };
-        assert!(told.contains(&both.to_string()) && told.contains(&new.to_string()), "{told}");
-        assert!(told.contains(".sig"), "{told}");
+        let [reported] = &warnings[..] else { panic!("{warnings:?}") };
+        assert!(
+            reported.contains(&both.to_string()) && reported.contains(&new.to_string()),
+            "{reported}"
+        );
+        assert!(reported.contains(".sig"), "{reported}");
     }
 }
 
@@ -201,8 +204,8 @@ async fn a_registry_that_lists_no_tags_gives_its_versions() {
     let from = fixture.remote(&source.host(), "web").await;
     let (copied, warnings) = warned(&fixture, &from, &Destination::Layout).await;
     assert_eq!(copied.referrers, 2);
-    let [told] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(told.contains("left out") && told.contains(&source.host()), "{told}");
+    let [reported] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(reported.contains("left out") && reported.contains(&source.host()), "{reported}");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{Home, RuntimeError};
 /// The largest document that is read, in bytes.
 const MOST: u64 = 4 << 20;
 
-/// A build's record, as far as its two small documents tell.
+/// A build's record, as far as its two small documents show.
 #[derive(Debug, Clone)]
 pub struct StoredBuild {
     id: String,
@@ -57,7 +57,7 @@ impl BuildState {
     }
 }
 
-/// One stage of a build, as its events tell.
+/// One stage of a build, as its events show.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LoggedStage {
     /// Which.

@@ -95,25 +95,25 @@ impl Finder {
             }
         }
         if let Some(dense) = views::dense(visible) {
-            let mut tell = |range: Range<usize>| {
+            let mut report = |range: Range<usize>| {
                 let range = dense.place(&range);
                 found.push(shown[0].as_ref().map_or(range.clone(), |shown| shown.place(&range)));
             };
-            self.random.find(dense.bytes(), &mut tell);
-            self.words.find(dense.bytes(), &mut tell);
+            self.random.find(dense.bytes(), &mut report);
+            self.words.find(dense.bytes(), &mut report);
         }
         merged(found, text)
     }
 
-    fn plain(&self, bytes: &[u8], tell: &mut dyn FnMut(Range<usize>)) {
-        self.short.find(bytes, tell);
-        self.random.find(bytes, tell);
-        self.words.find(bytes, tell);
+    fn plain(&self, bytes: &[u8], report: &mut dyn FnMut(Range<usize>)) {
+        self.short.find(bytes, report);
+        self.random.find(bytes, report);
+        self.words.find(bytes, report);
     }
 
-    fn decoded(&self, bytes: &[u8], tell: &mut dyn FnMut(Range<usize>)) {
-        self.decoded.find(bytes, tell);
-        self.any.find(bytes, tell);
+    fn decoded(&self, bytes: &[u8], report: &mut dyn FnMut(Range<usize>)) {
+        self.decoded.find(bytes, report);
+        self.any.find(bytes, report);
     }
 }
 
@@ -159,10 +159,10 @@ impl Wholes {
         self.0.is_none()
     }
 
-    fn find(&self, bytes: &[u8], tell: &mut dyn FnMut(Range<usize>)) {
+    fn find(&self, bytes: &[u8], report: &mut dyn FnMut(Range<usize>)) {
         let Some(automaton) = &self.0 else { return };
         for found in automaton.find_overlapping_iter(bytes) {
-            tell(found.range());
+            report(found.range());
         }
     }
 }
@@ -204,7 +204,7 @@ impl<const N: usize> Stretches<N> {
         self.all.is_empty()
     }
 
-    fn find(&self, bytes: &[u8], tell: &mut dyn FnMut(Range<usize>)) {
+    fn find(&self, bytes: &[u8], report: &mut dyn FnMut(Range<usize>)) {
         if self.is_empty() {
             return;
         }
@@ -217,10 +217,10 @@ impl<const N: usize> Stretches<N> {
             match &mut current {
                 Some(range) if at <= range.end => range.end = at + N,
                 _ => {
-                    current.replace(at..at + N).into_iter().for_each(&mut *tell);
+                    current.replace(at..at + N).into_iter().for_each(&mut *report);
                 }
             }
         }
-        current.into_iter().for_each(tell);
+        current.into_iter().for_each(report);
     }
 }

@@ -16,10 +16,10 @@ const PIECE: usize = 28;
 /// Parts of one value whose encoded forms are looked for as well; the others are in clear only.
 const ENCODED: usize = 8;
 /// How the first line of every OpenSSH private key begins: `openssh-key-v1` in base64 (OpenSSH,
-/// PROTOCOL.key). It tells no key from another.
+/// PROTOCOL.key). It does not distinguish keys.
 const EVERY_OPENSSH_KEY: &str = "b3BlbnNzaC1rZXktdjEA";
 
-/// Whether a part is long enough to be told from chance.
+/// Whether a part is long enough to be distinguished from random text.
 pub(super) fn searchable(part: &Part) -> bool {
     part.text.trim().len() >= SEARCHABLE && !part.text.starts_with(EVERY_OPENSSH_KEY)
 }

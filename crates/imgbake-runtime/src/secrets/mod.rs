@@ -144,7 +144,7 @@ impl Secrets {
         self.read().values.is_empty()
     }
 
-    /// Name and searchable forms of each secret long enough (6 bytes) to be told from chance: for the
+    /// Name and searchable forms of each secret long enough (6 bytes) to be distinguished from random text: for the
     /// search of an image's bytes.
     pub fn patterns(&self) -> Vec<(String, Vec<u8>)> {
         let inner = self.read();

@@ -149,7 +149,7 @@ fn unescape(text: &[u8]) -> (usize, Few) {
     }
 }
 
-/// Shorter runs of digits hold no secret that is told from chance.
+/// Shorter runs of digits hold no secret that is distinguished from random text.
 const FEWEST_BASE64: usize = 10;
 
 /// What the base64 in a text decodes to (RFC 4648, both alphabets), line ends left out, when the first digit

@@ -1,4 +1,4 @@
-//! A server that does as it is told, however wrong.
+//! A server that does as it is asked, however wrong.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -117,7 +117,7 @@ fn values(
     list: &Node,
     out: &mut Vec<Diagnostic>,
 ) -> Option<Vec<serde_json::Value>> {
-    // What is no list was told by the schema's check.
+    // What is no list was reported by the schema's check.
     let Value::List(items) = &list.value else { return None };
     if items.is_empty() {
         out.push(empty(list, &format!("`{}` has no value", variable.name)));

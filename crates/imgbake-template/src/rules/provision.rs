@@ -96,9 +96,21 @@ fn span(step: &Node, at: &At) -> Range<usize> {
     }
 }
 
-/// A second run can be judged where the kind tells what it changed.
+/// A second run can be judged where the kind reports what it changed, and where the machine is there after it.
 fn converge(step: &Node, kind: &ProvisionerKind, schema: &Schema, out: &mut Vec<Diagnostic>) {
     let Some(entry) = step.entry("converge") else { return };
+    let restarts = step.get("reboot").filter(|node| node.text() == Some("expected"));
+    if let Some(restarts) = restarts
+        && entry.node.text() != Some("off")
+    {
+        let message = "a step that restarts the machine cannot be run a second time";
+        out.push(
+            Diagnostic::new("converge", entry.node.span.clone(), message)
+                .help("restart in a step of its own, and let this one change the machine")
+                .related(restarts.span.clone(), "restarts the machine"),
+        );
+        return;
+    }
     if entry.node.text() == Some("shuffle") && !kind.shuffles {
         let with: Vec<&str> = schema
             .provisioners()
@@ -120,7 +132,7 @@ fn converge(step: &Node, kind: &ProvisionerKind, schema: &Schema, out: &mut Vec<
             .filter(|kind| kind.results)
             .map(|kind| kind.name)
             .collect();
-        let message = format!("a `{}` step does not tell what it changes", kind.name);
+        let message = format!("a `{}` step does not report what it changes", kind.name);
         out.push(
             Diagnostic::new("converge", entry.node.span.clone(), message)
                 .label("a second run could not be judged")

@@ -90,6 +90,10 @@ fn steps() {
             "[[provision]]\ntype = \"shell\"\nscript = \"a\"\nconverge = \"once\"\n[[provision]]\ntype = \"ansible\"\nplaybook = \"a.yml\"\nextra_vars = { deep = { list = [1, \"x\"] } }\nconverge = \"once\"\n",
         ),
         (
+            "a second run of a step that restarts the machine",
+            "[[provision]]\ntype = \"shell\"\nscript = \"a\"\nreboot = \"expected\"\nconverge = \"check\"\n[[provision]]\ntype = \"shell\"\nscript = \"a\"\nreboot = \"expected\"\nconverge = \"off\"\n",
+        ),
+        (
             "file",
             "[[provision]]\ntype = \"file\"\nsource = \"a\"\ncontent = \"b\"\ndestination = \"etc/x\"\nowner = \"Bad Owner\"\nmode = \"rw\"\n[[provision]]\ntype = \"file\"\ndirection = \"download\"\ndestination = \"out\"\nmode = \"0644\"\n",
         ),

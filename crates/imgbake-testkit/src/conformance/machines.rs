@@ -82,7 +82,7 @@ impl Subject<'_> {
     }
 }
 
-/// Tells one boot of a guest from another.
+/// Shows one boot of a guest from another.
 async fn boot_id(comm: &dyn Communicator) -> String {
     comm.check(Exec::new("cat /proc/sys/kernel/random/boot_id")).await.unwrap()
 }
@@ -94,7 +94,7 @@ async fn is_well(machine: &dyn Machine) {
 }
 
 async fn ask(comm: &dyn Communicator, what: &str) {
-    // The connection may be cut before the command tells how it ended.
+    // The connection may be cut before the command shows how it ended.
     let _ = comm.capture(Exec::new(format!("({what}) >/dev/null 2>&1 </dev/null & exit 0"))).await;
 }
 

@@ -140,7 +140,7 @@ impl FakeComm {
     }
 }
 
-/// Takes the time, and tells it.
+/// Takes the time, and shows it.
 async fn wake(stdin: &mut Stdin, output: OutputSink<'_>) -> Exit {
     output(Stream::Stdout, b"imgbake: what time is it?\n");
     let mut piece = [0; 64];

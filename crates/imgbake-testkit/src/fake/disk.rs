@@ -17,7 +17,7 @@ const CLUSTER: u64 = 1 << CLUSTER_BITS;
 const LARGEST: u64 = CLUSTER / 8 * CLUSTER;
 /// The first cluster that a script's mark is written to.
 const FIRST: u64 = 64;
-/// Tells the reader of a qcow2 image that nobody else refers to a cluster (QEMU, `docs/interop/qcow2.rst`).
+/// Shows the reader of a qcow2 image that nobody else refers to a cluster (QEMU, `docs/interop/qcow2.rst`).
 const COPIED: u64 = 1 << 63;
 
 /// A machine's disk.

@@ -99,7 +99,7 @@ impl State {
 pub(super) struct Guest {
     pub(super) name: String,
     pub(super) user: String,
-    /// What tells this machine from any other.
+    /// What distinguishes this machine from any other.
     pub(super) identity: Uuid,
     pub(super) state: watch::Sender<State>,
     pub(super) memory: Mutex<Memory>,

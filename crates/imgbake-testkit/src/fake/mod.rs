@@ -1,4 +1,4 @@
-//! A builder whose machines are kept in memory: it bakes in milliseconds, and does what a test tells it
+//! A builder whose machines are kept in memory: it bakes in milliseconds, and does what a test asks for
 //! to, failures above all.
 //!
 //! A [`FakeBuilder`] makes machines whose guest answers by rules ([`FakeBuilder::on`]); what no rule is

@@ -39,7 +39,7 @@ pub enum ConvergeSteps {
     /// Each step that is to converge, after its own run.
     #[default]
     Each,
-    /// All steps that tell what they change, in order, after the last step: this finds two steps that change
+    /// All steps that report what they change, in order, after the last step: this finds two steps that change
     /// the same thing back and forth. A step that says `converge` itself is run again after its own run too.
     All,
 }

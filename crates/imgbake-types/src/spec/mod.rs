@@ -156,7 +156,7 @@ pub struct PublishSpec {
     #[schemars(regex(pattern = r"^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$"))]
     pub version: Option<String>,
     /// Files written beside the published version, for example `out/debian.qcow2`: the extension
-    /// tells the format (`raw`, `qcow2`, `vmdk`, `vhd`, `vhdx`).
+    /// shows the format (`raw`, `qcow2`, `vmdk`, `vhd`, `vhdx`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<String>")]
     pub output: Vec<Utf8PathBuf>,

@@ -37,7 +37,7 @@ pub struct ProvisionSpec {
     /// configuration management, else `off`; with `[converge] steps = "all"`, after the last step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converge: Option<Converge>,
-    /// The seed of `converge = "shuffle"`: the same seed gives the same order. Default: by chance, and told.
+    /// The seed of `converge = "shuffle"`: the same seed gives the same order. Default: random, and reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub converge_seed: Option<u32>,
     /// Resources that the second run may change, by name or as `TYPE[NAME]`; `*` stands for anything.

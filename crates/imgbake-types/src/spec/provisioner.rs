@@ -17,7 +17,7 @@ pub trait ProvisionerSettings: JsonSchema + Serialize + DeserializeOwned {
     /// machine see it.
     const SENSITIVE: &'static [&'static str] = &[];
 
-    /// Whether each step tells which resources it changed: then a second run can be judged
+    /// Whether each step reports which resources it changed: then a second run can be judged
     /// ([`ProvisionSpec::converge`]).
     const RESULTS: bool = false;
 
@@ -135,7 +135,7 @@ pub struct ProvisionerKind {
     pub about: &'static str,
     /// The keys at and below which a sensitive variable may stand.
     pub sensitive: &'static [&'static str],
-    /// Whether its steps tell which resources they changed.
+    /// Whether its steps report which resources they changed.
     pub results: bool,
     /// Whether a step of which the template does not say is run a second time.
     pub converge: Converge,

@@ -28,7 +28,7 @@ pub(super) async fn run(
     app.print(&format!("{place} {}\n", copied.digest))
 }
 
-/// What can be told from the words alone.
+/// What the text alone shows to be wrong.
 fn check(reference: &Reference, dest: &Reference) -> Result<(), Failure> {
     if matches!(dest.target, Some(Target::Digest(_))) {
         return Err(Failure::usage(format!(

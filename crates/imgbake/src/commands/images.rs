@@ -81,7 +81,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-/// Tells that there is nothing to list: an error where something was named.
+/// Shows that there is nothing to list: an error where something was named.
 fn none(app: &App, name: Option<&str>, place: Option<&Reference>) -> Result<(), Failure> {
     let (what, help) = match (place, name) {
         (Some(place), _) => (format!("there are no versions in {place}"), None),

@@ -235,7 +235,7 @@ fn last(home: &Home, plan: &Plan) -> Option<Plan> {
     serde_json::from_slice(&std::fs::read(last_path(home, plan)).ok()?).ok()
 }
 
-/// Keeps a plan that is built, so that a later one can tell what differs. Nothing depends on it.
+/// Keeps a plan that is built, so that a later one can show what differs. Nothing depends on it.
 pub(super) fn remember(home: &Home, plan: &Plan) {
     let path = last_path(home, plan);
     let write = || -> std::io::Result<()> {

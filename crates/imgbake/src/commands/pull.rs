@@ -24,7 +24,7 @@ use crate::images;
 pub(super) struct PullOutput<'a> {
     /// The files, devices, FIFOs or standard output.
     pub(super) outputs: &'a [Utf8PathBuf],
-    /// Its format, if the extension does not tell.
+    /// Its format, if the extension does not show.
     pub(super) format: Option<ExportFormat>,
     /// Disks that may have some of the bytes.
     pub(super) seeds: &'a [Utf8PathBuf],

@@ -209,9 +209,9 @@ impl Built {
     fn proof(&self, step: &str) -> Result<(&Convergence, f64)> {
         let proof = self.step(step)?.convergence.as_ref();
         let proof = proof.filter(|proof| proof.converged && proof.place == ProofPlace::Copy);
-        let save = self.run.told.pause_after(step);
+        let save = self.run.reported.pause_after(step);
         proof.zip(save).ok_or_else(|| {
-            let complaints = self.run.told.complaints.join("\n");
+            let complaints = self.run.reported.complaints.join("\n");
             format!("{}: `{step}` was not proved on a copy\n{complaints}", self.name).into()
         })
     }

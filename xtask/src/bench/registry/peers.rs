@@ -168,7 +168,7 @@ impl Server {
             .spawn()
             .map_err(|error| format!("docker-registry: {error}"))?;
         let server = Self { address, process };
-        // It tells nobody when it listens: asked again and again, ever more rarely.
+        // Nothing shows when it listens: asked again and again, ever more rarely.
         let (started, mut wait) = (Instant::now(), Duration::from_millis(50));
         while std::net::TcpStream::connect(&server.address).is_err() {
             if started.elapsed() > START_LIMIT {

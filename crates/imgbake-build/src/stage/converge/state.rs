@@ -337,7 +337,7 @@ fn file(record: &[u8]) -> Option<(Name, File)> {
         device: next()?.to_owned(),
     };
     if file.is_folder() {
-        // They tell of what is in it, which is compared itself.
+        // They show what is in it, which is compared itself.
         (file.size, file.links) = (0, 0);
     }
     Some((fields.next()?.to_vec(), file))

@@ -20,8 +20,8 @@ async fn wrong_bytes_are_refused() {
     ] {
         registry.change(|now| *now = habits);
         let error = fetch_new(&registry, "web", &version, With::default()).await.unwrap_err();
-        let told = error.to_string();
-        assert!(told.contains(part) && told.contains(&registry.host()), "{told}");
+        let reported = error.to_string();
+        assert!(reported.contains(part) && reported.contains(&registry.host()), "{reported}");
     }
 }
 

@@ -127,7 +127,7 @@ async fn forged_manifests_are_refused() {
         forge(&registry, forged, None);
         is_refused(&fixture, &registry, &format!("{part} {field} {lie}")).await;
     }
-    // No manifest at all: told, and the next push takes its place.
+    // No manifest at all: reported, and the next push takes its place.
     registry.put_manifest(NAME, &tag("a"), MANIFEST, br#"{"config":7}"#);
     let share = share(&registry.host());
     assert!(share.has(&fixture.job, &[key("a")]).await.unwrap().is_empty());

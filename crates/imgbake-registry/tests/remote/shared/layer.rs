@@ -93,8 +93,8 @@ pub(super) async fn pull(
 
 /// A layer of `name` and `seed` comes with all its bytes.
 pub(super) async fn comes(share: &dyn LayerShare, fixture: &Fixture, name: &str, seed: u64) {
-    let (told, folder) = pull(share, &fixture.job, &fixture.dir, name).await.unwrap();
-    assert_eq!(told, record(name));
+    let (reported, folder) = pull(share, &fixture.job, &fixture.dir, name).await.unwrap();
+    assert_eq!(reported, record(name));
     assert_eq!(names_in(&folder), ["disk.qcow2", "empty", "kernel"]);
     assert!(fs::read(folder.join("disk.qcow2")).unwrap() == disk(seed));
     assert_eq!(fs::read(folder.join("kernel")).unwrap(), b"a kernel");

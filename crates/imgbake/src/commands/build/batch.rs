@@ -54,15 +54,20 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Begins a unit's job, and tells that it will come, unless it is the only one.
-    pub(super) fn announce(&self, unit: &Unit, waits: bool, tell: bool) -> Result<Job, Failure> {
+    /// Begins a unit's job, and announces it, unless it is the only one.
+    pub(super) fn announce(
+        &self,
+        unit: &Unit,
+        waits: bool,
+        announce: bool,
+    ) -> Result<Job, Failure> {
         let secrets = Secrets::default();
         for (name, value) in unit.secrets() {
             secrets.add(name, value);
         }
         let job = self.app.job(self.listener, "build", self.cancel.child(), secrets)?;
         self.record(unit, &job);
-        if tell {
+        if announce {
             job.events().emit(EventKind::BuildQueued {
                 template: unit.path().to_owned(),
                 image: unit.image().name.clone(),

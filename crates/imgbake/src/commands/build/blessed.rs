@@ -41,6 +41,7 @@ pub(super) async fn run(
             break;
         }
     }
+    let not_started = &units[all.len()..];
     let shown = listener.end().await;
     let mut text = String::new();
     let mut failure: Option<Failure> = None;
@@ -72,6 +73,9 @@ pub(super) async fn run(
             None => failure = Some(found),
         }
     }
+    for unit in not_started {
+        let _ = writeln!(text, "{}: not started", unit.image().name);
+    }
     app.print(&text)?;
     failure.map_or(Ok(()), Err)?;
     shown
@@ -94,8 +98,8 @@ fn table(name: &str, channel: &ChannelName, differences: &[Resource]) -> Table {
     let mut table =
         Table::new([("type", Align::Left), ("name", Align::Left), (title.as_str(), Align::Left)]);
     for one in differences.iter().take(SHOWN) {
-        let words = one.message.clone().unwrap_or_default();
-        table.row([one.kind.clone(), one.name.clone(), words]);
+        let difference = one.message.clone().unwrap_or_default();
+        table.row([one.kind.clone(), one.name.clone(), difference]);
     }
     table
 }

@@ -19,7 +19,7 @@ struct Step<'a> {
     report: &'a StepReport,
 }
 
-/// Prints the resources of every step that told of some.
+/// Prints the resources of every step that reported some.
 pub(super) fn print(app: &App, version: &VersionView, json: bool) -> Result<(), Failure> {
     let steps: Vec<Step<'_>> = version.stages.iter().filter_map(step).collect();
     if json {
@@ -45,14 +45,14 @@ pub(super) fn print(app: &App, version: &VersionView, json: bool) -> Result<(), 
         }
     }
     if steps.is_empty() {
-        text.push_str("no step of this version told which resources it managed\n");
+        text.push_str("no step of this version reported the resources that it managed\n");
     }
     app.print(&text)
 }
 
 fn step(stage: &StageRecord) -> Option<Step<'_>> {
-    let told = |report: &&StepReport| report.counts.total() > 0 || report.convergence.is_some();
-    let report = stage.report.as_ref().filter(told)?;
+    let reported = |report: &&StepReport| report.counts.total() > 0 || report.convergence.is_some();
+    let report = stage.report.as_ref().filter(reported)?;
     Some(Step { name: &stage.name, report })
 }
 
@@ -77,7 +77,7 @@ fn table(resources: &[Resource]) -> Table {
             (Some(file), None) => file.clone(),
             (None, _) => String::new(),
         };
-        let message = resource.message.as_deref().and_then(|words| words.lines().next());
+        let message = resource.message.as_deref().and_then(|message| message.lines().next());
         table.row([
             Cell::toned(tone, word),
             Cell::from(resource.kind.as_str()),

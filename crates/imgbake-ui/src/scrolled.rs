@@ -1,4 +1,4 @@
-//! What scrolls by above the bars.
+//! The lines that scroll by above the bars.
 
 use imgbake_types::event::Level;
 use imgbake_types::{Event, EventKind, Outcome};
@@ -10,8 +10,8 @@ use crate::text::{clean, cut_middle, width};
 use crate::units::count;
 
 /// The lines of an event, `verbose` with all details. `stage` is the stage it is about. Of several
-/// builds the lines below tell most, so that less scrolls by.
-pub(crate) fn above(
+/// builds the moving lines show most, so that less scrolls by.
+pub(crate) fn scrolled_lines(
     look: Look,
     board: &Board,
     event: &Event,
@@ -31,18 +31,15 @@ pub(crate) fn above(
             vec![look.remark(Outcome::Skipped, label, &messages::seal_operation(&event.kind))]
         }
         EventKind::StepReport { .. } if verbose => messages::step_report(&event.kind)
-            .map(|words| look.remark(Outcome::Skipped, label, &words))
+            .map(|message| look.remark(Outcome::Skipped, label, &message))
             .into_iter()
             .collect(),
-        EventKind::Resource { .. } => {
-            let told = messages::resource(&event.kind, verbose);
-            let told =
-                told.filter(|(outcome, _)| !several || verbose || *outcome == Outcome::Failed);
-            told.map(|(outcome, words)| resource(look, label, outcome, &words))
-                .into_iter()
-                .flatten()
-                .collect()
-        }
+        EventKind::Resource { .. } => messages::resource(&event.kind, verbose)
+            .filter(|(outcome, _)| !several || verbose || *outcome == Outcome::Failed)
+            .map(|(outcome, message)| resource(look, label, outcome, &message))
+            .into_iter()
+            .flatten()
+            .collect(),
         EventKind::TestFinished { result } if !several || verbose || !result.passed => {
             vec![look.test(label, result)]
         }
@@ -50,7 +47,7 @@ pub(crate) fn above(
             vec![look.remark(Outcome::Warning, label, &format!("{machine}: {what}"))]
         }
         EventKind::Layer { .. } => messages::layer(&event.kind, verbose)
-            .map(|(outcome, words)| look.remark(outcome, label, &words))
+            .map(|(outcome, message)| look.remark(outcome, label, &message))
             .into_iter()
             .collect(),
         EventKind::Notice { level, message } => {
@@ -66,21 +63,21 @@ pub(crate) fn above(
 }
 
 /// A resource's line, and those of its diff.
-fn resource(look: Look, label: &str, outcome: Outcome, words: &str) -> Vec<String> {
-    let mut lines = words.lines();
+fn resource(look: Look, label: &str, outcome: Outcome, message: &str) -> Vec<String> {
+    let mut lines = message.lines();
     let first = lines.next().map(|line| look.remark(outcome, label, line));
     first.into_iter().chain(lines.map(str::to_owned)).collect()
 }
 
-/// What stands above a single build. The path gives way to the screen's width.
+/// The title of a single build. The path gives way to the screen's width.
 fn header(look: Look, kind: &EventKind) -> Vec<String> {
     let EventKind::BuildStarted { template, image, plan, stages } = kind else {
         return Vec::new();
     };
     let image = clean(image);
     let rest = format!(", plan {}, {}", plan.short(), count(*stages as u64, "stage"));
-    let room = look.width.saturating_sub(width(&image) + 2 + width(&rest));
-    let rest = cut_middle(&clean(template.as_str()), room.max(8)) + &rest;
+    let columns = look.width.saturating_sub(width(&image) + 2 + width(&rest));
+    let rest = cut_middle(&clean(template.as_str()), columns.max(8)) + &rest;
     vec![format!("{}  {}", look.paint.strong(&image), look.paint.dim(&rest)), String::new()]
 }
 
@@ -91,7 +88,7 @@ fn stage_line(look: Look, label: &str, stage: &StageState, verbose: bool) -> Opt
     if !severe && !verbose {
         return None;
     }
-    let words = messages::stage_end(end, word(end.outcome).0);
+    let message = messages::stage_end(end, word(end.outcome).0);
     let outcome = if severe { Outcome::Warning } else { Outcome::Skipped };
-    Some(look.remark(outcome, label, &format!("{}: {words}", stage.title())))
+    Some(look.remark(outcome, label, &format!("{}: {message}", stage.title())))
 }
