@@ -5,11 +5,17 @@
 //! store compare and swap ([`imgbake_build::Channels`]).
 
 mod gate;
+mod gates;
 mod moving;
+mod percent;
 mod promote;
 mod rollback;
+mod rules;
 
-pub use gate::{Answer, Candidate, Gate, Verified};
+pub use gate::{Answer, Candidate, Gate};
+pub use gates::Verified;
 pub use moving::{MoveRequest, Promotion};
+pub use percent::Percent;
 pub use promote::promote;
 pub use rollback::rollback;
+pub use rules::{ChannelRules, Required};

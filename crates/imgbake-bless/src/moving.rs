@@ -73,7 +73,8 @@ pub(crate) async fn move_to(
 ) -> Result<Promotion, BuildError> {
     let channel = request.channel;
     let evidence = image.evidence(&version.digest, None).await?;
-    let candidate = Candidate { version: &version, channel, evidence: &evidence };
+    let head = state.target.as_ref();
+    let candidate = Candidate { version: &version, channel, head, image, evidence: &evidence };
     let verdicts = ask(gates, candidate).await?;
     let label = image.label();
     let there = state.target.as_ref().is_some_and(|target| target.digest == version.digest);

@@ -45,7 +45,7 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 enum What {
     /// This crate's own words.
     Said { context: String, source: Option<Source> },
-    /// Another crate's error: its words, and its causes.
+    /// Another crate's error: its message and its causes.
     Other(Source),
 }
 
@@ -55,7 +55,7 @@ impl BuildError {
         Self { kind, what: What::Said { context: context.into(), source: None }, help: None }
     }
 
-    /// Another crate's error with its words and its causes.
+    /// Another crate's error with its message and its causes.
     pub fn of(kind: BuildErrorKind, error: impl Into<Source>) -> Self {
         Self { kind, what: What::Other(error.into()), help: None }
     }

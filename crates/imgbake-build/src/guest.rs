@@ -18,7 +18,7 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(120);
 /// that its answer, in whole seconds, may hide.
 const CLOCK_OFF: f64 = 2.0;
 
-/// Bytes of its words that are kept, at least.
+/// Bytes of its message that are kept, at least.
 const MOST: usize = 16 << 10;
 
 /// What a guest says when it waits for the time.

@@ -30,7 +30,7 @@ pub struct StepContext<'a> {
     pub access: &'a Access,
     /// Takes what the step does, as it does it.
     pub recorder: &'a StepRecorder,
-    /// The seed of an order by chance, where the step's resources shall be run in one.
+    /// The seed of a random order, where the step's resources shall be run in one.
     pub shuffle: Option<u32>,
 }
 

@@ -173,7 +173,7 @@ impl<'a> Retry<'a> {
     }
 }
 
-/// A part of a wait, by chance: of many who failed together not all try again together.
+/// A random part of a wait: of many who failed together not all try again together.
 fn spread(most: Duration) -> Duration {
     let chance = RandomState::new().build_hasher().finish() % 1024;
     most * u32::try_from(chance).unwrap_or(0) / 1024

@@ -58,8 +58,11 @@ impl FromStr for Span {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let error = || ParseError::new(text, "a length of time such as 90s, 10m or 1h 30m");
-        let span: jiff::SignedDuration = text.parse().map_err(|_| error())?;
+        let error = || ParseError::new(text, "a length of time such as 90s, 10m, 1h 30m or 7d");
+        let span: jiff::Span = text.parse().map_err(|_| error())?;
+        // A month has no length of its own.
+        let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours());
+        let span = span.map_err(|_| error())?;
         Duration::try_from(span).map(Self).map_err(|_| error())
     }
 }
@@ -84,8 +87,8 @@ impl JsonSchema for Span {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^([0-9]+ ?(h|m|s|ms) ?)+$",
-            "description": "A length of time: 90s, 10m, 1h 30m.",
+            "pattern": "^([0-9]+ ?(d|h|m|s|ms) ?)+$",
+            "description": "A length of time: 90s, 10m, 1h 30m, 7d.",
         })
     }
 }
@@ -101,12 +104,13 @@ mod tests {
             ("1h 30m", 5_400_000, "1h 30m"),
             ("500ms", 500, "500ms"),
             ("0s", 0, "0ms"),
+            ("7d 1h", 608_400_000, "169h"),
         ] {
             let span: Span = text.parse().unwrap();
             assert_eq!(span.duration().as_millis(), millis);
             assert_eq!(span.to_string(), printed);
         }
-        for text in ["", "10", "-5s", "soon"] {
+        for text in ["", "10", "-5s", "soon", "1mo", "1y"] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use imgbake_bless::Gate;
 use imgbake_bootstrap::Bootstrap;
 use imgbake_build::share::LayerShare;
 use imgbake_build::{Builder, Components, Provisioner, Registry};
@@ -110,9 +109,4 @@ pub fn shares(config: &Config, args: &BuildArgs) -> Result<Shares, Failure> {
         other => other.as_ref().map(|place| open(place, false)).transpose()?,
     };
     Ok((given, taken))
-}
-
-/// What a version must pass before a channel points at it.
-pub fn gates() -> Vec<Box<dyn Gate>> {
-    vec![Box::new(imgbake_bless::Verified)]
 }

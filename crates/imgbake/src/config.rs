@@ -10,11 +10,13 @@ use imgbake_registry::Retention;
 use imgbake_runtime::builds::BuildRetention;
 use imgbake_types::{Actor, Size};
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 use crate::cli::{CacheMode, Global, OnError, Progress};
 use crate::failure::Failure;
 use crate::logins::Logins;
 use crate::origin::CiJob;
+use crate::rules::{ChannelTable, Rules};
 use crate::text;
 
 /// What the environment variables that set template variables begin with.
@@ -48,6 +50,8 @@ pub struct Config {
     pub retention: Retention,
     /// Which records of builds stay.
     pub builds: BuildRetention,
+    /// What channels may point at.
+    pub channels: Rules,
     /// Whether colours are wanted: `NO_COLOR` and a terminal decide.
     pub color: bool,
     /// Each setting with its origin.
@@ -73,6 +77,8 @@ struct File {
     cache_size: Option<String>,
     #[serde(default)]
     retention: RetentionTable,
+    #[serde(default)]
+    channels: BTreeMap<Spanned<String>, ChannelTable>,
 }
 
 /// `[retention]`
@@ -115,7 +121,9 @@ impl Config {
     /// Reads all layers.
     pub fn load(global: &Global, flags: Flags) -> Result<Self, Failure> {
         let env = environment()?;
-        let (file, file_path) = find_file()?;
+        let (file, file_path, text) = find_file()?;
+        let channels = Rules::of(&file.channels, &file_path, &text);
+        let channels = channels.map_err(|mistakes| Failure::diagnostics(&mistakes))?;
         let mut settings = Vec::new();
         let home = layered(
             &mut settings,
@@ -174,6 +182,7 @@ impl Config {
                 ))
             })?,
             builds: file.retention.builds(),
+            channels,
             retention: Retention {
                 keep: file.retention.keep,
                 keep_per_channel: file.retention.keep_per_channel,
@@ -258,9 +267,9 @@ fn choice<T: ValueEnum>(setting: &Setting, text: &str) -> Result<T, Failure> {
     })
 }
 
-/// The nearest `imgbake.toml`, from the working folder upwards.
-fn find_file() -> Result<(File, Utf8PathBuf), Failure> {
-    let none = || (File::default(), Utf8PathBuf::new());
+/// The nearest `imgbake.toml`, from the working folder upwards, with its path and text.
+fn find_file() -> Result<(File, Utf8PathBuf, String), Failure> {
+    let none = || (File::default(), Utf8PathBuf::new(), String::new());
     let here = camino::absolute_utf8(Utf8Path::new("."))
         .map_err(|error| Failure::usage(format!("the working folder cannot be used: {error}")))?;
     let Some(path) =
@@ -271,7 +280,7 @@ fn find_file() -> Result<(File, Utf8PathBuf), Failure> {
     let text = text::read("settings file", &path)?;
     let file = toml::from_str(&text)
         .map_err(|error| Failure::usage(format!("{path}: {}", error.to_string().trim_end())))?;
-    Ok((file, path))
+    Ok((file, path, text))
 }
 
 fn beside(file: &Utf8Path, path: &Utf8Path) -> Utf8PathBuf {

@@ -15,6 +15,7 @@ pub mod layers;
 pub mod load;
 pub mod logins;
 pub mod origin;
+pub mod rules;
 pub mod store;
 pub mod text;
 

@@ -15,7 +15,7 @@ use super::views::{self, View};
 pub(super) const STRETCH: usize = 7;
 /// The same of secrets that may be words: fewer would hide words of honest text.
 const STRETCH_OF_WORDS: usize = 12;
-/// Shorter secrets are not looked for in decoded bytes, where they would be found by chance.
+/// Shorter secrets are not looked for in decoded bytes, where they would be found at random.
 const DECODED: usize = 6;
 
 /// What finds secrets.
@@ -25,11 +25,11 @@ pub(super) struct Finder {
     short: Wholes,
     /// Those of the short ones that are looked for in decoded bytes.
     decoded: Wholes,
-    /// Stretches of those that look like made by chance.
+    /// Stretches of those that look like random.
     random: Stretches<STRETCH>,
     /// Stretches of all others.
     words: Stretches<STRETCH_OF_WORDS>,
-    /// Stretches of all, without blanks; in decoded text nothing is there by chance.
+    /// Stretches of all, without blanks; in decoded text nothing is there at random.
     any: Stretches<STRETCH>,
 }
 

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use super::parts::Part;
 
-/// A value of fewer bytes is found in any image by chance.
+/// A value of fewer bytes is found in any image at random.
 const SEARCHABLE: usize = 6;
-/// Encoded forms of fewer characters are found by chance as well.
+/// Encoded forms of fewer characters are found at random as well.
 const SHORTEST_FORM: usize = 8;
 /// Characters of a piece. Lines are broken after 76 characters (RFC 2045), 64 (RFC 7468), 60 (`xxd -p`) or more.
 const PIECE: usize = 28;

@@ -2,7 +2,7 @@
 //!
 //! A value of one line is secret as a whole. A document (JSON, YAML as a kubeconfig, dotenv, INI, PEM) also
 //! holds words that every such document has: to mask `apiVersion: v1` hides honest output and fails honest
-//! images. Of a document the values count whose key says so, and those that look like made by chance.
+//! images. Of a document the values count whose key says so, and those that look like random.
 
 use serde_json::Value;
 
@@ -271,7 +271,7 @@ fn letters(key: &str) -> String {
     key.trim_end_matches(|c: char| c.is_ascii_digit()).to_lowercase()
 }
 
-/// Whether a value looks like made by chance: one of its words has letters and digits mixed, changes its case
+/// Whether a value looks like random: one of its words has letters and digits mixed, changes its case
 /// often, or is long and of many different characters. Names, versions, paths and addresses are none.
 pub(super) fn is_random(value: &str) -> bool {
     if value.contains(char::is_whitespace) || value.contains("://") {

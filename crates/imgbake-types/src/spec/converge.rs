@@ -13,7 +13,7 @@ pub enum Converge {
     /// files, packages, units, users and groups.
     Check,
     /// As `once`; besides, the step is run on a fresh machine, restored as it was before the step, with its resources in
-    /// an order by chance: one that lacks a dependency fails there.
+    /// a random order: one that lacks a dependency fails there.
     Shuffle,
     /// It is not.
     Off,

@@ -24,7 +24,7 @@ pub trait ProvisionerSettings: JsonSchema + Serialize + DeserializeOwned {
     /// Whether a step of which the template does not say is run a second time.
     const CONVERGE: Converge = Converge::Off;
 
-    /// Whether it can run a step's resources in an order by chance ([`Converge::Shuffle`]).
+    /// Whether it can run a step's resources in a random order ([`Converge::Shuffle`]).
     const SHUFFLES: bool = false;
 
     /// Checks what no schema can say. An expression whose value is not known yet is `null`.
@@ -139,7 +139,7 @@ pub struct ProvisionerKind {
     pub results: bool,
     /// Whether a step of which the template does not say is run a second time.
     pub converge: Converge,
-    /// Whether it can run a step's resources in an order by chance.
+    /// Whether it can run a step's resources in a random order.
     pub shuffles: bool,
     schema: fn(&mut SchemaGenerator) -> schemars::Schema,
     check: fn(&Map<String, Value>) -> Vec<Mistake>,

@@ -77,7 +77,7 @@ pub enum Command {
     },
     /// Prints the JSON Schema of templates, for editors
     Schema,
-    /// Lists what the seal stage takes out of an image, and what it leaves there
+    /// Lists what the seal stage removes from an image, and what it leaves there
     Seal {
         /// Lists the operations
         #[arg(long, required = true)]
@@ -237,7 +237,18 @@ pub enum Command {
         #[command(flatten)]
         events: EventArgs,
     },
-    /// Points a channel at a verified version
+    /// Prints the rules of channels, and where those of an image are
+    Channels {
+        /// [HOST/]NAME
+        reference: Option<Reference>,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Points a channel at a version that meets the channel's rules
     Promote {
         /// [HOST/]NAME:CHANNEL, [HOST/]NAME:VERSION or [HOST/]NAME@sha256:…
         reference: Reference,

@@ -3,6 +3,7 @@
 mod build;
 mod builds;
 mod cache;
+mod channels;
 mod clean;
 mod completions;
 mod converge;
@@ -110,6 +111,9 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         }
         Command::Test { reference, vars, keep, events } => {
             test::run(app, &reference, &vars, keep, &events).await
+        }
+        Command::Channels { reference, remote, json } => {
+            channels::run(app, reference.as_ref(), &remote, json).await
         }
         Command::Promote { reference, to, channel } => {
             promote::run(app, &reference, &to, &channel).await

@@ -8,7 +8,6 @@ use imgbake_ui::{Align, Cell, Table, Tone};
 
 use crate::app::{App, conclude};
 use crate::cli::MoveArgs;
-use crate::components;
 use crate::failure::Failure;
 use crate::images;
 
@@ -24,7 +23,7 @@ pub(super) async fn run(
     let promoted = async {
         let image = images::image(&job, &app.config, reference, &args.remote).await?;
         let version = image.version(reference.target.as_ref()).await?;
-        let gates = components::gates();
+        let gates = app.config.channels.channel(to).gates(&request.action);
         let moving = imgbake_bless::promote(&*image, &gates, version, &request);
         Ok(job.cancel().run(moving).await.map_err(BuildError::from)??)
     };

@@ -7,7 +7,6 @@ use imgbake_types::{Action, Reference, VersionName};
 use super::{history, promote};
 use crate::app::{App, conclude};
 use crate::cli::MoveArgs;
-use crate::components;
 use crate::failure::Failure;
 use crate::images;
 
@@ -23,7 +22,7 @@ pub(super) async fn run(
     let (job, listener) = app.begin_quiet("rollback", &args.events, Secrets::default())?;
     let moved = async {
         let image = images::image(&job, &app.config, reference, &args.remote).await?;
-        let gates = components::gates();
+        let gates = app.config.channels.channel(&channel).gates(&request.action);
         let moving = imgbake_bless::rollback(&*image, &gates, to, &request);
         Ok(job.cancel().run(moving).await.map_err(BuildError::from)??)
     };

@@ -34,7 +34,7 @@ pub(super) fn run(app: &App, json: bool) -> Result<(), Failure> {
         return app.print_json(&Listed { operations, left: LEFT });
     }
     let mut table =
-        Table::new([("operation", Align::Left), ("runs", Align::Left), ("takes out", Align::Left)]);
+        Table::new([("operation", Align::Left), ("runs", Align::Left), ("removes", Align::Left)]);
     for one in &operations {
         let runs = if one.default { "unless in `skip`" } else { "if in `also`" };
         table.row([

@@ -14,7 +14,6 @@ use super::report::Built;
 use super::rescue;
 use crate::access::keep_running;
 use crate::cli::OnError;
-use crate::components;
 use crate::failure::Failure;
 use crate::load::{self, Unit};
 use crate::origin;
@@ -212,8 +211,8 @@ impl Batch<'_> {
             dry_run: false,
         };
         let image = self.components.registry.image(&version.name);
-        let moved =
-            imgbake_bless::promote(&*image, &components::gates(), version.clone(), &request).await;
+        let gates = self.app.config.channels.channel(&channel).gates(&request.action);
+        let moved = imgbake_bless::promote(&*image, &gates, version.clone(), &request).await;
         promote::emit(job, moved.map_err(Failure::from)).map(|_| ())
     }
 
