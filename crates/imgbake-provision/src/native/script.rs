@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use imgbake_comm::shell::quote;
 
+use crate::guest::assignments;
+
 /// Functions that every kind uses.
 const COMMON: &str = include_str!("common.sh");
 /// Refreshes apt's lists.
@@ -25,7 +27,7 @@ impl Script {
 
     /// Sets a variable.
     pub(super) fn set(&mut self, variable: &str, value: &str) {
-        self.text.extend([variable, "=", &quote(value), "\n"]);
+        self.text.push_str(&assignments(&[(variable, value)]));
     }
 
     /// Calls a function.

@@ -12,7 +12,11 @@ find_store() {
     else
         fail 'the machine has no trust store: install the package ca-certificates in a step before'
     fi
+    # In memory. A step that failed, or was ended, before the store was made anew finds it when it runs again.
+    pending=/run/imgbake-trust-store-pending
     renew=no
+    [ ! -e "$pending" ] || renew=yes
+    : >"$pending"
 }
 
 # One certificate: its name and text.
@@ -30,5 +34,6 @@ update() {
         run "$tool"
         changes certificates old new
     fi
+    rm -f "$pending"
     settled
 }

@@ -20,7 +20,7 @@ const FORMS: [&str; 5] = ["source", "content", "link", "directory", "absent"];
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
-    /// Where it is in the machine: an absolute path.
+    /// Where it is in the machine: an absolute path. Parent folders that are missing are made: root's, with `0755`.
     #[schemars(regex(pattern = r"^/"))]
     pub destination: String,
     /// A file or folder beside the template. A folder's contents go into `destination`.
@@ -39,7 +39,8 @@ pub struct FileEntry {
     /// `true`: it is not there; of a folder, with all that is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<bool>,
-    /// `user` or `user:group`. Default: `root:root`; a folder that is there keeps its own.
+    /// `user` or `user:group`; for a folder as `source`, of each file and each new folder in it. Default: `root:root`; a
+    /// folder that is there keeps its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(
         pattern = r"^([a-z_][a-z0-9_-]*\$?|[0-9]+)(:([a-z_][a-z0-9_-]*\$?|[0-9]+))?$"
@@ -178,7 +179,7 @@ impl FileEntry {
         }
         let root = self.destination.trim_end_matches('/');
         if !root.is_empty() {
-            script.call("folder", [root, "", ""]);
+            script.call("folder", [root, "", "", owner]);
         }
         for found in tree::list(source).map_err(unreadable)? {
             let to = format!("{root}/{}", found.path);
@@ -187,7 +188,7 @@ impl FileEntry {
                     let mode = file_mode(own);
                     script.call("copied", [&format!("{staged}/{}", found.path), &to, owner, &mode]);
                 }
-                What::Folder(_) => script.call("folder", [&to, "", ""]),
+                What::Folder => script.call("folder", [&to, "", "", owner]),
                 What::Link(target) => script.call("link", [to, target]),
             }
         }

@@ -74,7 +74,7 @@ timezone() {
     fi
     if ! same /etc/localtime "$now" "/usr/share/zoneinfo/$1"; then
         run rm -f /etc/localtime
-        run ln -s "/usr/share/zoneinfo/$1" /etc/localtime
+        run ln -s -- "/usr/share/zoneinfo/$1" /etc/localtime
     fi
     if is_debian || [ -e /etc/timezone ]; then put_text "$1$newline" /etc/timezone 644; fi
     settled

@@ -67,10 +67,41 @@ impl Machine {
         }
         fs::copy("/bin/busybox", machine.at("bin/busybox")).unwrap();
         for name in [
-            "sh", "awk", "cat", "chmod", "chown", "cksum", "cmp", "cp", "cut", "diff", "env",
-            "grep", "head", "id", "ln", "ls", "mkdir", "mktemp", "mv", "readlink", "rm", "rmdir",
-            "sed", "sort", "stat", "tail", "tar", "tee", "tr", "uniq", "wc", "sleep", "touch",
-            "true", "false",
+            "sh",
+            "awk",
+            "cat",
+            "chmod",
+            "chown",
+            "sha256sum",
+            "cmp",
+            "cp",
+            "cut",
+            "diff",
+            "env",
+            "grep",
+            "head",
+            "id",
+            "ln",
+            "ls",
+            "mkdir",
+            "mktemp",
+            "mv",
+            "readlink",
+            "rm",
+            "rmdir",
+            "sed",
+            "sort",
+            "stat",
+            "tail",
+            "tar",
+            "tee",
+            "tr",
+            "uniq",
+            "wc",
+            "sleep",
+            "touch",
+            "true",
+            "false",
         ] {
             symlink("busybox", machine.at("bin").join(name)).unwrap();
         }
@@ -102,6 +133,15 @@ impl Machine {
     /// A file of the machine.
     pub(super) fn text(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap()
+    }
+
+    /// What is in a folder of the machine, the changes alone where it is a copy of this host's.
+    pub(super) fn sorted_names(&self, path: &str) -> Vec<String> {
+        let entries = self.at(path).read_dir_utf8().unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_owned()).collect();
+        names.sort();
+        names
     }
 
     /// Runs a shell step.
