@@ -54,7 +54,7 @@ impl<'a> Folder<'a> {
             Ok(Ok(_)) => Ok(folder),
             Ok(Err(error)) => Err(error.into()),
             Err(cancelled) => {
-                // It may have come to be.
+                // It may have been made.
                 let _ = folder.remove().await;
                 Err(cancelled.into())
             }

@@ -39,7 +39,7 @@ pub(crate) fn assignments(values: &[(&str, &str)]) -> String {
 /// How it ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; where it has none, how it ended, in words.
+    /// Its exit code; where it has none, how it ended.
     pub(crate) exit: Result<i32, String>,
     /// The end of its output.
     pub(crate) tail: Tail,

@@ -65,8 +65,8 @@ same() {
     return 1
 }
 
-# The resource is as declared now; $1 is what else to say of it.
-settled() {
+# Reports that the resource is as declared now; $1 is a message.
+finish_resource() {
     if [ -n "$diff" ]; then
         changed=$((changed + 1))
         result changed "${1-}"
@@ -88,23 +88,23 @@ fail() {
     exit 1
 }
 
-# Runs a command, and shows what it prints; gives its exit code, and keeps its output in $work/words.
+# Runs a command, and shows what it prints; gives its exit code, and keeps its output in $work/output.
 try() {
-    { "$@" 2>&1 </dev/null && echo 0 >"$work/code" || echo "$?" >"$work/code"; } | tee "$work/words"
+    { "$@" 2>&1 </dev/null && echo 0 >"$work/code" || echo "$?" >"$work/code"; } | tee "$work/output"
     read -r code <"$work/code"
     return "$code"
 }
 
 # The last lines of the command that ran; where it marks its errors, those.
-words() {
-    if grep -q '^E: ' "$work/words"; then grep '^E: ' "$work/words"; else tail -n 15 "$work/words"; fi | head -c 800
+last_lines() {
+    if grep -q '^E: ' "$work/output"; then grep '^E: ' "$work/output"; else tail -n 15 "$work/output"; fi | head -c 800
 }
 
 # Runs a command for the resource, which fails where the command does.
 run() {
     code=0
     try "$@" || code=$?
-    [ "$code" -eq 0 ] || fail "\`$1\` ended with exit code $code: $(words)"
+    [ "$code" -eq 0 ] || fail "\`$1\` ended with exit code $code: $(last_lines)"
 }
 
 # The resource needs a program: its name, and where it comes from.
@@ -153,10 +153,10 @@ make_stage() {
         top=${parent:-/}
     done
     for base in "$top" "$1"; do
-        ! stage=$(mktemp -d "${base%/}/.imgbake.XXXXXX" 2>"$work/words") || return 0
+        ! stage=$(mktemp -d "${base%/}/.imgbake.XXXXXX" 2>"$work/output") || return 0
     done
     stage=''
-    fail "$1 cannot be written to: $(words)"
+    fail "$1 cannot be written to: $(last_lines)"
 }
 
 # Puts a file in place of another, where they differ: source, destination, owner, mode, and `secret` where its
@@ -171,7 +171,7 @@ put() {
     new=$work/new
     code=0
     try cp "$1" "$new" && try chown "$3" "$new" && try chmod "00$4" "$new" || code=$?
-    [ "$code" -eq 0 ] || fail "$2 cannot be written: $(words)"
+    [ "$code" -eq 0 ] || fail "$2 cannot be written: $(last_lines)"
     facts=$(facts "$new")
     if [ -f "$2" ] && [ ! -L "$2" ]; then
         old=$(facts "$2")
@@ -201,7 +201,7 @@ replace() {
         try mv -f "$stage/new" "$2" || code=$?
     rm -rf "$stage"
     stage=''
-    [ "$code" -eq 0 ] || fail "$2 cannot be written: $(words)"
+    [ "$code" -eq 0 ] || fail "$2 cannot be written: $(last_lines)"
     # It came from another folder, whose label it may have.
     if has restorecon; then restorecon "$2" 2>/dev/null || :; fi
 }

@@ -24,15 +24,15 @@ refresh_lists() {
 refresh_apt() {
     delay=1 waited=0
     until try apt-get -q -o APT::Update::Error-Mode=any update; do
-        if [ "$waited" -ge 600 ] || ! grep -q 'Could not get lock' "$work/words"; then
-            fail "\`apt-get update\` failed: $(words)"
+        if [ "$waited" -ge 600 ] || ! grep -q 'Could not get lock' "$work/output"; then
+            fail "\`apt-get update\` failed: $(last_lines)"
         fi
         sleep "$delay"
         waited=$((waited + delay))
         [ "$delay" -ge 16 ] || delay=$((delay * 2))
     done
     # An apt that does not know that option reports success where it keeps old lists.
-    if grep -q '^W: .*index files failed to download' "$work/words"; then
-        fail "\`apt-get update\` failed: $(words)"
+    if grep -q '^W: .*index files failed to download' "$work/output"; then
+        fail "\`apt-get update\` failed: $(last_lines)"
     fi
 }

@@ -34,11 +34,11 @@ impl Script {
     pub(super) fn call<W: AsRef<str>>(
         &mut self,
         function: &str,
-        words: impl IntoIterator<Item = W>,
+        arguments: impl IntoIterator<Item = W>,
     ) {
         self.text.push_str(function);
-        for word in words {
-            self.text.extend([" ", &quote(word.as_ref())]);
+        for argument in arguments {
+            self.text.extend([" ", &quote(argument.as_ref())]);
         }
         self.text.push('\n');
     }

@@ -1,4 +1,4 @@
-//! The first phase: what it takes out, what it leaves, and what skipping does.
+//! The first phase: what it removes, what it leaves, and what skipping does.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -284,7 +284,7 @@ fn machine(shell: Shell) -> Machine {
 fn takes_every_residue_and_nothing_else() {
     for shell in SHELLS {
         let machine = machine(shell);
-        let told = machine.seal(&spec(&[], &["package-lists"]));
+        let reported = machine.seal(&spec(&[], &["package-lists"]));
         for (operation, path, _, after) in RESIDUES {
             let expected = match after {
                 Gone => None,
@@ -295,13 +295,13 @@ fn takes_every_residue_and_nothing_else() {
         for (path, text) in KEPT {
             assert_eq!(machine.read(path).as_deref(), Some(*text), "{shell:?} {path}");
         }
-        let report = PhaseReport::parse(&told);
-        assert!(report.ended && report.failure.is_none() && report.notes.is_empty(), "{told}");
+        let report = PhaseReport::parse(&reported);
+        assert!(report.ended && report.failure.is_none() && report.notes.is_empty(), "{reported}");
         for (operation, path, _, _) in RESIDUES {
             let removal = report.removals.iter().find(|removal| removal.operation == *operation);
             assert!(
                 removal.is_some_and(|removal| removal.removed > 0),
-                "{shell:?} {operation} {path}: {told}"
+                "{shell:?} {operation} {path}: {reported}"
             );
         }
         assert!(machine.path("var/log/nginx").is_dir() && machine.path("var/log/journal").is_dir());
@@ -312,8 +312,8 @@ fn takes_every_residue_and_nothing_else() {
 
 #[test]
 fn reports_paths_and_bytes() {
-    let told = machine(Shell::Dash).seal(&spec(&[], &[]));
-    let report = PhaseReport::parse(&told);
+    let reported = machine(Shell::Dash).seal(&spec(&[], &[]));
+    let report = PhaseReport::parse(&reported);
     let of =
         |name: &str| report.removals.iter().find(|removal| removal.operation == name).expect("ran");
     assert_eq!((of("machine-id").removed, of("machine-id").bytes), (1, 33));
@@ -442,19 +442,19 @@ fn swap_that_fstab_names_is_made_anew() {
         machine.write("etc/fstab", "/swap.img none swap sw 0 0\n");
         machine.write("swap.img", &"page".repeat(4096));
         machine.write("proc/swaps", "Filename Type Size Used Priority\n/swap.img file 12 0 -2\n/swapfile file 4 0 -3\n/dev/vda9 partition 4 0 -4\n");
-        let told = machine.seal(&spec(&[], &[]));
+        let reported = machine.seal(&spec(&[], &[]));
         assert_eq!(machine.read("swap.img"), Some("\0".repeat(16384)));
         assert!(!machine.path("swapfile").exists());
         assert!(machine.calls().contains(&"mkswap /swap.img".to_owned()), "{:?}", machine.calls());
-        assert!(told.contains("note\tthe swap partition /dev/vda9"), "{told}");
+        assert!(reported.contains("note\tthe swap partition /dev/vda9"), "{reported}");
     }
 }
 
 #[test]
 fn root_as_the_builds_user_stays() {
     let machine = Machine::new(Shell::Dash);
-    let told = machine.seal(&spec(&[], &[]));
-    assert!(PhaseReport::parse(&told).ended);
+    let reported = machine.seal(&spec(&[], &[]));
+    assert!(PhaseReport::parse(&reported).ended);
     assert_eq!(machine.read("etc/passwd").as_deref(), Some("root:x:0:0:root:/root:/bin/sh\n"));
     assert!(machine.path("root").is_dir());
     assert_eq!(machine.read("etc/machine-id").as_deref(), Some(""));

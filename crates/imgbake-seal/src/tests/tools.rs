@@ -105,7 +105,7 @@ fn packages_that_only_a_tool_needs_go() {
         machine.write("var/lib/imgbake/tools/tool/users", "_tool\n_app\n.*\n");
         machine.write("var/lib/imgbake/tools/tool/groups", "_tool\n");
         machine.write("var/lib/dpkg/info/app.postinst", "adduser --system _app\n");
-        let told = machine.seal(&spec(&[], &[]));
+        let reported = machine.seal(&spec(&[], &[]));
         let accounts = ["passwd", "shadow", "group"]
             .map(|name| machine.read(&format!("etc/{name}")).expect("is there"));
         assert_eq!(
@@ -116,10 +116,14 @@ fn packages_that_only_a_tool_needs_go() {
                 "_own:x:8:_app\n_log:x:6:_tool-2\n"
             ]
         );
-        assert_eq!(names(&machine), ["app", "chosen", "leftover", "shared"], "{shell:?} {told}");
+        assert_eq!(
+            names(&machine),
+            ["app", "chosen", "leftover", "shared"],
+            "{shell:?} {reported}"
+        );
         assert!(!machine.path("var/lib/imgbake").exists());
-        let report = PhaseReport::parse(&told);
-        assert!(report.ended && report.notes.is_empty(), "{told}");
+        let report = PhaseReport::parse(&reported);
+        assert!(report.ended && report.notes.is_empty(), "{reported}");
         let of = report.removals.iter().find(|removal| removal.operation == "build-tools");
         let of = of.expect("ran");
         assert_eq!(of.paths[..2], ["package only-tool", "package tool"]);
@@ -194,8 +198,8 @@ fn folders_links_and_virtual_packages_go() {
         machine.write("var/lib/imgbake/tools/ansible/apk", ".imgbake-ansible\n.imgbake-gone\n");
         apk(&machine, "echo busybox >$LIST");
         machine.write("home/web/file", "x");
-        let told = machine.seal(&spec(&[], &[]));
-        assert!(!machine.path("opt/imgbake-salt").exists(), "{told}");
+        let reported = machine.seal(&spec(&[], &[]));
+        assert!(!machine.path("opt/imgbake-salt").exists(), "{reported}");
         assert!(!machine.path("usr/local/bin/salt-call").is_symlink());
         for kept in ["opt/own/file", "usr/local/bin/own", "home/web/file"] {
             assert!(machine.path(kept).exists(), "{shell:?} {kept}");
@@ -206,8 +210,8 @@ fn folders_links_and_virtual_packages_go() {
         let deleted: Vec<&String> = calls.iter().filter(|call| call.contains("del")).collect();
         assert_eq!(deleted, ["apk del .imgbake-ansible"]);
         let items: Vec<&str> =
-            told.lines().filter_map(|line| line.strip_prefix("item\t0\tpackage ")).collect();
-        assert_eq!(items, [".imgbake-ansible", "ansible"], "{told}");
+            reported.lines().filter_map(|line| line.strip_prefix("item\t0\tpackage ")).collect();
+        assert_eq!(items, [".imgbake-ansible", "ansible"], "{reported}");
     }
 }
 

@@ -24,7 +24,7 @@ certificate() {
     resource certificate "$1"
     put_text "$2" "$store/$1.$ending" 644
     [ -z "$diff" ] || renew=yes
-    settled
+    finish_resource
 }
 
 # The store is made anew where one changed.
@@ -35,5 +35,5 @@ update() {
         changes certificates old new
     fi
     rm -f "$pending"
-    settled
+    finish_resource
 }

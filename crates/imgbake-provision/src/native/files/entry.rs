@@ -64,7 +64,7 @@ pub(super) fn check(entries: Option<&Vec<Value>>) -> Vec<Mistake> {
         let forms: Vec<&str> = FORMS.into_iter().filter(|form| table.contains_key(*form)).collect();
         match forms.as_slice() {
             [] => {
-                let message = "this entry says not what it is";
+                let message = "this entry does not say what it is";
                 let help = "give it one of `source`, `content`, `link`, `directory` and `absent`";
                 found.push(Mistake::new("exactly-one", here, message).help(help));
             }
@@ -77,9 +77,9 @@ pub(super) fn check(entries: Option<&Vec<Value>>) -> Vec<Mistake> {
         }
         for form in ["directory", "absent"] {
             if table.get(form) == Some(&Value::Bool(false)) {
-                let message = format!("`{form} = false` says not what the entry is");
+                let message = format!("`{form} = false` does not say what the entry is");
                 found.push(
-                    Mistake::new("bad-value", At::Value(at(form)), message).help("take it out"),
+                    Mistake::new("bad-value", At::Value(at(form)), message).help("remove it"),
                 );
             }
         }
@@ -92,7 +92,7 @@ pub(super) fn check(entries: Option<&Vec<Value>>) -> Vec<Mistake> {
         }
         let Some(destination) = table.get("destination").and_then(Value::as_str) else { continue };
         if destination.trim_matches('/').is_empty() && table.contains_key("absent") {
-            let message = "the root folder cannot be taken out";
+            let message = "the root folder cannot be removed";
             found.push(Mistake::new("bad-value", At::Value(at("destination")), message));
         }
         if let Some((_, first)) = seen.iter().find(|(other, _)| *other == destination) {
@@ -133,12 +133,12 @@ impl FileEntry {
             Self { content: Some(content), .. } => {
                 folder.write(staged, content).await?;
                 let mode = self.mode.as_deref().unwrap_or("644");
-                let mut words = vec![folder.path(staged), destination.to_owned()];
-                words.extend([owner.unwrap_or("0:0").to_owned(), mode.to_owned()]);
+                let mut arguments = vec![folder.path(staged), destination.to_owned()];
+                arguments.extend([owner.unwrap_or("0:0").to_owned(), mode.to_owned()]);
                 if !secret::names(content).is_empty() {
-                    words.push("secret".to_owned());
+                    arguments.push("secret".to_owned());
                 }
-                script.call("copied", words);
+                script.call("copied", arguments);
             }
             Self { link: Some(target), .. } => script.call("link", [destination, target]),
             Self { directory: Some(true), .. } => {
@@ -147,7 +147,7 @@ impl FileEntry {
             }
             Self { absent: Some(true), .. } => script.call("gone", [destination]),
             _ => {
-                let what = format!("`files`: the entry for {destination} says not what it is");
+                let what = format!("`files`: the entry for {destination} does not say what it is");
                 return Err(StepError::Usage(what));
             }
         }

@@ -4,7 +4,7 @@
 copied() {
     resource file "$2"
     put "$1" "$2" "$3" "$4" "${5-}"
-    settled
+    finish_resource
 }
 
 # A folder: where, its owner and mode; empty ones of a folder that is there stay. The fourth is the owner of a new one.
@@ -22,7 +22,7 @@ folder() {
         [ -z "$3" ] || set_mode "$3" "$1"
         same directory "$old" "$(facts "$1")" || :
     fi
-    settled
+    finish_resource
 }
 
 # A symbolic link: where, and what it names.
@@ -43,7 +43,7 @@ link() {
         run rm -f "$1"
         run ln -s -- "$2" "$1"
     fi
-    settled
+    finish_resource
 }
 
 # What shall not be there.
@@ -53,5 +53,5 @@ gone() {
         if [ -d "$1" ] && [ ! -L "$1" ]; then changes file 'a folder' absent; else changes file present absent; fi
         run rm -rf "$1"
     fi
-    settled
+    finish_resource
 }

@@ -7,7 +7,7 @@ find_manager() {
     for other in dnf microdnf yum zypper pacman; do
         ! has "$other" || fail "\`$other\` is not supported yet, only apt and apk are: use a step of type shell"
     done
-    fail 'no package manager is known here: neither apt nor apk'
+    fail 'the machine has no supported package manager: neither apt nor apk'
 }
 
 # apk's NAME-VERSION-rN as two words.
@@ -117,13 +117,13 @@ install_wanted() {
     code=0
     try install "$@" || code=$?
     # Lists of a step before may be older than what the mirror has; a package's own script does not run twice.
-    if [ "$code" -ne 0 ] && [ "$update" != false ] && ! grep -q 'Sub-process' "$work/words" && [ -z "${refreshed-}" ]; then
+    if [ "$code" -ne 0 ] && [ "$update" != false ] && ! grep -q 'Sub-process' "$work/output" && [ -z "${refreshed-}" ]; then
         refresh
         code=0
         try install "$@" || code=$?
     fi
     resource packages install
-    [ "$code" -eq 0 ] || fail "\`$manager\` ended with exit code $code: $(words)"
+    [ "$code" -eq 0 ] || fail "\`$manager\` ended with exit code $code: $(last_lines)"
 }
 
 # A package that was asked for by its name stays when nothing else needs it any more: sees to that for $real, which is
@@ -153,7 +153,7 @@ got() {
     printf '%s\n' "$1" >>"$work/declared"
     same version "$(second "$1" "$work/had")" "$have" || :
     mark_manual "$3"
-    settled
+    finish_resource
 }
 
 # Whether a package is gone as it shall be: remove or purge, and its state.
@@ -190,7 +190,7 @@ take_out() {
         is_gone "$how" "$state" || fail "it is still there ($state), though the package manager reports success"
         printf '%s\n' "$package" >>"$work/declared"
         same state "$(second "$package" "$work/states")" "$state" || :
-        settled
+        finish_resource
     done
 }
 
@@ -208,7 +208,7 @@ upgrade() {
     cmp -s "$work/old" "$work/new" || diff=$(compare "$work/old" "$work/new" | grep '^[-+]')
     # These are counted here, and not again one by one.
     cp "$work/new" "$work/before"
-    settled
+    finish_resource
 }
 
 # Packages that shall keep their version, or not any more: hold or unhold, and their names.
@@ -232,7 +232,7 @@ hold() {
                 changes state held unheld
                 ;;
         esac
-        settled
+        finish_resource
     done
 }
 
@@ -251,6 +251,6 @@ others() {
     while read -r one was is; do
         resource package "$one"
         changes version "$was" "$is"
-        settled
+        finish_resource
     done <"$work/others"
 }

@@ -19,7 +19,7 @@ apt_repository() {
     fi
     put_text "$description" "${parts%/}/$1.sources" 644
     refresh_changed apt "$5"
-    settled
+    finish_resource
 }
 
 # From here on the lists are pending, where they are to be refreshed: a step that failed, or was ended, between a
@@ -63,5 +63,5 @@ apk_repository() {
     done <"$work/more"
     put "$work/lines" "$file" 0:0 644
     refresh_changed apk "$5"
-    settled
+    finish_resource
 }

@@ -4,7 +4,7 @@ find_init() {
     resource services 'service manager'
     if has systemctl; then init=systemd; return; fi
     if has rc-update; then init=openrc; return; fi
-    fail 'no service manager is known here: neither systemd nor OpenRC'
+    fail 'the machine has no supported service manager: neither systemd nor OpenRC'
 }
 
 # Where systemd looks for unit files; the first counts.
@@ -82,7 +82,7 @@ units() {
             case $how,$state in
                 # It has no link of its own: whether links of others changed says what was done.
                 enable,indirect | disable,indirect) ;;
-                *) is_so "$how" "$state" || fail "it is $state after \`$how\`: $(words)" ;;
+                *) is_so "$how" "$state" || fail "it is $state after \`$how\`: $(last_lines)" ;;
             esac
             links >"$work/after"
             if [ "$was" = "$state" ] && ! cmp -s "$work/before" "$work/after"; then
@@ -90,7 +90,7 @@ units() {
             fi
         fi
         same "state" "$was" "$state" || :
-        settled "$(hint "$how" "$state")"
+        finish_resource "$(hint "$how" "$state")"
     done
 }
 
@@ -177,7 +177,7 @@ running() {
             stop,running) fail 'it runs after it was stopped' ;;
         esac
         same activity "$was" "$state" || :
-        settled
+        finish_resource
     done
 }
 

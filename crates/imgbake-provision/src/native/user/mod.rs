@@ -190,7 +190,7 @@ impl NativeStep for UserSpec {
         if let Some(sudo) = self.sudo {
             script.call("sudo_rule", [sudo.name()]);
         }
-        script.call("settled", [""; 0]);
+        script.call("finish_resource", [""; 0]);
         Ok(script)
     }
 }

@@ -17,7 +17,7 @@ group() {
         if has groupadd; then run groupadd --system "$1"; else run addgroup -S "$1"; fi
         changes group absent present
     fi
-    settled
+    finish_resource
 }
 
 # The user: name, numbers and texts; an empty one is not declared.
@@ -109,9 +109,9 @@ set_password() {
     has chpasswd || fail 'the machine has no `chpasswd`: install the package passwd (shadow) in a step before'
     printf '%s:%s\n' "$user" "$1" >"$work/password"
     code=0
-    chpasswd -e <"$work/password" >"$work/words" 2>&1 || code=$?
+    chpasswd -e <"$work/password" >"$work/output" 2>&1 || code=$?
     rm -f "$work/password"
-    [ "$code" -eq 0 ] || fail "\`chpasswd\` ended with exit code $code: $(words)"
+    [ "$code" -eq 0 ] || fail "\`chpasswd\` ended with exit code $code: $(last_lines)"
     case $2 in
         empty) was=empty ;;
         '!'* | '*'*) was=locked ;;
@@ -183,5 +183,5 @@ absent() {
         fi
         changes user present absent
     fi
-    settled
+    finish_resource
 }

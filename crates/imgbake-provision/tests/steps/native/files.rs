@@ -88,12 +88,12 @@ async fn each_is_as_declared_afterwards() {
         let (end, report) = machine.run("files", settings.clone()).await;
         end.unwrap();
         for ((first, declared, diff), resource) in cases().iter().zip(&report.resources) {
-            let told = resource.diff.as_deref();
+            let shown = resource.diff.as_deref();
             match diff {
-                None => assert_eq!(told, None, "{first} {declared}"),
+                None => assert_eq!(shown, None, "{first} {declared}"),
                 Some(part) => assert!(
-                    told.is_some_and(|told| told.contains(part)),
-                    "{first} {declared}: {told:?}"
+                    shown.is_some_and(|shown| shown.contains(part)),
+                    "{first} {declared}: {shown:?}"
                 ),
             }
             assert_eq!(

@@ -184,7 +184,7 @@ esac
 "#;
 
 #[tokio::test]
-async fn apk_is_spoken_as_well() {
+async fn apk_works_as_well() {
     let machine = Machine::busybox();
     machine.program("/sbin/apk", APK);
     machine.write("/etc/apk/world", "");

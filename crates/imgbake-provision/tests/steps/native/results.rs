@@ -46,7 +46,7 @@ async fn names_are_reported_as_they_are() {
 }
 
 #[tokio::test]
-async fn what_it_did_is_unknown_where_it_does_not_tell_all() {
+async fn what_it_did_is_unknown_where_it_does_not_report_all() {
     for (program, part) in [
         // It ends the script as if all went well.
         ("kill -KILL $(cut -d' ' -f4 /proc/$PPID/stat)", "ended with exit code 137"),

@@ -159,7 +159,7 @@ esac"#,
 }
 
 #[tokio::test]
-async fn openrc_is_spoken_as_well() {
+async fn openrc_works_as_well() {
     let machine = Machine::busybox();
     machine.program(
         "/sbin/rc-update",
