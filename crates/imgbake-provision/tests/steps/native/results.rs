@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use imgbake_build::BuildErrorKind;
+use imgbake_runtime::Cancel;
+use imgbake_runtime::retry::poll;
 use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::secret::marker;
 use imgbake_types::spec::ProvisionSpec;
@@ -102,11 +104,10 @@ fn folders(machine: &Machine) -> Vec<String> {
     names
 }
 
-/// Waits until a machine has nothing of a step any more. No event says when it is so.
-async fn cleaned(machine: &Machine) {
-    while !folders(machine).is_empty() {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+/// Waits until something holds of a machine. No event says when it is so.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let look = || async { holds().then_some(()) };
+    poll(&Cancel::new(), Duration::from_secs(60), what, look).await.unwrap();
 }
 
 /// A build that is cancelled drops its step: the machine itself removes what it has of it.
@@ -115,18 +116,12 @@ async fn a_step_that_is_dropped_leaves_no_folder() {
     let machine = Machine::debian();
     machine.program("/usr/local/sbin/ln", "touch /begun; sleep 4242.23");
     let settings = json!({"files": [{"destination": "/l", "link": "x"}]});
-    {
-        let run = machine.run("files", settings);
-        tokio::pin!(run);
-        while !machine.at("/begun").exists() {
-            tokio::select! {
-                (end, _) = &mut run => panic!("{end:?}"),
-                () = tokio::time::sleep(Duration::from_millis(20)) => {}
-            }
-        }
-        assert_eq!(folders(&machine).len(), 2);
+    tokio::select! {
+        (end, _) = machine.run("files", settings) => panic!("{end:?}"),
+        () = until("the step's begin", || machine.at("/begun").exists()) => {}
     }
-    cleaned(&machine).await;
+    assert_eq!(folders(&machine).len(), 2);
+    until("the folders' end", || folders(&machine).is_empty()).await;
 }
 
 #[tokio::test]
@@ -135,15 +130,13 @@ async fn a_step_that_is_cancelled_leaves_no_folder() {
     machine.program("/usr/local/sbin/ln", "touch /begun; sleep 4242.24");
     let settings = json!({"files": [{"destination": "/l", "link": "x"}]});
     let cancel = async {
-        while !machine.at("/begun").exists() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until("the step's begin", || machine.at("/begun").exists()).await;
         machine.guest.job.cancel().cancel();
     };
     let ((end, _), ()) = tokio::join!(machine.run("files", settings), cancel);
     assert_eq!(end, Err("interrupted".to_owned()));
     assert_eq!(machine.sorted_names("/run/imgbake"), [""; 0]);
-    cleaned(&machine).await;
+    until("the folders' end", || folders(&machine).is_empty()).await;
 }
 
 #[tokio::test]
