@@ -8,10 +8,10 @@
 //! reports on the console. A machine that powers off without that report was not sealed, and is an error.
 //!
 //! # Whose files stay
-//! The seal takes out what a build or a running machine leaves, not what a provisioner made:
+//! The seal removes what a build or a running machine leaves, not what a provisioner made:
 //! - The host name, `/etc/hosts` and `/etc/resolv.conf` are put back unless a provisioner changed them.
 //!   A name that is not the seed's stays; the seed's becomes `localhost`. Of `/etc/hosts` only the
-//!   seed's name is taken out. A resolv.conf is emptied only if it is, byte for byte, the one that this
+//!   seed's name is removed. A resolv.conf is emptied only if it is, byte for byte, the one that this
 //!   machine's boot wrote; a link stays.
 //! - Log files are emptied and keep owner and mode; folders stay.
 //! - Of `authorized_keys` only lines with the build's key go, and a file of which nothing is left.

@@ -67,7 +67,7 @@ pub(crate) static OPERATIONS: [Operation; 37] = [
     by_default("trim", "deleted bytes: free blocks and file-system journals"),
 ];
 
-/// What stays in an image, in the words of whoever wonders.
+/// What stays in an image, for the documentation.
 pub const LEFT: [&str; 8] = [
     "authorized_keys: every key but the build's own",
     "accounts, passwords and sudo rules that a step made",
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_and_told_apart() {
+    fn names_are_unique() {
         for (at, operation) in OPERATIONS.iter().enumerate() {
             assert!(!operation.about.is_empty(), "{}", operation.name);
             assert!(OPERATIONS[at + 1..].iter().all(|other| other.name != operation.name));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_are_mended() {
+    fn unknown_names_are_corrected() {
         for (given, help) in [
             ("machineid", "did you mean `machine-id`?"),
             ("ssh_host_keys", "did you mean `ssh-host-keys`?"),

@@ -46,7 +46,7 @@ const NOISE: [&str; 3] = ["No such file", "Directory not empty", "sudo: unable t
 pub struct GuestSealer;
 
 impl GuestSealer {
-    /// A sealer that knows no machine yet.
+    /// A new sealer.
     pub fn new() -> Self {
         Self
     }
@@ -82,11 +82,11 @@ impl Sealer for GuestSealer {
         let canaries = Canary::all(&selection);
         let text = script::plant(&Tree::default(), &canaries);
         let exec = comm.script("root", None, text).timeout(PLANT_LIMIT);
-        let told = job.cancel().run(comm.check(exec)).await??;
+        let reported = job.cancel().run(comm.check(exec)).await??;
         let mut patterns: Vec<Pattern> = canaries.iter().map(Canary::pattern).collect();
-        patterns.extend(plant::identities(&told, &selection, seed));
+        patterns.extend(plant::identities(&reported, &selection, seed));
         patterns.extend(plant::hostname(&selection, seed));
-        Ok(Planted { patterns, resolv_conf: plant::resolv_conf(&told) })
+        Ok(Planted { patterns, resolv_conf: plant::resolv_conf(&reported) })
     }
 
     async fn seal(
@@ -129,7 +129,7 @@ impl Printed {
 }
 
 /// Runs the first phase and, once its report is here, asks the machine to power off through the same
-/// shell: by then the login may be gone, and its end may cut the connection. Gives what it told.
+/// shell: by then the login may be gone, and its end may cut the connection. Gives what it reported.
 async fn first_phase(
     machine: &dyn Machine,
     comm: &dyn Communicator,
@@ -141,8 +141,8 @@ async fn first_phase(
     let mut printed = Printed::default();
     let mut sink = |stream, bytes: &[u8]| {
         let kept = if stream == Stream::Stdout { &mut printed.out } else { &mut printed.err };
-        let room = OUTPUT.saturating_sub(kept.len());
-        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let left = OUTPUT.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(left)]);
         if printed.out.ends_with(b"\nend\n") {
             ended.notify_one();
         } else if printed.has_failed() {
@@ -220,7 +220,7 @@ async fn late_phase(
     }
 }
 
-/// Tells each operation that removed something, and the notes.
+/// Reports each operation that removed something, and the notes.
 fn emit(job: &Job, report: &PhaseReport) {
     for removal in report.removals.iter().filter(|removal| removal.removed > 0) {
         job.events().emit(EventKind::SealOperation {

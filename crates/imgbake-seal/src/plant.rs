@@ -130,15 +130,15 @@ fn pattern(name: String, bytes: &[u8]) -> Pattern {
     Pattern { name, bytes: bytes.to_vec(), severe: false }
 }
 
-/// Identities that the scripts told of, as far as the seal removes them.
-pub(crate) fn identities(told: &str, selection: &Selection, seed: &Seed) -> Vec<Pattern> {
+/// Identities that the scripts reported, as far as the seal removes them.
+pub(crate) fn identities(reported: &str, selection: &Selection, seed: &Seed) -> Vec<Pattern> {
     let mut patterns = Vec::new();
     if !selection.trims() {
         return patterns;
     }
     let seed_body = seed.host_key.public_openssh().split(' ').nth(1).unwrap_or_default().to_owned();
     let mut seed_path = None;
-    for line in told.lines() {
+    for line in reported.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         match fields[..] {
             ["machine-id", id]
@@ -186,9 +186,10 @@ pub(crate) fn hostname(selection: &Selection, seed: &Seed) -> Option<Pattern> {
         .then(|| pattern("host name of the build's machine".to_owned(), seed.hostname.as_bytes()))
 }
 
-/// The resolv.conf that the boot wrote, as the planting script told.
-pub(crate) fn resolv_conf(told: &str) -> String {
-    told.lines()
+/// The resolv.conf that the boot wrote, as the planting script reported.
+pub(crate) fn resolv_conf(reported: &str) -> String {
+    reported
+        .lines()
         .filter_map(|line| line.strip_prefix("resolv\t"))
         .flat_map(|line| [line, "\n"])
         .collect()
@@ -254,7 +255,7 @@ mod tests {
         let seed = Seed::new("build-0a1b2c3d4e", "build", "root", true);
         let own = seed.host_key.public_openssh();
         let own = own.split(' ').nth(1).expect("a body");
-        let told = format!(
+        let reported = format!(
             "machine-id\t0123456789abcdef0123456789abcdef\nseed\t/s\t{}\nseed\t/zeros\t{}\nseed\t/odd\tabc\n\
              hostkey\t/etc/ssh/a\t{own}\nprivate\t/etc/ssh/a\t{own}\nhostkey\t/etc/ssh/b\tAAAA{}\nmachine-id\tno\nnoise\n\
              agent\t/etc/chef/client.pem\t{}\nagent\t/etc/cinc/client.pem\tshort\n",
@@ -264,7 +265,7 @@ mod tests {
             "C".repeat(64),
         );
         let names = |skip: &[&str]| -> Vec<String> {
-            identities(&told, &selection(skip), &seed)
+            identities(&reported, &selection(skip), &seed)
                 .into_iter()
                 .map(|pattern| pattern.name)
                 .collect()

@@ -1,4 +1,4 @@
-//! Reading what the scripts tell. The lines' forms are in `script/common.sh`.
+//! Reading what the scripts report. The lines' forms are in `script/common.sh`.
 
 /// What one operation removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ const PATHS: usize = 5;
 /// Notes kept of each phase.
 const NOTES: usize = 20;
 
-/// What one phase told.
+/// What one phase reported.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct PhaseReport {
     /// What each operation removed, in order.

@@ -7,7 +7,7 @@ use imgbake_build::{Hit, Pattern, Tap};
 const LONGEST: usize = 256;
 /// Shorter patterns would be found by chance ([`Pattern::bytes`]).
 const SHORTEST: usize = 6;
-/// Hits told of each pattern; after that it is not looked for any more, which bounds memory and time.
+/// Hits reported of each pattern; after that it is not looked for any more, which bounds memory and time.
 const HITS: usize = 8;
 
 /// Patterns of one pass: as many as the vector searcher takes. Measured on one busy core with 1.3 GiB of
@@ -168,7 +168,7 @@ impl ResidueScanner {
         }
     }
 
-    /// Records each member that the bytes begin with; tells whether one has been found often enough.
+    /// Records each member that the bytes begin with; returns whether one has been found often enough.
     fn record(
         &mut self,
         members: &[usize],

@@ -51,7 +51,7 @@ pub(crate) struct Facts {
     pub hostname: String,
     /// The resolv.conf that the machine's boot wrote; empty where it wrote none.
     pub resolv_conf: String,
-    /// Tells this seal's lines on the console from any others.
+    /// Distinguishes this seal's lines on the console from any others.
     pub nonce: String,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn seal(tree: &Tree, facts: &Facts, selection: &Selection) -> String 
         ("LATE", &late(tree, facts, selection)),
     ];
     let operations =
-        format!("operations() {{\ntell_identities\n{}}}\n", calls(selection.first_phase()));
+        format!("operations() {{\nreport_identities\n{}}}\n", calls(selection.first_phase()));
     let parts = [&head(tree), &assign(&values), &user(facts), COMMON, IDENTITIES];
     format!("{}{}{operations}{SEAL}main </dev/null\n", parts.concat(), OPERATIONS.concat())
 }
@@ -102,7 +102,7 @@ fn late(tree: &Tree, facts: &Facts, selection: &Selection) -> String {
 pub(crate) fn plant(tree: &Tree, canaries: &[Canary]) -> String {
     let calls = lines(canaries.iter().map(Canary::call));
     let main = format!(
-        "main() {{\numask 077\ncd /\n{calls}tell_identities\ntell_resolv_conf\n}}\nmain </dev/null\n"
+        "main() {{\numask 077\ncd /\n{calls}report_identities\nreport_resolv_conf\n}}\nmain </dev/null\n"
     );
     [&head(tree), &assign(&[("R", &tree.root)]), IDENTITIES, PLANT, &main].concat()
 }

@@ -132,7 +132,7 @@ async fn play(
         record(line, &mut results);
     }
     let how = match ended {
-        Err(_) => format!("it was not done after {limit} and was ended"),
+        Err(_) => format!("it timed out after {limit} and was ended"),
         Ok(status) => {
             let status = status?;
             let code = status.code();

@@ -1,4 +1,4 @@
-//! Arguments with which a tool only says what it would do: such a run proves nothing.
+//! Arguments with which a tool only reports what it would do: such a run proves nothing.
 
 use imgbake_types::spec::pointer::pointer;
 use imgbake_types::spec::rules::{At, Mistake};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::StepError;
 
-/// How a tool is told to change nothing.
+/// The options by which a tool changes nothing.
 pub(crate) struct DryRun {
     /// Long options.
     pub(crate) long: &'static [&'static str],
@@ -29,7 +29,7 @@ impl DryRun {
                 let message = refusal(arg.as_str().unwrap_or_default());
                 let at = At::Value(pointer(["args", index.to_string().as_str()]));
                 Mistake::new("dry-run", at, message)
-                    .help("take it out: a step is there to change the machine")
+                    .help("remove it: a step is there to change the machine")
             })
             .collect()
     }

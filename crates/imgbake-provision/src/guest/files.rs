@@ -1,10 +1,12 @@
 //! The files that a step's program reads in the machine.
 
+use std::time::Duration;
+
 use camino::Utf8Path;
 use imgbake_build::StepContext;
 use imgbake_comm::shell::quote;
 use imgbake_comm::transfer::Uploaded;
-use imgbake_comm::{Exec, transfer};
+use imgbake_comm::{Exec, KeyPair, transfer};
 use imgbake_runtime::Secrets;
 use imgbake_types::Digest;
 use secrecy::ExposeSecret;
@@ -14,6 +16,8 @@ use crate::error::StepError;
 
 /// Where they are: in memory, so that no image has them.
 const BASE: &str = "/run/imgbake";
+/// How long it may take to remove them; also after the job was cancelled.
+const REMOVAL: Duration = Duration::from_secs(10);
 
 /// A folder of the machine for one step, readable by root alone. It has the same path at each run of the step:
 /// what is made of a path that it names is the same then.
@@ -33,14 +37,45 @@ pub(crate) fn run_id(context: &StepContext<'_>) -> String {
     Digest::sha256(format!("run of {}", step_name(context))).short().to_string()
 }
 
+/// The path of the step's folder, whether it is there or not.
+pub(super) fn folder_path(context: &StepContext<'_>) -> String {
+    format!("{BASE}/{}", Digest::sha256(step_name(context)).short())
+}
+
 impl<'a> Folder<'a> {
     /// Makes the folder, empty.
     pub(crate) async fn make(context: &'a StepContext<'a>) -> Result<Self, StepError> {
-        let digest = Digest::sha256(step_name(context));
-        let folder = Self { context, path: format!("{BASE}/{}", digest.short()) };
+        let folder = Self { context, path: folder_path(context) };
         let at = quote(&folder.path);
-        folder.root(&format!("rm -rf {at} && mkdir -p {BASE} && mkdir -m 0700 {at}")).await?;
-        Ok(folder)
+        let command = format!("rm -rf {at} && mkdir -p {BASE} && mkdir -m 0700 {at}");
+        let comm = context.comm;
+        let made = context.job.cancel().run(comm.check(Exec::new(comm.as_root(&command)))).await;
+        match made {
+            Ok(Ok(_)) => Ok(folder),
+            Ok(Err(error)) => Err(error.into()),
+            Err(cancelled) => {
+                // It may have been made.
+                let _ = folder.remove().await;
+                Err(cancelled.into())
+            }
+        }
+    }
+
+    /// The step's name.
+    pub(crate) fn step_name(&self) -> &str {
+        step_name(self.context)
+    }
+
+    /// The user as whom the build is logged in.
+    pub(crate) fn login(&self) -> &str {
+        self.context.comm.user()
+    }
+
+    /// The body of the public key with which the build logs in, where it does so by one.
+    pub(crate) fn login_key(&self) -> Option<String> {
+        let private = std::fs::read_to_string(&self.context.access.key).ok()?;
+        let public = KeyPair::from_openssh(&private).ok()?.public_openssh();
+        public.split(' ').nth(1).map(str::to_owned)
     }
 
     /// A path in it.
@@ -51,12 +86,14 @@ impl<'a> Folder<'a> {
     /// Copies a file or folder of the host into it, under a name.
     pub(crate) async fn copy(&self, host: &Utf8Path, name: &str) -> Result<(), StepError> {
         let (comm, to) = (self.context.comm, self.path(name));
-        let uploaded = if host.is_dir() {
-            transfer::upload_dir(comm, host, &to, None, "root:root").await?
-        } else {
-            transfer::upload_file(comm, host, &to, None, "root:root").await?
+        let upload = async {
+            if host.is_dir() {
+                transfer::upload_dir(comm, host, &to, None, "root:root").await
+            } else {
+                transfer::upload_file(comm, host, &to, None, "root:root").await
+            }
         };
-        self.moved(&uploaded);
+        self.moved(&self.context.job.cancel().run(upload).await??);
         Ok(())
     }
 
@@ -68,8 +105,8 @@ impl<'a> Folder<'a> {
 
     async fn put(&self, name: &str, bytes: Vec<u8>) -> Result<(), StepError> {
         let to = self.path(name);
-        let uploaded = transfer::upload_bytes(self.context.comm, &to, 0o600, "root:root", bytes);
-        self.moved(&uploaded.await?);
+        let upload = transfer::upload_bytes(self.context.comm, &to, 0o600, "root:root", bytes);
+        self.moved(&self.context.job.cancel().run(upload).await??);
         Ok(())
     }
 
@@ -79,9 +116,12 @@ impl<'a> Folder<'a> {
         self.put(name, value.to_string().into_bytes()).await
     }
 
-    /// Takes it out of the machine.
+    /// Removes it from the machine, also where the job was cancelled.
     pub(crate) async fn remove(self) -> Result<(), StepError> {
-        self.root(&format!("rm -rf {}; rmdir {BASE} 2>/dev/null || :", quote(&self.path))).await
+        let command = format!("rm -rf {}; rmdir {BASE} 2>/dev/null || :", quote(&self.path));
+        let comm = self.context.comm;
+        let removed = comm.check(Exec::new(comm.as_root(&command)).timeout(REMOVAL)).await;
+        removed.map(drop).map_err(StepError::from)
     }
 
     fn moved(&self, uploaded: &Uploaded) {
@@ -89,13 +129,6 @@ impl<'a> Folder<'a> {
         for warning in &uploaded.warnings {
             self.context.recorder.warn(warning);
         }
-    }
-
-    async fn root(&self, command: &str) -> Result<(), StepError> {
-        let comm = self.context.comm;
-        let ran = comm.check(Exec::new(comm.as_root(command)));
-        self.context.job.cancel().run(ran).await??;
-        Ok(())
     }
 }
 

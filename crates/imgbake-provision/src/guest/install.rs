@@ -20,7 +20,7 @@ const MISSING: i32 = 69;
 /// How long it may take: a few hundred megabytes under emulation.
 const LIMIT: Span = Span::secs(3600);
 
-/// Whether, and how, the step's tool is installed in the machine where it is missing. It is taken out again before the
+/// Whether, and how, the step's tool is installed in the machine where it is missing. It is removed again before the
 /// image is sealed, with the packages that nothing else needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]

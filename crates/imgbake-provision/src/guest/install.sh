@@ -20,7 +20,7 @@ record() {
     printf '%s\n' "$2" >>"$LISTS/$1"
 }
 
-# Without a terminal of its own, dpkg does not count to a hundred per cent. Descriptions in other words are not needed.
+# Without a terminal of its own, dpkg does not count to a hundred per cent. Translated descriptions are not needed.
 apt_get() {
     apt-get -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Acquire::Languages=none "$@"
 }

@@ -1,4 +1,4 @@
-//! Programs that run in the machine as part of a step, and tell what they did there.
+//! Programs that run in the machine as part of a step, and report what they did there.
 
 mod copies;
 mod dry;

@@ -10,6 +10,7 @@ use imgbake_types::Span;
 use imgbake_types::event::Stream;
 use uuid::Uuid;
 
+use super::files::{folder_path, run_id};
 use crate::error::{StepError, last_lines};
 use crate::shell::{Script, ShellSpec};
 
@@ -18,7 +19,8 @@ const MOST_LINE: usize = 8 << 20;
 
 /// A script for the machine's `/bin/sh -e`, run by root.
 pub(crate) struct Program {
-    /// The script. What it prints after `$mark` on a line of standard output is a result; the rest is shown.
+    /// The script. What it prints after `$mark` to the end of the line of standard output is a result; the rest is
+    /// shown.
     pub(crate) script: String,
     /// Environment variables; sensitive values are put in here.
     pub(crate) env: BTreeMap<String, String>,
@@ -37,7 +39,7 @@ pub(crate) fn assignments(values: &[(&str, &str)]) -> String {
 /// How it ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; where it has none, how it ended, in words.
+    /// Its exit code; where it has none, how it ended.
     pub(crate) exit: Result<i32, String>,
     /// The end of its output.
     pub(crate) tail: Tail,
@@ -68,10 +70,12 @@ impl Program {
             ..ShellSpec::default()
         };
         let script = Script::load(context.job.secrets(), &spec).await?;
+        // A cancelled job does not wait for its steps: the machine removes it then.
+        let folder = folder_path(context);
         recorder.moved(script.bytes());
         let command = context
             .comm
-            .as_user(spec.user(), &script.runner(spec.workdir(), &super::run_id(context)));
+            .as_user(spec.user(), &script.runner(spec.workdir(), &run_id(context), &folder));
         let exec = Exec::new(command).stdin(script.payload()).timeout(self.timeout.duration());
         let mut output = CommandOutput::new(context.job.secrets(), |stream, line: &str| {
             recorder.output(stream, line);
@@ -92,7 +96,7 @@ impl Program {
             Ok(Exit::Lost) => return Err(StepError::Lost { output: last_lines(&tail) }),
             Ok(other) => Err(format!("it ended with {other}")),
             Err(error) if error.kind() == CommErrorKind::TimedOut => {
-                Err(format!("it was not done after {} and was ended", self.timeout))
+                Err(format!("it timed out after {} and was ended", self.timeout))
             }
             Err(error) => return Err(error.into()),
         };
@@ -100,69 +104,95 @@ impl Program {
     }
 }
 
-/// Tells results from the rest of an output.
+/// Separates results from the rest of an output. A result begins with the mark, wherever that is in a line: the
+/// output before it may have had no line end.
 struct Split {
     mark: Vec<u8>,
-    /// The beginning of a line that is, or may become, a result.
-    begun: Vec<u8>,
-    line: LineIs,
+    /// What is not passed on yet: a result without its end, or what may be the beginning of a mark.
+    held: Vec<u8>,
+    state: State,
 }
 
-/// What the line is of which a piece comes.
-#[derive(PartialEq)]
-enum LineIs {
-    /// A result, or not known yet.
-    Open,
-    /// No result.
+/// What the output is at.
+#[derive(Clone, Copy, PartialEq)]
+enum State {
+    /// The beginning of a line.
+    LineStart,
+    /// A line that is no result.
     Other,
+    /// A result, after its mark.
+    Result,
     /// A result that is too long: nothing of it is kept.
     TooLong,
 }
 
 impl Split {
     fn new(mark: &str) -> Self {
-        Self { mark: mark.as_bytes().to_vec(), begun: Vec::new(), line: LineIs::Open }
+        Self { mark: mark.as_bytes().to_vec(), held: Vec::new(), state: State::LineStart }
     }
 
     fn take(&mut self, bytes: &[u8], result: &mut dyn FnMut(&str), rest: &mut dyn FnMut(&[u8])) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let ends = part.last() == Some(&b'\n');
-            match self.line {
-                LineIs::Other => rest(part),
-                LineIs::TooLong => {}
-                LineIs::Open => {
-                    self.begun.extend_from_slice(part);
-                    let known = self.begun.len().min(self.mark.len());
-                    if self.begun[..known] != self.mark[..known] {
-                        rest(&std::mem::take(&mut self.begun));
-                        self.line = LineIs::Other;
-                    } else if ends {
-                        let line = std::mem::take(&mut self.begun);
-                        result(String::from_utf8_lossy(&line[self.mark.len()..]).trim_end());
-                    } else if self.begun.len() > MOST_LINE {
-                        self.begun.clear();
-                        self.line = LineIs::TooLong;
-                    }
-                }
+            let ends = part.ends_with(b"\n");
+            if self.state != State::TooLong {
+                self.held.extend_from_slice(part);
+            }
+            if matches!(self.state, State::LineStart | State::Other) {
+                self.pass(ends, rest);
+            }
+            if self.state == State::Result && !ends && self.held.len() > MOST_LINE {
+                self.held.clear();
+                self.state = State::TooLong;
             }
             if ends {
-                if self.line == LineIs::TooLong {
+                match self.state {
+                    State::Result => result(String::from_utf8_lossy(&self.held).trim_end()),
                     // It cannot be read, and must not be missed.
-                    result("");
+                    State::TooLong => result(""),
+                    State::LineStart | State::Other => {}
                 }
-                self.line = LineIs::Open;
+                self.held.clear();
+                self.state = State::LineStart;
             }
         }
     }
 
+    /// Passes on what is no result, up to a mark or what may become one.
+    fn pass(&mut self, ends: bool, rest: &mut dyn FnMut(&[u8])) {
+        let mark = self.held.windows(self.mark.len()).position(|window| window == self.mark);
+        let keep = match mark {
+            Some(_) => 0,
+            None if ends => 0,
+            None => self.begun_mark(),
+        };
+        let until = mark.unwrap_or(self.held.len() - keep);
+        if until > 0 {
+            rest(&self.held[..until]);
+            self.state = State::Other;
+        }
+        self.held.drain(..until);
+        if mark.is_some() {
+            if self.state == State::Other {
+                rest(b"\n");
+            }
+            self.held.drain(..self.mark.len());
+            self.state = State::Result;
+        }
+    }
+
+    /// How many of the last bytes may be the beginning of a mark.
+    fn begun_mark(&self) -> usize {
+        let longest = self.held.len().min(self.mark.len() - 1);
+        (0..=longest).rev().find(|len| self.held.ends_with(&self.mark[..*len])).unwrap_or(0)
+    }
+
     /// The output is at its end: so is a line that nothing ended.
     fn finish(self, result: &mut dyn FnMut(&str), rest: &mut dyn FnMut(&[u8])) {
-        if self.line == LineIs::TooLong {
-            result("");
-        } else if self.begun.starts_with(&self.mark) {
-            result(&String::from_utf8_lossy(&self.begun[self.mark.len()..]));
-        } else if !self.begun.is_empty() {
-            rest(&self.begun);
+        match self.state {
+            State::Result => result(&String::from_utf8_lossy(&self.held)),
+            State::TooLong => result(""),
+            State::LineStart | State::Other if self.held.is_empty() => {}
+            State::LineStart | State::Other => rest(&self.held),
         }
     }
 }
@@ -184,13 +214,15 @@ mod tests {
     }
 
     #[test]
-    fn results_are_told_from_the_rest_however_they_come() {
+    fn results_are_separated_from_the_rest_however_they_come() {
         for (output, results, rest) in [
             ("", &[][..], ""),
             ("a\nmark {1}\nb\n", &["{1}"], "a\nb\n"),
             ("mark {1}\nmark {2}\r\n", &["{1}", "{2}"], ""),
             ("mar\nmarks\nma", &[], "mar\nmarks\nma"),
-            ("x mark {1}\n", &[], "x mark {1}\n"),
+            // What a command printed before it had no line end.
+            ("x mark {1}\ny", &["{1}"], "x \ny"),
+            ("mamark {1}\nmark {2}", &["{1}", "{2}"], "ma\n"),
             // A result that is cut is one that cannot be read.
             ("mark {\"na", &["{\"na"], ""),
         ] {

@@ -1,4 +1,4 @@
-//! The results of a run: resources, and a last word that tells whether they are all there.
+//! The results of a run: resources, and a last line that shows whether they are all there.
 
 use imgbake_build::StepRecorder;
 use imgbake_types::record::step::{Resource, ResourceCounts, ResourceOutcome};
@@ -24,7 +24,7 @@ pub(crate) struct End {
     pub(crate) changed: u64,
     /// Resources that failed, and with them the run.
     pub(crate) failed: u64,
-    /// Resources that failed where what manages them went on as it was told to.
+    /// Resources that failed where the tool continued, as its configuration says.
     #[serde(default)]
     pub(crate) rescued: u64,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Results {
     pub(crate) end: Option<End>,
     /// The first resource that failed.
     pub(crate) failed: Option<Box<Resource>>,
-    /// Machines that the tool tells of at its end.
+    /// Machines that the tool names at its end.
     pub(crate) hosts: Vec<String>,
     /// Results that cannot be read.
     unread: u64,
@@ -68,7 +68,7 @@ impl Results {
         recorder.resource(resource);
     }
 
-    /// What makes the end of a tool that says that all went well none, in words. A run that managed nothing is told.
+    /// Why a tool's reported success is none. A run that managed nothing is a warning.
     pub(crate) fn success(&self, recorder: &StepRecorder) -> Option<String> {
         let why = self.contradiction(true);
         match (self.counts.total(), self.counts.skipped) {
@@ -89,8 +89,8 @@ impl Results {
         self.unread += 1;
     }
 
-    /// Whether the results are all there and agree with each other and with the end of a tool that says that all
-    /// went well (`success`): what not, in words.
+    /// Whether the results are complete and agree with each other and with the end of a tool that reports success
+    /// (`success`): what does not.
     pub(crate) fn contradiction(&self, success: bool) -> Option<String> {
         let Some(end) = self.end else {
             return Some("its results end before it does".to_owned());

@@ -1,11 +1,13 @@
 # Common functions of the native steps, for any POSIX shell run with -e. $mark begins each result.
+# Operands follow `--` wherever one may begin with a dash.
 : "${DEBIAN_FRONTEND=noninteractive}" "${APT_LISTCHANGES_FRONTEND=none}" "${NEEDRESTART_SUSPEND=1}"
 export DEBIAN_FRONTEND APT_LISTCHANGES_FRONTEND NEEDRESTART_SUSPEND
 umask 022
 changed=0
-# In the folder that goes with the script, however it ends.
+# In the folder that goes with the script, however it ends. $stage is on the file system of a file that is replaced.
 work=$(mktemp -d "${0%/*}/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+stage=''
+trap 'rm -rf "$work"; [ -z "$stage" ] || rm -rf "$stage"' EXIT
 trap 'exit 143' HUP INT TERM
 newline='
 '
@@ -63,8 +65,8 @@ same() {
     return 1
 }
 
-# The resource is as declared now; $1 is what else to say of it.
-settled() {
+# Reports that the resource is as declared now; $1 is a message.
+finish_resource() {
     if [ -n "$diff" ]; then
         changed=$((changed + 1))
         result changed "${1-}"
@@ -73,7 +75,7 @@ settled() {
     fi
 }
 
-# The last line: what was counted.
+# The last result: what was counted.
 finish() {
     printf '%s{"end":{"changed":%d,"failed":%d}}\n' "$mark" "$changed" "${1:-0}"
 }
@@ -86,23 +88,23 @@ fail() {
     exit 1
 }
 
-# Runs a command, and shows what it prints; gives its exit code, and keeps its words in $work/words.
+# Runs a command, and shows what it prints; gives its exit code, and keeps its output in $work/output.
 try() {
-    { "$@" 2>&1 </dev/null && echo 0 >"$work/code" || echo "$?" >"$work/code"; } | tee "$work/words"
+    { "$@" 2>&1 </dev/null && echo 0 >"$work/code" || echo "$?" >"$work/code"; } | tee "$work/output"
     read -r code <"$work/code"
     return "$code"
 }
 
-# The last words of the command that ran; where it marks its errors, those.
-words() {
-    if grep -q '^E: ' "$work/words"; then grep '^E: ' "$work/words"; else tail -n 15 "$work/words"; fi | head -c 800
+# The last lines of the command that ran; where it marks its errors, those.
+last_lines() {
+    if grep -q '^E: ' "$work/output"; then grep '^E: ' "$work/output"; else tail -n 15 "$work/output"; fi | head -c 800
 }
 
 # Runs a command for the resource, which fails where the command does.
 run() {
     code=0
     try "$@" || code=$?
-    [ "$code" -eq 0 ] || fail "\`$1\` ended with exit code $code: $(words)"
+    [ "$code" -eq 0 ] || fail "\`$1\` ended with exit code $code: $(last_lines)"
 }
 
 # The resource needs a program: its name, and where it comes from.
@@ -110,45 +112,98 @@ need() {
     has "$1" || fail "the machine has no \`$1\`: install the package $2 in a step before"
 }
 
-# How two files differ, as lines that begin with - and +; by their sums where they are no text.
+# A file in one line: its size and digest.
+sum_up() {
+    printf '%s bytes, SHA-256 %s\n' "$(wc -c <"$1")" "$(sha256sum <"$1" | cut -c 1-12)"
+}
+
+# How two files differ, as lines that begin with - and +; by size and digest where they are no text.
 compare() {
     if has diff; then
         lines=$(LC_ALL=C diff -u "$1" "$2" 2>/dev/null | tail -n +3 | head -c 8000 | tr -d '\000')
         [ -z "$lines" ] || { printf '%s\n' "$lines"; return; }
     fi
-    printf -- '-%s\n+%s\n' "$(cksum <"$1")" "$(cksum <"$2")"
+    printf -- '-%s\n+%s\n' "$(sum_up "$1")" "$(sum_up "$2")"
+}
+
+# Owner and permissions of a file, as numbers: `0:0 644`.
+facts() {
+    stat -c '%u:%g %a' "$1"
+}
+
+# Sets exactly these permissions: with fewer than five digits, chmod keeps a folder's set-id bits.
+set_mode() {
+    run chmod "00$1" "$2"
+}
+
+# Whether every user may read a file with these facts.
+is_public() {
+    case $1 in *[4567]) return 0 ;; esac
+    return 1
+}
+
+# Makes a folder of the step's own, $stage, on the file system of a folder and as near to its root as can be: what
+# watches a folder such as conf.d sees no half-written file.
+make_stage() {
+    top=$1
+    device=$(stat -c %d "$top")
+    while [ -n "${top%/}" ]; do
+        parent=${top%/*}
+        [ "$(stat -c %d "${parent:-/}")" = "$device" ] || break
+        top=${parent:-/}
+    done
+    for base in "$top" "$1"; do
+        ! stage=$(mktemp -d "${base%/}/.imgbake.XXXXXX" 2>"$work/output") || return 0
+    done
+    stage=''
+    fail "$1 cannot be written to: $(last_lines)"
 }
 
 # Puts a file in place of another, where they differ: source, destination, owner, mode, and `secret` where its
-# bytes are not shown.
+# bytes are not shown; nor are those of a file that some users may not read.
 put() {
     if [ -d "$2" ] && [ ! -L "$2" ]; then fail "there is a folder of that name: $2"; fi
     old='' text=''
     folder=${2%/*}
-    [ -d "${folder:-/}" ] || run mkdir -p "${folder:-/}"
-    part=$(mktemp "$folder/.imgbake.XXXXXX" 2>"$work/words") || fail "$folder cannot be written to: $(words)"
+    folder=${folder:-/}
+    # Parents that are missing are root's, with 755.
+    [ -d "$folder" ] || run mkdir -p "$folder"
+    new=$work/new
     code=0
-    try cp "$1" "$part" && try chown "$3" "$part" && try chmod "$4" "$part" || code=$?
-    if [ "$code" -ne 0 ]; then
-        rm -f "$part"
-        fail "$2 cannot be written: $(words)"
-    fi
-    facts=$(stat -c '%u:%g %a' "$part")
+    try cp "$1" "$new" && try chown "$3" "$new" && try chmod "00$4" "$new" || code=$?
+    [ "$code" -eq 0 ] || fail "$2 cannot be written: $(last_lines)"
+    facts=$(facts "$new")
     if [ -f "$2" ] && [ ! -L "$2" ]; then
-        old=$(stat -c '%u:%g %a' "$2")
-        if ! cmp -s "$2" "$part"; then
-            if [ "${5-}" = secret ]; then text='-(not shown)
-+(not shown)'; else text=$(compare "$2" "$part"); fi
+        old=$(facts "$2")
+        if ! cmp -s "$2" "$new"; then
+            if [ "${5-}" != secret ] && is_public "$old" && is_public "$facts"; then
+                text=$(compare "$2" "$new")
+            else
+                text="-(not shown)$newline+(not shown)"
+            fi
         fi
     elif [ -L "$2" ]; then
         old="a link to $(readlink "$2")"
     elif [ -e "$2" ]; then
-        rm -f "$part"
         fail "$2 is neither a file nor a link, and is not replaced"
     fi
     same "${6:-file}" "${old:-absent}" "$facts" || :
     [ -z "$text" ] || diff="${diff:+$diff$newline}$text"
-    if [ "$old" = "$facts" ] && [ -z "$text" ]; then rm -f "$part"; else run mv -f "$part" "$2"; fi
+    if [ "$old" != "$facts" ] || [ -n "$text" ]; then replace "$new" "$2" "$3" "$4"; fi
+    rm -f "$new"
+}
+
+# Puts a copy of a file in place of another at once: source, destination, owner, mode.
+replace() {
+    make_stage "$folder"
+    code=0
+    try cp "$1" "$stage/new" && try chown "$3" "$stage/new" && try chmod "00$4" "$stage/new" &&
+        try mv -f "$stage/new" "$2" || code=$?
+    rm -rf "$stage"
+    stage=''
+    [ "$code" -eq 0 ] || fail "$2 cannot be written: $(last_lines)"
+    # It came from another folder, whose label it may have.
+    if has restorecon; then restorecon "$2" 2>/dev/null || :; fi
 }
 
 # Puts a text into a file of root: text, destination, mode.

@@ -65,8 +65,8 @@ mod tests {
             for shell in [&["dash"][..], &["busybox", "sh"], &["bash", "--posix"]] {
                 let mut command = std::process::Command::new(shell[0]);
                 let read = command.args(&shell[1..]).args(["-n", "-c", text]).output().unwrap();
-                let words = String::from_utf8_lossy(&read.stderr);
-                assert!(read.status.success() && words.is_empty(), "{shell:?} {name}: {words}");
+                let errors = String::from_utf8_lossy(&read.stderr);
+                assert!(read.status.success() && errors.is_empty(), "{shell:?} {name}: {errors}");
             }
         }
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use imgbake_comm::shell::quote;
 
+use crate::guest::assignments;
+
 /// Functions that every kind uses.
 const COMMON: &str = include_str!("common.sh");
 /// Refreshes apt's lists.
@@ -25,18 +27,18 @@ impl Script {
 
     /// Sets a variable.
     pub(super) fn set(&mut self, variable: &str, value: &str) {
-        self.text.extend([variable, "=", &quote(value), "\n"]);
+        self.text.push_str(&assignments(&[(variable, value)]));
     }
 
     /// Calls a function.
     pub(super) fn call<W: AsRef<str>>(
         &mut self,
         function: &str,
-        words: impl IntoIterator<Item = W>,
+        arguments: impl IntoIterator<Item = W>,
     ) {
         self.text.push_str(function);
-        for word in words {
-            self.text.extend([" ", &quote(word.as_ref())]);
+        for argument in arguments {
+            self.text.extend([" ", &quote(argument.as_ref())]);
         }
         self.text.push('\n');
     }

@@ -83,7 +83,7 @@ async fn one_try(
     });
     recorder.moved(script.bytes());
     let command =
-        context.comm.as_user(spec.user(), &script.runner(spec.workdir(), &run_id(context)));
+        context.comm.as_user(spec.user(), &script.runner(spec.workdir(), &run_id(context), ""));
     let exec = Exec::new(command).stdin(script.payload()).timeout(spec.timeout().duration());
     let mut sink = |stream: Stream, bytes: &[u8]| output.take(stream, bytes);
     let ended = context.job.cancel().run(context.comm.run(exec, &mut sink)).await?;
@@ -93,10 +93,9 @@ async fn one_try(
     }
     match ended {
         Ok(exit) => judge(spec, &exit, tail),
-        Err(error) if error.kind() == CommErrorKind::TimedOut => Ok(Tried::Failed(
-            format!("it was not done after {} and was ended", spec.timeout()),
-            tail,
-        )),
+        Err(error) if error.kind() == CommErrorKind::TimedOut => {
+            Ok(Tried::Failed(format!("it timed out after {} and was ended", spec.timeout()), tail))
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -1,8 +1,8 @@
 # Takes environment and script from standard input and runs the script.
-# Arguments: bytes in all, of environment, of script; what its processes are found by; the folder to start in; the
-# interpreter's words.
-total=$1 env=$2 script=$3 run=$4 workdir=$5
-shift 5
+# Arguments: bytes in all, of environment, of script; what its processes are found by; a folder that goes where the host
+# gives up, or nothing; the folder to start in; the interpreter's words.
+total=$1 env=$2 script=$3 run=$4 folder=$5 workdir=$6
+shift 6
 mask=$(umask)
 umask 077
 # A login over ssh may lack the administrator's programs.
@@ -18,6 +18,8 @@ trap 'rm -rf "$dir"' EXIT
 trap 'exit 143' HUP INT PIPE TERM
 exec 3<&0 </dev/null
 head -c "$total" <&3 >"$dir/all"
+# The step's next run may have a folder of the same path.
+inode=$([ -z "$folder" ] || ls -di "$folder" 2>/dev/null)
 [ "$(wc -c <"$dir/all")" -eq "$total" ] || { echo 'imgbake: the script did not come whole' >&2; exit 125; }
 head -c "$env" "$dir/all" >"$dir/env"
 tail -c "$script" "$dir/all" >"$dir/script"
@@ -43,10 +45,14 @@ child=$!
                 break
             done <"$file"
         done
-        [ -n "$found" ] || exit
+        [ -n "$found" ] || break
         kill "-$signal" $found
         sleep 1
     done
+    if [ -n "$inode" ] && [ "$(ls -di "$folder")" = "$inode" ]; then
+        rm -rf "$folder"
+        rmdir "${folder%/*}"
+    fi
 ) >/dev/null 2>&1 &
 watch=$!
 wait "$child"

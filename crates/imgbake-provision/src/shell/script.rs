@@ -57,14 +57,16 @@ impl Script {
         Cursor::new([self.environment.as_slice(), &self.body].concat()).chain(Unending)
     }
 
-    /// The runner as a command line. It holds no secret. `run` is what its processes are found by.
-    pub(crate) fn runner(&self, workdir: &str, run: &str) -> String {
+    /// The runner as a command line. It holds no secret. `run` is what its processes are found by; `folder` goes where
+    /// the host gives up, unless it is empty.
+    pub(crate) fn runner(&self, workdir: &str, run: &str, folder: &str) -> String {
         let (environment, body) = (self.environment.len(), self.body.len());
         let interpreter: Vec<String> = self.interpreter.iter().map(|word| quote(word)).collect();
         format!(
-            "set -- {} {environment} {body} {} {} {}\n{RUNNER}",
+            "set -- {} {environment} {body} {} {} {} {}\n{RUNNER}",
             environment + body,
             quote(run),
+            quote(folder),
             quote(workdir),
             interpreter.join(" ")
         )

@@ -93,7 +93,7 @@ async fn a_run_that_hangs_is_ended_with_all_that_it_started() {
     let mut spec = local.playbook(&play("    - name: hangs\n      command: sleep 4242.17\n"));
     spec.settings.insert("timeout".to_owned(), json!("6s"));
     let error = local.ansible(&spec).await.0.unwrap_err();
-    assert!(error.contains("it was not done after 6s and was ended"), "{error}");
+    assert!(error.contains("it timed out after 6s and was ended"), "{error}");
     no_process("sleep\x004242.17").await;
 }
 

@@ -214,7 +214,7 @@ async fn failures_say_where_on_the_host() {
     let hangs = "- hosts: all\n  gather_facts: false\n  tasks: [{command: sleep 4244.23}]\n";
     let (end, _) = local.played(&local.play(hangs, &json!({"timeout": "8s"}))).await;
     let error = end.unwrap_err();
-    assert!(error.contains("it was not done after 8s and was ended"), "{error}");
+    assert!(error.contains("it timed out after 8s and was ended"), "{error}");
     no_process("sleep\x004244.23").await;
 }
 

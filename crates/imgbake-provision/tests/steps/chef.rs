@@ -165,7 +165,7 @@ async fn a_run_that_ends_badly_says_why() {
 
     let hangs = json!({"resources": [], "sleep": 4245});
     let (end, _) = local.cooked(&local.chef(&hangs, &json!({"timeout": "3s"}))).await;
-    assert!(end.unwrap_err().contains("it was not done after 3s and was ended"));
+    assert!(end.unwrap_err().contains("it timed out after 3s and was ended"));
     no_process(local.at("chef/client").as_str()).await;
 
     let absent = local.chef(&json!({}), &json!({"chef_bin": "no such chef"}));

@@ -185,7 +185,7 @@ async fn one_that_hangs_is_ended() {
     let (end, _) = local.report(&local.cloud_init(how, &settings)).await;
     let error = end.unwrap_err().to_string();
     assert!(
-        error.contains("not done after 3s") && error.contains("waits for a network"),
+        error.contains("timed out after 3s") && error.contains("waits for a network"),
         "{error}"
     );
 }

@@ -395,7 +395,7 @@ async fn a_run_that_hangs_is_ended_with_all_that_it_started() {
     );
     let (end, report) = local.puppet(&with(&spec, "timeout", json!("30s"))).await;
     let error = end.unwrap_err();
-    assert!(error.contains("it was not done after 30s and was ended"), "{error}");
+    assert!(error.contains("it timed out after 30s and was ended"), "{error}");
     assert!(local.at("begun").exists() && report.exit_code.is_none(), "{report:?}");
     let asleep = || {
         fs::read_dir("/proc").unwrap().flatten().any(|process| {

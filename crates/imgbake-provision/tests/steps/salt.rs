@@ -284,7 +284,7 @@ async fn a_run_that_hangs_is_ended_with_all_that_it_started() {
     let states = "before:\n  test.nop: []\nhangs:\n  cmd.run: [{name: sleep 4243.19}]\n";
     let spec = local.salt(&[("site.sls", states)], &json!({"state": ["site"], "timeout": "5s"}));
     let error = local.salted(&spec).await.0.unwrap_err();
-    assert!(error.contains("it was not done after 5s and was ended"), "{error}");
+    assert!(error.contains("it timed out after 5s and was ended"), "{error}");
     no_process("sleep\x004243.19").await;
 }
 

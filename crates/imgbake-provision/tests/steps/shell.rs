@@ -211,7 +211,7 @@ async fn what_takes_too_long_is_ended_and_leaves_nothing() {
     let file = place.at("told");
     let spec = ShellSpec { timeout: Some("2s".parse().unwrap()), ..endless(&file) };
     let error = place.run(&step(&spec)).await.unwrap_err();
-    assert!(error.to_string().contains("not done after 2s"), "{error}");
+    assert!(error.to_string().contains("timed out after 2s"), "{error}");
     gone(&place, &file).await;
 }
 
@@ -279,7 +279,7 @@ async fn what_left_the_session_or_takes_no_signal_is_ended_as_well() {
         let place = LocalGuest::new();
         let spec = ShellSpec { timeout: Some("2s".parse().unwrap()), ..inline(&[hangs]) };
         let error = place.run(&step(&spec)).await.unwrap_err();
-        assert!(error.to_string().contains("not done after 2s"), "{error}");
+        assert!(error.to_string().contains("timed out after 2s"), "{error}");
         crate::local::no_process(&format!("sleep\x004251.{at}")).await;
     }
 }

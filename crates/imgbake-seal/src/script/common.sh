@@ -1,12 +1,12 @@
-# What every script of a seal stands on. POSIX sh with the tools of busybox or coreutils; $R is the
+# What every script of a seal uses. POSIX sh with the tools of busybox or coreutils; $R is the
 # root of the tree, empty in a machine. In an emulated machine a process takes 10 ms and more: none is
 # started where there is nothing to do.
 #
-# A script tells what it did in lines:
+# A script reports what it did in lines:
 #   op<TAB>NAME               an operation begins
 #   (a line of `ls -ldn`)     something that it removed or emptied
 #   item<TAB>BYTES<TAB>PATH   bytes that it took out of a file, or trimmed on a file system
-#   note<TAB>TEXT             something that the user should know
+#   note<TAB>TEXT             something for the user
 #   fail<TAB>TEXT             it cannot go on
 #   end                       it came to its end
 

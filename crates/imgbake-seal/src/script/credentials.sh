@@ -65,7 +65,7 @@ op_build_repositories() {
     for _file in "$R"/etc/apt/sources.list.d/*.imgbake-build-only.*; do
         [ ! -f "$_file" ] || { read_uris "$_file" && drop "$_file"; }
     done
-    drop "$R"/etc/apt/keyrings/*.imgbake-build-only.* "$R"/etc/apk/keys/*.imgbake-build-only.*
+    drop "$R"/etc/apt/keyrings/*.imgbake-build-only.*
     set --
     for _dir in "$R/etc/apt" "$R/etc/yum.repos.d" "$R/etc/zypp" "$R/etc/apk" "$R/etc/pacman.d"; do
         if [ -d "$_dir" ]; then set -- "$@" "$_dir"; fi
@@ -87,21 +87,27 @@ op_build_repositories() {
                 ;;
         esac
     done
-    for _uri in $URIS; do drop_lists "$_uri"; done
+    for _uri in $(plain_uris "$URIS"); do drop_lists "$_uri"; done
     IFS=$_ifs
 }
 
 # Adds to $URIS the addresses that a file of apt's package sources names.
 read_uris() {
     case $1 in "$R"/etc/apt/*) ;; *) return 0 ;; esac
-    URIS="$URIS$NL$(tr ' \t' '\n\n' <"$1" | sed -n '/^[a-z+]*:\/\/./p')"
+    URIS="$URIS$NL$(cat "$1")"
+}
+
+# The addresses in a text, each without the slash that may end it: with and without, it is the same source.
+plain_uris() {
+    printf '%s\n' "$1" | sed 's/#.*//' | tr ' \t' '\n\n' | sed -n '/^[a-z+]*:\/\/./{s#/*$##;p;}' | sort -u
 }
 
 # Removes the package lists of an address that no package source names any more; files are named as apt does
 # (URItoFileName in apt-pkg/contrib/strutl.cc).
 drop_lists() {
-    ! grep -rqsF -e "$1" "$R/etc/apt/sources.list" "$R/etc/apt/sources.list.d" || return 0
-    _name=$(printf '%s\n' "$1" | sed 's#^[a-z+]*://##; s#^[^/]*@##; s#/*$##; s/_/%5f/g; s/~/%7e/g; s#/#_#g')
+    _named=$(plain_uris "$(cat "$R/etc/apt/sources.list" "$R"/etc/apt/sources.list.d/* 2>/dev/null)")
+    case "$NL$_named$NL" in *"$NL$1$NL"*) return 0 ;; esac
+    _name=$(printf '%s\n' "$1" | sed 's#^[a-z+]*://##; s#^[^/]*@##; s/_/%5f/g; s/~/%7e/g; s#/#_#g')
     drop "$R/var/lib/apt/lists/$_name"_dists_* "$R/var/lib/apt/lists/$_name"_._*
 }
 

@@ -5,13 +5,13 @@
 #   private<TAB>PATH<TAB>LINE   a line of the private key
 #   agent<TAB>PATH<TAB>LINE     a line of the private key of an agent of configuration management
 
-tell_identities() {
+report_identities() {
     [ ! -s "$R/etc/machine-id" ] || printf 'machine-id\t%s\n' "$(cat "$R/etc/machine-id")"
     for _file in "$R/var/lib/systemd/random-seed" "$R/var/lib/urandom/random-seed" \
         "$R/var/lib/misc/random-seed" "$R/var/lib/random-seed" "$R"/var/lib/seedrng/seed.* \
         "$R/boot/efi/loader/random-seed" "$R/efi/loader/random-seed" "$R/boot/loader/random-seed"; do
         [ -s "$_file" ] || continue
-        # 32 bytes in words of their own.
+        # 32 bytes, separated.
         printf 'seed\t%s\t' "$_file"
         printf '%s' $(od -An -v -tx1 -N 32 "$_file")
         echo

@@ -79,10 +79,15 @@ UNIT
     chmod 644 "$R/etc/systemd/system/$_unit"
 }
 
-# An agent's, not a server's: its certificate authority stays. So do keys of a server that the agent shall trust.
+# An agent's, not a server's: its certificate authority stays, which before Puppet 6 is in the same folder, and so do
+# keys of a Salt master. So do keys of a server that the agent shall trust.
 op_agent_keys() {
-    hollow "$R/etc/puppetlabs/puppet/ssl" "$R/etc/puppet/ssl" "$R/var/lib/puppet/ssl"
+    for _path in "$R"/etc/puppetlabs/puppet/ssl/* "$R"/etc/puppet/ssl/* "$R"/var/lib/puppet/ssl/*; do
+        case $_path in */ssl/ca) ;; *) drop "$_path" ;; esac
+    done
     drop "$R/etc/salt/pki/minion/minion.pem" "$R/etc/salt/pki/minion/minion.pub" "$R/etc/salt/minion_id" \
+        "$R/etc/salt/pki/proxy/minion.pem" "$R/etc/salt/pki/proxy/minion.pub" "$R/etc/salt/proxy_id" \
+        "$R"/etc/salt/pki/proxy/*/minion.pem "$R"/etc/salt/pki/proxy/*/minion.pub \
         "$R"/etc/chef/client.pem "$R"/etc/chef/validation.pem "$R"/etc/cinc/client.pem "$R"/etc/cinc/validation.pem
     drop_in_homes .puppetlabs/etc/puppet/ssl
 }

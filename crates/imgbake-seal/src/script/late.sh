@@ -4,12 +4,12 @@
 # This text lies in memory (/run), for a deleted script that runs would keep / from going read-only.
 # Before this come $NONCE, $R, $CONSOLES, $HOOK, $HOOK_DIR_MADE, $ROOT_TYPE, $MOUNTS and $TRIM.
 
-tell() {
+report_to_consoles() {
     for _console in $CONSOLES; do
         case $_console in tty[0-9]* | tty) continue ;; esac
         if [ -c "$R/dev/$_console" ] || [ -p "$R/dev/$_console" ] || [ -f "$R/dev/$_console" ]; then
             sed "s/^/imgbake-seal:$NONCE:/" "$1" 2>/dev/null >>"$R/dev/$_console" || continue
-            TOLD=1
+            REPORTED=1
         fi
     done
 }
@@ -107,7 +107,7 @@ main() {
         [ ! -s "$REPORT.err" ] || grep -v 'No such file' "$REPORT.err" | sed -n '1,20s/^/note	/p'
         sed -n '/^end$/{p;p;}' "$REPORT"
     } >"$REPORT.out"
-    TOLD=
-    tell "$REPORT.out"
-    if [ -z "$TOLD" ]; then CONSOLES=console tell "$REPORT.out"; fi
+    REPORTED=
+    report_to_consoles "$REPORT.out"
+    if [ -z "$REPORTED" ]; then CONSOLES=console report_to_consoles "$REPORT.out"; fi
 }

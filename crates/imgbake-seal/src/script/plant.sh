@@ -2,7 +2,7 @@
 # that this machine made for itself. It comes through standard input: no byte of it is on the disk but
 # the canaries. Before this come $R and one call of plant_… for each canary.
 #
-# It tells the lines of identities.sh and
+# It prints the lines of identities.sh and
 #   resolv<TAB>LINE             a line of the resolv.conf that this boot wrote
 
 plant_file() {
@@ -23,7 +23,7 @@ plant_deleted() {
 }
 
 # A resolv.conf that is younger than the boot was written by it.
-tell_resolv_conf() {
+report_resolv_conf() {
     [ -f "$R/etc/resolv.conf" ] && [ ! -L "$R/etc/resolv.conf" ] || return 0
     read -r _up _ <"$R/proc/uptime" || return 0
     _young=$(find "$R/etc/resolv.conf" -mmin "-$((${_up%%.*} / 60 + 1))")

@@ -42,10 +42,14 @@ op_agent_caches() {
         done
     done
     for _dir in "$R/var/chef" "$R/var/cinc"; do
-        [ ! -d "$_dir" ] || set -- "$@" "$_dir/cache" "$_dir/backup" "$_dir/reports" "$_dir/nodes" \
-            "$_dir/local-mode-cache"
+        [ ! -d "$_dir" ] || set -- "$@" "$_dir/cache" "$_dir/backup" "$_dir/reports" "$_dir/local-mode-cache"
     done
-    hollow "$@" "$R/opt/puppetlabs/facter/cache/cached_facts" "$R/var/cache/facter/facts" "$R/var/cache/salt"
+    # Of Salt a minion's, as of the others an agent's: a master's jobs and tokens stay.
+    hollow "$@" "$R/opt/puppetlabs/facter/cache/cached_facts" "$R/var/cache/facter/facts" \
+        "$R/var/cache/salt/minion" "$R/var/cache/salt/proxy"
+    # A node that a client has written, with what it found out of this machine; one that people wrote has none of that.
+    grep -ls '"automatic"[[:space:]]*:' "$R"/var/chef/nodes/*.json "$R"/var/cinc/nodes/*.json |
+        while IFS= read -r _file; do drop "$_file"; done
     drop_in_homes .puppetlabs/opt/puppet/cache .chef/local-mode-cache .cinc/local-mode-cache .ansible/tmp \
         .ansible/cp .ansible/galaxy_cache .ansible/facts .ansible_async
     # The folder itself, where Ansible had nothing but these in it.

@@ -163,14 +163,14 @@ async fn both_phases_are_reported() {
     assert_eq!(operations, [items("logs", 2, 12), items("mail", 0, 0), items("trim", 1, 0)]);
     assert_eq!(warnings, ["rm: /tmp/y: Read-only file system", "mind this"]);
     assert_eq!(report.residues.len(), 1);
-    let told: Vec<_> = events
+    let reported: Vec<_> = events
         .iter()
         .filter_map(|event| match event {
             EventKind::SealOperation { operation, bytes, .. } => Some((operation.as_str(), *bytes)),
             _ => None,
         })
         .collect();
-    assert_eq!(told, [("logs", 5), ("logs", 7), ("trim", 4096)]);
+    assert_eq!(reported, [("logs", 5), ("logs", 7), ("trim", 4096)]);
     let notices: Vec<_> = events
         .iter()
         .filter_map(|event| match event {

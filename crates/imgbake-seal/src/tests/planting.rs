@@ -1,4 +1,4 @@
-//! Planting: every canary reaches its place, the seal takes it out, and identities are told.
+//! Planting: every canary reaches its place, the seal removes it, and identities are reported.
 
 use imgbake_build::Seed;
 
@@ -26,7 +26,7 @@ fn plants_and_seals() {
         );
         let selection = crate::check(&spec(&[], &[])).expect("selects");
         let canaries = Canary::all(&selection);
-        let told = machine.plant(&canaries);
+        let reported = machine.plant(&canaries);
 
         let tokens: Vec<String> = canaries
             .iter()
@@ -52,9 +52,9 @@ fn plants_and_seals() {
             "never in argv"
         );
 
-        assert_eq!(plant::resolv_conf(&told), "search lan\nnameserver 10.0.2.3\n");
+        assert_eq!(plant::resolv_conf(&reported), "search lan\nnameserver 10.0.2.3\n");
         let seed = Seed::new("build-1", "build", "root", true);
-        let found = plant::identities(&told, &selection, &seed);
+        let found = plant::identities(&reported, &selection, &seed);
         let names: Vec<&str> = found.iter().map(|pattern| pattern.name.as_str()).collect();
         let key = "ssh host key /etc/ssh/ssh_host_rsa_key";
         assert_eq!(
@@ -66,7 +66,7 @@ fn plants_and_seals() {
                 key,
                 "agent's key /etc/salt/pki/minion/minion.pem"
             ],
-            "{told}"
+            "{reported}"
         );
         assert_eq!(found[1].bytes, b"0123456789abcdefghijklmnopqrstuv");
         assert_eq!(found[4].bytes, [b's'; 64]);

@@ -101,21 +101,29 @@ fn packages_that_only_a_tool_needs_go() {
         machine.write("var/lib/imgbake/tools/tool/apt", "tool\nonly-tool\nshared\nchosen\n");
         machine.write("etc/passwd", "root:x:0:0:\n_tool:x:9:9:\n_tool-2:x:8:8:\n_app:x:7:7:\n");
         machine.write("etc/shadow", "root:*:\n_tool:!:\n");
-        machine.write("etc/group", "_tool:x:9:\n_own:x:8:_app\n");
+        machine.write("etc/group", "_tool:x:9:\n_own:x:8:_app,_tool\n_log:x:6:_tool,_tool-2\n");
         machine.write("var/lib/imgbake/tools/tool/users", "_tool\n_app\n.*\n");
         machine.write("var/lib/imgbake/tools/tool/groups", "_tool\n");
         machine.write("var/lib/dpkg/info/app.postinst", "adduser --system _app\n");
-        let told = machine.seal(&spec(&[], &[]));
+        let reported = machine.seal(&spec(&[], &[]));
         let accounts = ["passwd", "shadow", "group"]
             .map(|name| machine.read(&format!("etc/{name}")).expect("is there"));
         assert_eq!(
             accounts,
-            ["root:x:0:0:\n_tool-2:x:8:8:\n_app:x:7:7:\n", "root:*:\n", "_own:x:8:_app\n"]
+            [
+                "root:x:0:0:\n_tool-2:x:8:8:\n_app:x:7:7:\n",
+                "root:*:\n",
+                "_own:x:8:_app\n_log:x:6:_tool-2\n"
+            ]
         );
-        assert_eq!(names(&machine), ["app", "chosen", "leftover", "shared"], "{shell:?} {told}");
+        assert_eq!(
+            names(&machine),
+            ["app", "chosen", "leftover", "shared"],
+            "{shell:?} {reported}"
+        );
         assert!(!machine.path("var/lib/imgbake").exists());
-        let report = PhaseReport::parse(&told);
-        assert!(report.ended && report.notes.is_empty(), "{told}");
+        let report = PhaseReport::parse(&reported);
+        assert!(report.ended && report.notes.is_empty(), "{reported}");
         let of = report.removals.iter().find(|removal| removal.operation == "build-tools");
         let of = of.expect("ran");
         assert_eq!(of.paths[..2], ["package only-tool", "package tool"]);
@@ -133,6 +141,36 @@ fn a_tool_that_a_step_wanted_stays_with_what_it_needs() {
     machine.write("var/lib/imgbake/tools/tool/apt", "tool\nonly-tool\n");
     machine.seal(&spec(&[], &[]));
     assert_eq!(names(&machine), ["only-tool", "tool"]);
+}
+
+/// What apt says of its end is one thing, what is gone another.
+#[test]
+fn what_is_reported_is_what_is_gone() {
+    let machine = Machine::new(Shell::Dash);
+    apt(&machine);
+    installed(&machine, &[("tool", "", true), ("other", "", true)]);
+    machine.write("var/lib/imgbake/tools/tool/apt", "tool\nother\n");
+    let at = machine.path("").to_string_lossy().into_owned();
+    machine.stub(
+        "apt-get",
+        &format!(
+            "case \"$*\" in *' -s '*) APT_CONFIG={at}apt.conf exec /usr/bin/apt-get \"$@\" ;; esac\n\
+             dpkg --root={at} --log={at}dpkg.log --purge other >&2; echo 'E: no space'; exit 100"
+        ),
+    );
+    let report = PhaseReport::parse(&machine.seal(&spec(&[], &[])));
+    let of =
+        report.removals.iter().find(|removal| removal.operation == "build-tools").expect("ran");
+    let packages: Vec<&String> =
+        of.paths.iter().filter(|path| path.starts_with("package")).collect();
+    assert_eq!(packages, ["package other"]);
+    assert_eq!(report.notes, ["tools of the build are not removed (tool): E: no space"]);
+
+    let machine = Machine::new(Shell::Dash);
+    machine.stub("apt-get", "echo 'E: dpkg was interrupted' >&2; exit 100");
+    machine.write("var/lib/imgbake/tools/tool/apt", "tool\n");
+    let report = PhaseReport::parse(&machine.seal(&spec(&[], &[])));
+    assert_eq!(report.notes, ["tools of the build are not removed: E: dpkg was interrupted"]);
 }
 
 #[test]
@@ -153,30 +191,59 @@ fn folders_links_and_virtual_packages_go() {
         );
         machine.write(
             "var/lib/imgbake/tools/salt/links",
-            "/usr/local/bin/salt-call\n/usr/local/bin/own\n",
+            "/usr/local/bin/salt-call\n/usr/local/bin/own\n/usr/local/bin/salt\n",
         );
-        machine.write("var/lib/imgbake/tools/ansible/apk", ".imgbake-ansible\n");
+        std::os::unix::fs::symlink("/opt/own/file", machine.path("usr/local/bin/salt"))
+            .expect("links");
+        machine.write("var/lib/imgbake/tools/ansible/apk", ".imgbake-ansible\n.imgbake-gone\n");
+        apk(&machine, "echo busybox >$LIST");
         machine.write("home/web/file", "x");
-        let told = machine.seal(&spec(&[], &[]));
-        assert!(!machine.path("opt/imgbake-salt").exists(), "{told}");
+        let reported = machine.seal(&spec(&[], &[]));
+        assert!(!machine.path("opt/imgbake-salt").exists(), "{reported}");
         assert!(!machine.path("usr/local/bin/salt-call").is_symlink());
         for kept in ["opt/own/file", "usr/local/bin/own", "home/web/file"] {
             assert!(machine.path(kept).exists(), "{shell:?} {kept}");
         }
-        assert_eq!(machine.calls(), ["apk del .imgbake-ansible"]);
+        // A step has pointed it elsewhere.
+        assert!(machine.path("usr/local/bin/salt").is_symlink());
+        let calls = machine.calls();
+        let deleted: Vec<&String> = calls.iter().filter(|call| call.contains("del")).collect();
+        assert_eq!(deleted, ["apk del .imgbake-ansible"]);
+        let items: Vec<&str> =
+            reported.lines().filter_map(|line| line.strip_prefix("item\t0\tpackage ")).collect();
+        assert_eq!(items, [".imgbake-ansible", "ansible"], "{reported}");
     }
 }
 
-#[test]
-fn what_cannot_be_removed_is_told() {
-    let machine = Machine::new(Shell::Busybox);
-    machine.stub("apk", "echo 'ERROR: database is locked' >&2; exit 1");
-    machine.write("var/lib/imgbake/tools/ansible/apk", ".imgbake-ansible\n");
-    let report = PhaseReport::parse(&machine.seal(&spec(&[], &[])));
-    assert_eq!(
-        report.notes,
-        ["the packages of .imgbake-ansible are not removed: ERROR: database is locked"]
+/// An apk that has a few packages, in a list of the tree, with what it does to remove some.
+fn apk(machine: &Machine, del: &str) {
+    machine.write("apk.list", "busybox\n.imgbake-ansible\nansible\n");
+    let list = machine.path("apk.list").to_string_lossy().into_owned();
+    machine.stub(
+        "apk",
+        &format!(
+            "LIST={list}; case \"$1 $2\" in 'info -e') grep -qxF -e \"$3\" $LIST ;; 'info ') cat $LIST ;; *) {del} ;; esac"
+        ),
     );
+}
+
+#[test]
+fn what_cannot_be_removed_is_reported() {
+    for (del, why) in [
+        ("echo 'ERROR: database is locked' >&2; exit 1", "ERROR: database is locked"),
+        ("echo 'World updated'", "World updated"),
+    ] {
+        let machine = Machine::new(Shell::Busybox);
+        apk(&machine, del);
+        machine.write("var/lib/imgbake/tools/ansible/apk", ".imgbake-ansible\n");
+        let report = PhaseReport::parse(&machine.seal(&spec(&[], &[])));
+        assert_eq!(
+            report.notes,
+            [format!("the packages of .imgbake-ansible are not removed: {why}")]
+        );
+        let of = report.removals.iter().find(|removal| removal.operation == "build-tools");
+        assert!(of.expect("ran").paths.iter().all(|path| !path.starts_with("package")));
+    }
 }
 
 #[test]

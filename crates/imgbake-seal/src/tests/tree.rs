@@ -147,7 +147,7 @@ impl Machine {
         child.wait_with_output().expect("waits")
     }
 
-    /// Runs the first phase; gives what it told, with the tree's own place taken out.
+    /// Runs the first phase; gives what it reported, without the tree's own path.
     pub(crate) fn seal(&self, spec: &SealSpec) -> String {
         let output = self.feed(&script::seal(&self.tree(), &facts(), &selection(spec)));
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -186,7 +186,7 @@ impl Machine {
     }
 }
 
-/// What the scripts are told of the build.
+/// What the scripts know of the build.
 pub(crate) fn facts() -> Facts {
     Facts {
         user: "deb.ian".into(),

@@ -12,7 +12,11 @@ find_store() {
     else
         fail 'the machine has no trust store: install the package ca-certificates in a step before'
     fi
+    # In memory. A step that failed, or was ended, before the store was made anew finds it when it runs again.
+    pending=/run/imgbake-trust-store-pending
     renew=no
+    [ ! -e "$pending" ] || renew=yes
+    : >"$pending"
 }
 
 # One certificate: its name and text.
@@ -20,7 +24,7 @@ certificate() {
     resource certificate "$1"
     put_text "$2" "$store/$1.$ending" 644
     [ -z "$diff" ] || renew=yes
-    settled
+    finish_resource
 }
 
 # The store is made anew where one changed.
@@ -30,5 +34,6 @@ update() {
         run "$tool"
         changes certificates old new
     fi
-    settled
+    rm -f "$pending"
+    finish_resource
 }

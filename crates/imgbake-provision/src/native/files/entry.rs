@@ -20,7 +20,7 @@ const FORMS: [&str; 5] = ["source", "content", "link", "directory", "absent"];
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
-    /// Where it is in the machine: an absolute path.
+    /// Where it is in the machine: an absolute path. Parent folders that are missing are made: root's, with `0755`.
     #[schemars(regex(pattern = r"^/"))]
     pub destination: String,
     /// A file or folder beside the template. A folder's contents go into `destination`.
@@ -39,7 +39,8 @@ pub struct FileEntry {
     /// `true`: it is not there; of a folder, with all that is in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<bool>,
-    /// `user` or `user:group`. Default: `root:root`; a folder that is there keeps its own.
+    /// `user` or `user:group`; for a folder as `source`, of each file and each new folder in it. Default: `root:root`; a
+    /// folder that is there keeps its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(
         pattern = r"^([a-z_][a-z0-9_-]*\$?|[0-9]+)(:([a-z_][a-z0-9_-]*\$?|[0-9]+))?$"
@@ -63,7 +64,7 @@ pub(super) fn check(entries: Option<&Vec<Value>>) -> Vec<Mistake> {
         let forms: Vec<&str> = FORMS.into_iter().filter(|form| table.contains_key(*form)).collect();
         match forms.as_slice() {
             [] => {
-                let message = "this entry says not what it is";
+                let message = "this entry does not say what it is";
                 let help = "give it one of `source`, `content`, `link`, `directory` and `absent`";
                 found.push(Mistake::new("exactly-one", here, message).help(help));
             }
@@ -76,9 +77,9 @@ pub(super) fn check(entries: Option<&Vec<Value>>) -> Vec<Mistake> {
         }
         for form in ["directory", "absent"] {
             if table.get(form) == Some(&Value::Bool(false)) {
-                let message = format!("`{form} = false` says not what the entry is");
+                let message = format!("`{form} = false` does not say what the entry is");
                 found.push(
-                    Mistake::new("bad-value", At::Value(at(form)), message).help("take it out"),
+                    Mistake::new("bad-value", At::Value(at(form)), message).help("remove it"),
                 );
             }
         }
@@ -91,7 +92,7 @@ pub(super) fn check(entries: Option<&Vec<Value>>) -> Vec<Mistake> {
         }
         let Some(destination) = table.get("destination").and_then(Value::as_str) else { continue };
         if destination.trim_matches('/').is_empty() && table.contains_key("absent") {
-            let message = "the root folder cannot be taken out";
+            let message = "the root folder cannot be removed";
             found.push(Mistake::new("bad-value", At::Value(at("destination")), message));
         }
         if let Some((_, first)) = seen.iter().find(|(other, _)| *other == destination) {
@@ -132,12 +133,12 @@ impl FileEntry {
             Self { content: Some(content), .. } => {
                 folder.write(staged, content).await?;
                 let mode = self.mode.as_deref().unwrap_or("644");
-                let mut words = vec![folder.path(staged), destination.to_owned()];
-                words.extend([owner.unwrap_or("0:0").to_owned(), mode.to_owned()]);
+                let mut arguments = vec![folder.path(staged), destination.to_owned()];
+                arguments.extend([owner.unwrap_or("0:0").to_owned(), mode.to_owned()]);
                 if !secret::names(content).is_empty() {
-                    words.push("secret".to_owned());
+                    arguments.push("secret".to_owned());
                 }
-                script.call("copied", words);
+                script.call("copied", arguments);
             }
             Self { link: Some(target), .. } => script.call("link", [destination, target]),
             Self { directory: Some(true), .. } => {
@@ -146,7 +147,7 @@ impl FileEntry {
             }
             Self { absent: Some(true), .. } => script.call("gone", [destination]),
             _ => {
-                let what = format!("`files`: the entry for {destination} says not what it is");
+                let what = format!("`files`: the entry for {destination} does not say what it is");
                 return Err(StepError::Usage(what));
             }
         }
@@ -178,7 +179,7 @@ impl FileEntry {
         }
         let root = self.destination.trim_end_matches('/');
         if !root.is_empty() {
-            script.call("folder", [root, "", ""]);
+            script.call("folder", [root, "", "", owner]);
         }
         for found in tree::list(source).map_err(unreadable)? {
             let to = format!("{root}/{}", found.path);
@@ -187,7 +188,7 @@ impl FileEntry {
                     let mode = file_mode(own);
                     script.call("copied", [&format!("{staged}/{}", found.path), &to, owner, &mode]);
                 }
-                What::Folder(_) => script.call("folder", [&to, "", ""]),
+                What::Folder => script.call("folder", [&to, "", "", owner]),
                 What::Link(target) => script.call("link", [to, target]),
             }
         }

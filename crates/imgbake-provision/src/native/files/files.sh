@@ -4,26 +4,25 @@
 copied() {
     resource file "$2"
     put "$1" "$2" "$3" "$4" "${5-}"
-    settled
+    finish_resource
 }
 
-# A folder: where, its owner and mode; empty ones of a folder that is there stay.
+# A folder: where, its owner and mode; empty ones of a folder that is there stay. The fourth is the owner of a new one.
 folder() {
     resource directory "$1"
     if [ ! -d "$1" ]; then
         if [ -e "$1" ] || [ -L "$1" ]; then fail 'there is something else of that name'; fi
         run mkdir -p "$1"
         changes directory absent present
-        set -- "$1" "${2:-0:0}" "${3:-755}"
-        run chown "$2" "$1"
-        run chmod "$3" "$1"
+        run chown "${2:-${4:-0:0}}" "$1"
+        set_mode "${3:-755}" "$1"
     else
-        old=$(stat -c '%u:%g %a' "$1")
+        old=$(facts "$1")
         [ -z "$2" ] || run chown "$2" "$1"
-        [ -z "$3" ] || run chmod "$3" "$1"
-        same directory "$old" "$(stat -c '%u:%g %a' "$1")" || :
+        [ -z "$3" ] || set_mode "$3" "$1"
+        same directory "$old" "$(facts "$1")" || :
     fi
-    settled
+    finish_resource
 }
 
 # A symbolic link: where, and what it names.
@@ -42,9 +41,9 @@ link() {
         parent=${1%/*}
         [ -d "${parent:-/}" ] || run mkdir -p "$parent"
         run rm -f "$1"
-        run ln -s "$2" "$1"
+        run ln -s -- "$2" "$1"
     fi
-    settled
+    finish_resource
 }
 
 # What shall not be there.
@@ -54,5 +53,5 @@ gone() {
         if [ -d "$1" ] && [ ! -L "$1" ]; then changes file 'a folder' absent; else changes file present absent; fi
         run rm -rf "$1"
     fi
-    settled
+    finish_resource
 }

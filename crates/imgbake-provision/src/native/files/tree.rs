@@ -20,8 +20,8 @@ pub(super) struct Found {
 pub(super) enum What {
     /// A file, with its permissions.
     File(u32),
-    /// A folder, with its permissions.
-    Folder(u32),
+    /// A folder.
+    Folder,
     /// A link to a path.
     Link(String),
 }
@@ -38,14 +38,13 @@ pub(super) fn list(root: &Utf8Path) -> io::Result<Vec<Found>> {
         for path in names {
             let host = root.join(&path);
             let metadata = fs::symlink_metadata(&host)?;
-            let mode = metadata.permissions().mode() & 0o7777;
             let what = if metadata.is_symlink() {
                 What::Link(host.read_link_utf8()?.into_string())
             } else if metadata.is_dir() {
                 waiting.push(path.clone());
-                What::Folder(mode)
+                What::Folder
             } else if metadata.is_file() {
-                What::File(mode)
+                What::File(metadata.permissions().mode() & 0o7777)
             } else {
                 let text = format!("{host} is neither a file, a folder nor a link");
                 return Err(io::Error::other(text));

@@ -4,7 +4,7 @@
 generated() {
     resource locale "$1"
     if available "$1"; then
-        settled
+        finish_resource
         return
     fi
     need locale-gen 'locales (elsewhere glibc-langpack-LANGUAGE; musl has no such locales)'
@@ -15,10 +15,10 @@ generated() {
     grep -qxF -e "$line" "$work/list" || printf '%s\n' "$line" >>"$work/list"
     put "$work/list" "$list" 0:0 644
     run locale-gen
-    available "$1" || fail "\`locale-gen\` did not make it: $(words)"
+    available "$1" || fail "\`locale-gen\` did not make it: $(last_lines)"
     diff=''
     changes locale absent present
-    settled
+    finish_resource
 }
 
 # Whether programs can use a locale. `locale -a` writes the character set small and without hyphens.
@@ -58,7 +58,7 @@ language() {
     else
         assign /etc/locale.conf LANG "$1"
     fi
-    settled
+    finish_resource
 }
 
 # The time zone of the system.
@@ -74,10 +74,10 @@ timezone() {
     fi
     if ! same /etc/localtime "$now" "/usr/share/zoneinfo/$1"; then
         run rm -f /etc/localtime
-        run ln -s "/usr/share/zoneinfo/$1" /etc/localtime
+        run ln -s -- "/usr/share/zoneinfo/$1" /etc/localtime
     fi
     if is_debian || [ -e /etc/timezone ]; then put_text "$1$newline" /etc/timezone 644; fi
-    settled
+    finish_resource
 }
 
 # The keyboard of the console.
@@ -88,5 +88,5 @@ keymap() {
     else
         assign /etc/vconsole.conf KEYMAP "$1"
     fi
-    settled
+    finish_resource
 }

@@ -25,7 +25,7 @@ const FUNCTIONS: &str = include_str!("packages.sh");
 pub struct PackagesSpec {
     /// Packages that shall be there: `NAME`, `NAME=VERSION` (with apt, `*` in it stands for anything) or, with apt,
     /// `NAME/RELEASE`; with apk, `NAME@TAG`. All are installed at once. Of a package that is there, only its version
-    /// is looked at.
+    /// is looked at, and that it was installed by name: it stays when nothing else needs it any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(
         pattern = r"^[A-Za-z0-9][A-Za-z0-9+._:-]*([=/@][A-Za-z0-9+.~:*_/-]+)?$"
@@ -49,7 +49,8 @@ pub struct PackagesSpec {
     /// Whether all that is there is brought to its newest version first. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<bool>,
-    /// Whether the package lists are refreshed. Default: where something is to be installed.
+    /// Whether the package lists are refreshed. Default: where something is to be installed and no step of the last
+    /// hour has refreshed them, and before an upgrade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub update: Option<bool>,
     /// Whether apt installs what a package only recommends. Default: false.
@@ -134,8 +135,8 @@ impl NativeStep for PackagesSpec {
             script.call("want", [name, version, text]);
         }
         script.call("install_wanted", [""; 0]);
-        for (Wanted { name, version }, _) in wanted() {
-            script.call("got", [name, version]);
+        for (Wanted { name, version }, text) in wanted() {
+            script.call("got", [name, version, text]);
         }
         let how = if self.purge == Some(true) { "purge" } else { "remove" };
         call_all(&mut script, "take_out", how, &self.remove);

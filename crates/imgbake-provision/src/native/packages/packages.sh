@@ -7,7 +7,7 @@ find_manager() {
     for other in dnf microdnf yum zypper pacman; do
         ! has "$other" || fail "\`$other\` is not supported yet, only apt and apk are: use a step of type shell"
     done
-    fail 'no package manager is known here: neither apt nor apk'
+    fail 'the machine has no supported package manager: neither apt nor apk'
 }
 
 # apk's NAME-VERSION-rN as two words.
@@ -26,17 +26,20 @@ snapshot() {
     esac | sort
 }
 
-# Sets $have to the version of a package that is installed, or to nothing.
+# Sets $have to the version of a package that is installed, or to nothing, and $real to its name: another package may
+# provide it.
 installed() {
+    real=$1
     if [ "$manager" = apk ]; then
         have=$(snapshot | second "$1")
         return
     fi
     have=$(dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^installed //p' | head -n 1)
-    # Another package may provide it.
-    [ -n "$have" ] || have=$(dpkg-query -W -f '${db:Status-Status}, ${Version}, ${Provides}\n' 2>/dev/null |
-        awk -F ', *' -v name="$1" '$1 == "installed" { for (i = 3; i <= NF; i++) { split($i, word, " ")
-            if (word[1] == name) { print $2; exit } } }')
+    [ -z "$have" ] || return 0
+    provider=$(dpkg-query -W -f '${db:Status-Status}, ${binary:Package}, ${Version}, ${Provides}\n' 2>/dev/null |
+        awk -F ', *' -v name="$1" '$1 == "installed" { for (i = 4; i <= NF; i++) { split($i, word, " ")
+            if (word[1] == name) { print $2, $3; exit } } }')
+    [ -z "$provider" ] || real=${provider% *} have=${provider#* }
 }
 
 # The second word of the line that begins with a word.
@@ -68,7 +71,7 @@ apt='-q -y -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--fo
 refresh() {
     [ -z "${refreshed-}" ] || return 0
     resource packages 'package lists'
-    if [ "$manager" = apt ]; then refresh_apt; else run apk --wait 600 update; fi
+    refresh_lists "$manager"
     refreshed=yes
 }
 
@@ -95,33 +98,62 @@ want() {
     printf '%s\n' "$3" >>"$work/wanted"
 }
 
-# Installs all that is wanted at once.
-install_wanted() {
-    [ -s "$work/wanted" ] || return 0
-    [ "$update" = false ] || refresh
-    resource packages install
-    set --
-    while read -r word; do set -- "$@" "$word"; done <"$work/wanted"
+# Installs packages in one call.
+install() {
     if [ "$manager" = apk ]; then
-        run apk --wait 600 add "$@"
+        apk --wait 600 add "$@"
         return
     fi
     [ -z "$from" ] || set -- -t "$from" "$@"
-    run apt-get $apt $options install --allow-downgrades "$@"
+    apt-get $apt $options install --allow-downgrades "$@"
 }
 
-# A package that shall be there is: its name, its version or *.
+# Installs all that is wanted at once.
+install_wanted() {
+    [ -s "$work/wanted" ] || return 0
+    [ "$update" = false ] || lists_are_fresh || refresh
+    set --
+    while read -r word; do set -- "$@" "$word"; done <"$work/wanted"
+    code=0
+    try install "$@" || code=$?
+    # Lists of a step before may be older than what the mirror has; a package's own script does not run twice.
+    if [ "$code" -ne 0 ] && [ "$update" != false ] && ! grep -q 'Sub-process' "$work/output" && [ -z "${refreshed-}" ]; then
+        refresh
+        code=0
+        try install "$@" || code=$?
+    fi
+    resource packages install
+    [ "$code" -eq 0 ] || fail "\`$manager\` ended with exit code $code: $(last_lines)"
+}
+
+# A package that was asked for by its name stays when nothing else needs it any more: sees to that for $real, which is
+# installed and was asked for as this.
+mark_manual() {
+    if [ "$manager" = apk ]; then
+        [ -e /etc/apk/world ] && ! sed 's/[<>=~@].*//' /etc/apk/world | grep -qxF -e "$real" || return 0
+        run apk --wait 600 add "$1"
+    else
+        # One call for all: few are.
+        [ -e "$work/automatic" ] || apt-mark showauto >"$work/automatic" 2>/dev/null || return 0
+        grep -qxF -e "$real" -e "${real%:*}" "$work/automatic" && [ -n "$(apt-mark showauto "$real")" ] || return 0
+        run apt-mark manual "$real"
+    fi
+    changes mark automatic manual
+}
+
+# A package that shall be there is: its name, its version or *, and what the package manager was asked for.
 got() {
     resource package "$1"
     installed "$1"
     case $have in
-        '') fail 'it is not installed, though the package manager says that all went well' ;;
+        '') fail 'it is not installed, though the package manager reports success' ;;
         $2) ;;
         *) fail "version $have is installed, not $2" ;;
     esac
     printf '%s\n' "$1" >>"$work/declared"
     same version "$(second "$1" "$work/had")" "$have" || :
-    settled
+    mark_manual "$3"
+    finish_resource
 }
 
 # Whether a package is gone as it shall be: remove or purge, and its state.
@@ -155,10 +187,10 @@ take_out() {
     for package; do
         resource package "$package"
         presence "$package"
-        is_gone "$how" "$state" || fail "it is still there ($state), though the package manager says that all went well"
+        is_gone "$how" "$state" || fail "it is still there ($state), though the package manager reports success"
         printf '%s\n' "$package" >>"$work/declared"
         same state "$(second "$package" "$work/states")" "$state" || :
-        settled
+        finish_resource
     done
 }
 
@@ -174,7 +206,9 @@ upgrade() {
     fi
     snapshot >"$work/new"
     cmp -s "$work/old" "$work/new" || diff=$(compare "$work/old" "$work/new" | grep '^[-+]')
-    settled
+    # These are counted here, and not again one by one.
+    cp "$work/new" "$work/before"
+    finish_resource
 }
 
 # Packages that shall keep their version, or not any more: hold or unhold, and their names.
@@ -198,7 +232,7 @@ hold() {
                 changes state held unheld
                 ;;
         esac
-        settled
+        finish_resource
     done
 }
 
@@ -217,6 +251,6 @@ others() {
     while read -r one was is; do
         resource package "$one"
         changes version "$was" "$is"
-        settled
+        finish_resource
     done <"$work/others"
 }

@@ -24,7 +24,7 @@ use crate::guest::Folder;
 const FUNCTIONS: &str = include_str!("repository.sh");
 /// What the name of a file has that only the build needs, for what can hold no mark: a key.
 const BUILD_ONLY: &str = ".imgbake-build-only";
-/// The mark of a file that only the build needs: seal takes it out.
+/// The mark of a file that only the build needs: seal removes it.
 const MARK: &str = "# imgbake: build-only\n";
 
 /// `type = "repository"`: a package repository, of apt or apk.
@@ -65,7 +65,7 @@ pub struct RepositorySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^(/\S+|[0-9A-Fa-f]{40})$"))]
     pub signed_by: Option<String>,
-    /// Whether only the build needs it: seal takes it out. Default: false. Not for apk.
+    /// Whether only the build needs it: seal removes it. Default: false. Not for apk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build_only: Option<bool>,
     /// Whether the package lists are refreshed where it changed. Default: true.
@@ -96,7 +96,7 @@ impl ProvisionerSettings for RepositorySpec {
         for key in keys.into_iter().filter(|key| settings.contains_key(*key)) {
             let message =
                 format!("`{key}` belongs to a repository of apt, and that needs `suites`");
-            let help = format!("give `suites` as well; for a repository of apk take `{key}` out");
+            let help = format!("give `suites` as well; for a repository of apk remove `{key}`");
             found.push(Mistake::new("needs-suites", At::key(key), message).help(help));
         }
         found

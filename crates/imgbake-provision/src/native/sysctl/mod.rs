@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use imgbake_types::Span;
 use imgbake_types::spec::ProvisionerSettings;
 use imgbake_types::spec::pointer::pointer;
 use imgbake_types::spec::rules::{At, Mistake, absolute};
+use imgbake_types::{Digest, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,8 +18,6 @@ use crate::guest::Folder;
 
 /// Functions of this kind.
 const FUNCTIONS: &str = include_str!("sysctl.sh");
-/// The file of a step that names none.
-const FILE: &str = "/etc/sysctl.d/60-imgbake.conf";
 
 /// `type = "sysctl"`: settings of the kernel, now and at each start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -27,7 +25,8 @@ const FILE: &str = "/etc/sysctl.d/60-imgbake.conf";
 pub struct SysctlSpec {
     /// The settings: texts and numbers, by names such as `"vm.swappiness"`.
     pub settings: BTreeMap<String, Value>,
-    /// The file in the machine that holds these settings and no others. Default: `/etc/sysctl.d/60-imgbake.conf`.
+    /// The file in the machine that holds these settings and no others. Default:
+    /// `/etc/sysctl.d/60-imgbake-STEP.conf`, with the step's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^/.*\.conf$"))]
     pub file: Option<String>,
@@ -143,7 +142,7 @@ impl NativeStep for SysctlSpec {
         self.timeout
     }
 
-    async fn script(&self, _: &Folder<'_>) -> Result<Script, StepError> {
+    async fn script(&self, folder: &Folder<'_>) -> Result<Script, StepError> {
         let mut script = Script::new(&[FUNCTIONS]);
         let pairs = self.pairs()?;
         // Before the file: a setting that the kernel refuses comes into none.
@@ -154,7 +153,34 @@ impl NativeStep for SysctlSpec {
         }
         let lines: String =
             pairs.iter().flat_map(|(name, value)| [name, " = ", value, "\n"]).collect();
-        script.call("file", [self.file.as_deref().unwrap_or(FILE), &lines]);
+        let file = self.file.clone().unwrap_or_else(|| default_file(folder.step_name()));
+        script.call("file", [file, lines]);
         Ok(script)
+    }
+}
+
+/// The file of a step that names none: no other step's.
+fn default_file(step: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let name: String = step.chars().take(100).map(plain).collect();
+    // Two names may become one.
+    let mark =
+        if name == step { String::new() } else { format!("-{}", Digest::sha256(step).short()) };
+    format!("/etc/sysctl.d/60-imgbake-{name}{mark}.conf")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_has_a_file_of_its_own() {
+        assert_eq!(default_file("kernel_1"), "/etc/sysctl.d/60-imgbake-kernel_1.conf");
+        let names = ["web-kernel", "web kernel", "web/kernel", "../web", "Wëb"];
+        let files: std::collections::BTreeSet<String> = names.map(default_file).into();
+        assert_eq!(files.len(), names.len());
+        for file in files {
+            assert_eq!(file.matches('/').count(), 3, "{file}");
+        }
     }
 }

@@ -52,7 +52,7 @@ pub struct UserSpec {
     /// password fits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<String>,
-    /// The ssh keys that let the user in: these and no others.
+    /// The ssh keys that the user's login accepts: these and no others, but for the build's own until the seal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = r"^[^\n]+$")))]
     pub authorized_keys: Vec<String>,
@@ -155,9 +155,14 @@ impl NativeStep for UserSpec {
         self.timeout
     }
 
-    async fn script(&self, _: &Folder<'_>) -> Result<Script, StepError> {
+    async fn script(&self, folder: &Folder<'_>) -> Result<Script, StepError> {
         let mut script = Script::new(&[FUNCTIONS]);
+        let is_login = folder.login() == self.user;
         if self.absent == Some(true) {
+            if is_login {
+                let what = "is the build's own login: without it the build cannot go on; the seal removes it";
+                return Err(StepError::Usage(format!("user `{}` {what}", self.user)));
+            }
             let home = if self.remove_home == Some(true) { "true" } else { "false" };
             script.call("absent", [self.user.as_str(), home]);
             return Ok(script);
@@ -178,12 +183,14 @@ impl NativeStep for UserSpec {
         }
         script.call("secure", [""; 0]);
         if !self.authorized_keys.is_empty() {
-            script.call("keys", [self.authorized_keys.join("\n") + "\n"]);
+            let build_key = if is_login { folder.login_key() } else { None };
+            let keys = self.authorized_keys.join("\n") + "\n";
+            script.call("keys", [keys, build_key.unwrap_or_default()]);
         }
         if let Some(sudo) = self.sudo {
             script.call("sudo_rule", [sudo.name()]);
         }
-        script.call("settled", [""; 0]);
+        script.call("finish_resource", [""; 0]);
         Ok(script)
     }
 }

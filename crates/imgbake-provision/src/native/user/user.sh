@@ -17,7 +17,7 @@ group() {
         if has groupadd; then run groupadd --system "$1"; else run addgroup -S "$1"; fi
         changes group absent present
     fi
-    settled
+    finish_resource
 }
 
 # The user: name, numbers and texts; an empty one is not declared.
@@ -36,14 +36,14 @@ user() {
 
 create() {
     if has useradd; then
-        set -- --comment "$comment" --user-group
+        set -- --comment "$comment"
         if lives; then set -- "$@" --create-home; else set -- "$@" --no-create-home; fi
         [ -z "$uid" ] || set -- "$@" --uid "$uid"
         [ -z "$home" ] || set -- "$@" --home-dir "$home"
         set -- "$@" --shell "${shell:-$(login_shell)}"
         [ "$system" = false ] || set -- "$@" --system
-        # A group of that name may be there already.
-        if exists group "$user"; then set -- "$@" --no-user-group --gid "$user"; fi
+        # A group of that name may be there already: it is the user's own then.
+        if exists group "$user"; then set -- "$@" --gid "$user"; else set -- "$@" --user-group; fi
         run useradd "$@" "$user"
         return
     fi
@@ -109,9 +109,9 @@ set_password() {
     has chpasswd || fail 'the machine has no `chpasswd`: install the package passwd (shadow) in a step before'
     printf '%s:%s\n' "$user" "$1" >"$work/password"
     code=0
-    chpasswd -e <"$work/password" >"$work/words" 2>&1 || code=$?
+    chpasswd -e <"$work/password" >"$work/output" 2>&1 || code=$?
     rm -f "$work/password"
-    [ "$code" -eq 0 ] || fail "\`chpasswd\` ended with exit code $code: $(words)"
+    [ "$code" -eq 0 ] || fail "\`chpasswd\` ended with exit code $code: $(last_lines)"
     case $2 in
         empty) was=empty ;;
         '!'* | '*'*) was=locked ;;
@@ -121,7 +121,8 @@ set_password() {
     [ "$was" = "$is" ] || changes password "$was" "$is"
 }
 
-# The keys that let the user in, a line each.
+# The keys that the user's login accepts, a line each; and the build's own key, where it is the build's login. That one
+# stays where it is accepted now, whatever is declared: the build needs it, and the seal removes it.
 keys() {
     field passwd 6
     home=$have
@@ -129,19 +130,27 @@ keys() {
     owner=$have
     field passwd 4
     owner="$owner:$have"
+    if [ ! -d "$home" ]; then
+        run mkdir -p "$home"
+        run chown "$owner" "$home"
+    fi
     if [ ! -d "$home/.ssh" ]; then
-        run mkdir -p "$home/.ssh"
-        run chmod 700 "$home/.ssh"
+        run mkdir "$home/.ssh"
+        set_mode 700 "$home/.ssh"
         run chown "$owner" "$home/.ssh"
     fi
+    file=$home/.ssh/authorized_keys
     printf '%s' "$1" >"$work/keys"
-    put "$work/keys" "$home/.ssh/authorized_keys" "$owner" 600 '' authorized_keys
+    if [ -n "$2" ] && [ -f "$file" ] && ! grep -qF -e "$2" "$work/keys"; then
+        grep -F -e "$2" "$file" >>"$work/keys" || :
+    fi
+    put "$work/keys" "$file" "$owner" 600 '' authorized_keys
 }
 
 # What the user may do with sudo: none, password or nopasswd.
 sudo_rule() {
-    # sudo reads no file whose name has a dot.
-    rule=/etc/sudoers.d/$(printf '%s' "$user" | tr . _)
+    # sudo reads no file whose name has a dot; no user's name has a `%`.
+    rule=/etc/sudoers.d/$(printf '%s' "$user" | tr . %)
     case $1 in
         none)
             if [ -e "$rule" ]; then
@@ -174,5 +183,5 @@ absent() {
         fi
         changes user present absent
     fi
-    settled
+    finish_resource
 }

@@ -65,7 +65,7 @@ async fn what_is_no_certificate_is_refused_before_any_machine_is_changed() {
 }
 
 #[tokio::test]
-async fn each_distribution_has_its_place() {
+async fn each_distribution_has_its_folder() {
     let file = |machine: &Machine| {
         let file = machine.guest.at("ca.pem");
         let body = format!("MIIB{}", "a".repeat(64));
@@ -102,5 +102,11 @@ async fn each_distribution_has_its_place() {
         fs::remove_file(machine.at(at)).unwrap();
         let error = machine.run("certificate", file(&machine)).await.0.unwrap_err();
         assert!(error.contains(&format!("`{tool}` ended with exit code 3: no space")), "{error}");
+        // The file is there now, and the store does not have it.
+        let error = machine.run("certificate", file(&machine)).await.0.unwrap_err();
+        assert!(error.contains("no space"), "{error}");
+        fs::remove_file(machine.at("/fail")).unwrap();
+        let again = machine.converges("certificate", file(&machine)).await;
+        assert_eq!(again, ["certificates[trust store]"]);
     }
 }

@@ -46,7 +46,7 @@ async fn the_locale_is_as_declared() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_told() {
+async fn what_is_not_there_is_reported() {
     let machine = machine();
     for (settings, part) in [
         (json!({"locale": "qq_QQ.UTF-8"}), "locale[qq_QQ.UTF-8] failed: there is no such locale"),

@@ -65,18 +65,62 @@ impl Machine {
         for name in ["bin", "dev", "proc", "etc", "tmp", "run", "root", "sbin", "usr/bin"] {
             fs::create_dir_all(machine.at(name)).unwrap();
         }
-        fs::copy("/bin/busybox", machine.at("bin/busybox")).unwrap();
+        machine.copy_program("busybox");
         for name in [
-            "sh", "awk", "cat", "chmod", "chown", "cksum", "cmp", "cp", "cut", "diff", "env",
-            "grep", "head", "id", "ln", "ls", "mkdir", "mktemp", "mv", "readlink", "rm", "rmdir",
-            "sed", "sort", "stat", "tail", "tar", "tee", "tr", "uniq", "wc", "sleep", "touch",
-            "true", "false",
+            "sh",
+            "awk",
+            "cat",
+            "chmod",
+            "chown",
+            "sha256sum",
+            "cmp",
+            "cp",
+            "cut",
+            "diff",
+            "env",
+            "grep",
+            "head",
+            "id",
+            "ln",
+            "ls",
+            "mkdir",
+            "mktemp",
+            "mv",
+            "readlink",
+            "rm",
+            "rmdir",
+            "sed",
+            "sort",
+            "stat",
+            "tail",
+            "tar",
+            "tee",
+            "tr",
+            "uniq",
+            "wc",
+            "sleep",
+            "touch",
+            "true",
+            "false",
         ] {
             symlink("busybox", machine.at("bin").join(name)).unwrap();
         }
         machine.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
         machine.write("/etc/group", "root:x:0:\n");
         machine
+    }
+
+    /// Copies a program of this host into `/bin`, with the libraries that it needs where it is not static.
+    #[expect(clippy::disallowed_methods, reason = "a test that starts a shell has no job")]
+    fn copy_program(&self, name: &str) {
+        let script = "path=$(command -v \"$1\") && cp -L \"$path\" \"$2/bin/$1\" || exit
+            ldd \"$path\" 2>/dev/null | sed -n 's#^[^/]*\\(/[^ ]*\\) (0x.*#\\1#p' | while read -r library; do
+                mkdir -p \"$2${library%/*}\" && cp -L \"$library\" \"$2$library\" || exit
+            done";
+        let root = self.guest.at("root");
+        let mut shell = std::process::Command::new("/bin/sh");
+        let copied = shell.args(["-c", script, "sh", name, root.as_str()]).output().unwrap();
+        assert!(copied.status.success(), "{copied:?}");
     }
 
     /// A path of the machine as one of this host.
@@ -102,6 +146,15 @@ impl Machine {
     /// A file of the machine.
     pub(super) fn text(&self, path: &str) -> String {
         fs::read_to_string(self.at(path)).unwrap()
+    }
+
+    /// What is in a folder of the machine, the changes alone where it is a copy of this host's.
+    pub(super) fn sorted_names(&self, path: &str) -> Vec<String> {
+        let entries = self.at(path).read_dir_utf8().unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().to_owned()).collect();
+        names.sort();
+        names
     }
 
     /// Runs a shell step.

@@ -63,15 +63,24 @@ async fn packages_come_stay_and_go() {
     assert_eq!(first, ["package[imgtest-app]", "package[imgtest-conf]", "package[imgtest-lib]"]);
     assert_eq!(machine.text("/usr/share/imgtest-app/version"), "1.0\n");
 
+    // What came as a dependency and is then asked for by its name stays without what needed it.
+    let named = json!({"install": ["imgtest-lib"]});
+    assert_eq!(machine.converges("packages", named).await, ["package[imgtest-lib]"]);
+    machine.sh("apt-mark showmanual | grep -qx imgtest-lib; apt-mark auto imgtest-app").await;
+    let provided = json!({"install": ["imgtest-virtual"]});
+    assert_eq!(machine.converges("packages", provided).await, ["package[imgtest-virtual]"]);
+    machine.sh("apt-mark showmanual | grep -qx imgtest-app").await;
+
     // Another version, with what the user wrote into a configuration file kept.
     machine
         .sh(&format!("{REPOSITORY} echo mine >/etc/imgtest.conf; make imgtest-conf 2.0 ''; index"))
         .await;
     let (end, report) =
-        machine.run("packages", json!({"install": ["imgtest-app=2.0"], "upgrade": true})).await;
+        machine.run("packages", json!({"install": ["imgtest-conf=2.0"], "upgrade": true})).await;
     end.unwrap();
     assert_eq!(machine.text("/etc/imgtest.conf"), "mine\n");
     assert_eq!(machine.text("/usr/share/imgtest-conf/version"), "2.0\n");
+    assert_eq!(changed(&report), ["packages[upgrade]"], "each change is counted once");
     let upgraded = find(&report, "packages[upgrade]").diff.clone().unwrap();
     assert!(
         upgraded.contains("-imgtest-conf 1.0") && upgraded.contains("+imgtest-conf 2.0"),
@@ -108,7 +117,7 @@ async fn packages_come_stay_and_go() {
 }
 
 #[tokio::test]
-async fn what_apt_cannot_do_is_told_in_its_words() {
+async fn what_apt_cannot_do_is_reported_in_its_words() {
     let machine = machine().await;
     let (end, report) =
         machine.run("packages", json!({"install": ["imgtest-lib", "imgtest-none"]})).await;
@@ -142,7 +151,8 @@ async fn what_apt_cannot_do_is_told_in_its_words() {
         ))
         .await;
     let (end, report) = machine.run("packages", json!({"install": ["imgtest-bad"]})).await;
-    assert!(end.unwrap_err().contains("apt"), "{report:?}");
+    let error = end.unwrap_err();
+    assert!(error.contains("`apt` ended with exit code 100: E: Sub-process"), "{error}");
     let printed: String = report.output.lines.iter().map(|line| line.line.as_str()).collect();
     assert!(printed.contains("the disk is \"odd\""), "{printed}");
 }
@@ -166,28 +176,35 @@ echo "$@" >>/calls
 case $1 in
     info) cat /apk 2>/dev/null ;;
     update) ;;
-    add) shift; for one; do case $one in bad) echo "ERROR: bad (no such package):" >&2; exit 1 ;; esac
-        echo "${one%[=@]*}-1.2.3-r0" >>/apk; done; echo dep-with-dash-0.1-r2 >>/apk; sort -u /apk -o /apk ;;
+    add) shift; for one; do echo "$one" >>/etc/apk/world; grep -q "^$one-[0-9]" /apk && continue; case $one in bad) echo "ERROR: bad (no such package):" >&2; exit 1 ;; esac
+        echo "${one%[=@]*}-1.2.3-r0" >>/apk; grep -q dep-with /apk || echo dep-with-dash-0.1-r2 >>/apk; done; sort -u /apk -o /apk ;;
     del) shift; for one; do grep -v "^$one-1" /apk >/apk.new || :; mv /apk.new /apk; done ;;
     upgrade) sed -i 's/-1.2.3-r0/-1.2.4-r1/' /apk ;;
 esac
 "#;
 
 #[tokio::test]
-async fn apk_is_spoken_as_well() {
+async fn apk_works_as_well() {
     let machine = Machine::busybox();
     machine.program("/sbin/apk", APK);
+    machine.write("/etc/apk/world", "");
     let first = machine.converges("packages", json!({"install": ["nginx", "curl"]})).await;
     assert_eq!(first, ["package[nginx]", "package[curl]", "package[dep-with-dash]"]);
     let calls = machine.text("/calls");
     assert_eq!(calls.matches("add").count(), 1, "all at once, and once: {calls}");
     assert!(
-        calls.contains("--wait 600 add nginx curl\n") && calls.contains("--wait 600 update\n"),
+        calls.starts_with(
+            "info -v\ninfo -v\ninfo -v\n--wait 600 update\n--wait 600 add nginx curl\n"
+        ),
         "{calls}"
     );
+    // What came as a dependency and is then asked for by its name stays without what needed it.
+    let named = json!({"install": ["dep-with-dash"]});
+    assert_eq!(machine.converges("packages", named).await, ["package[dep-with-dash]"]);
+    assert_eq!(machine.text("/etc/apk/world"), "nginx\ncurl\ndep-with-dash\n");
     let (end, report) = machine.run("packages", json!({"upgrade": true, "update": false})).await;
     end.unwrap();
-    assert_eq!(changed(&report).len(), 3, "{report:?}");
+    assert_eq!(changed(&report), ["packages[upgrade]"], "{report:?}");
     let gone = machine.converges("packages", json!({"remove": ["curl", "none"]})).await;
     assert_eq!(gone, ["package[curl]"]);
     for (settings, part) in [
@@ -216,5 +233,40 @@ async fn other_package_managers_are_named() {
             error.contains("packages[package manager] failed: ") && error.contains(part),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn lists_that_are_fresh_are_not_refreshed_again() {
+    let machine = machine().await;
+    // Lists of `file:` are the repository's own.
+    machine.sh("sed -i s/file:/copy:/ /etc/apt/sources.list").await;
+    machine.program(
+        "/usr/local/sbin/apt-get",
+        "case \"$*\" in *update) echo >>/updates ;; esac; exec /usr/bin/apt-get \"$@\"",
+    );
+    let updates = || machine.text("/updates").lines().count();
+    for (settings, expected) in [
+        (json!({"install": ["imgtest-lib"]}), 1),
+        (json!({"install": ["imgtest-extra"]}), 1),
+        // An upgrade asks for what is newest, and so does who asks for it.
+        (json!({"upgrade": true}), 2),
+        (json!({"install": ["imgtest-extra"], "update": true}), 3),
+    ] {
+        machine.run("packages", settings.clone()).await.0.unwrap();
+        assert_eq!(updates(), expected, "{settings}");
+    }
+    // What they do not have may be new.
+    machine.sh(&format!("{REPOSITORY} make imgtest-new 1.0 ''; index")).await;
+    machine.run("packages", json!({"install": ["imgtest-new"]})).await.0.unwrap();
+    assert_eq!(updates(), 4);
+    // A source that changed, and lists that are gone.
+    for (change, package, expected) in [
+        ("touch /etc/apt/sources.list", "imgtest-conf", 5),
+        ("rm -rf /var/lib/apt/lists/*", "imgtest-app", 6),
+    ] {
+        machine.sh(change).await;
+        machine.run("packages", json!({"install": [package]})).await.0.unwrap();
+        assert_eq!(updates(), expected, "{change}");
     }
 }

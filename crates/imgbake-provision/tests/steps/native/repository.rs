@@ -88,10 +88,16 @@ async fn lists_are_refreshed_where_it_changed() {
     machine.sh("ls /var/lib/apt/lists | grep -q repo").await;
 
     machine.sh("rm -rf /repo; rm /etc/apt/sources.list.d/local.sources").await;
-    let (end, report) = machine.run("repository", settings).await;
+    let (end, report) = machine.run("repository", settings.clone()).await;
     let error = end.unwrap_err();
     assert!(error.contains("repository[local] failed: `apt-get update` failed: E: "), "{error}");
     assert_eq!(changed(&report), [""; 0]);
+    // The file is there now, and is not all that is declared.
+    let error = machine.run("repository", settings.clone()).await.0.unwrap_err();
+    assert!(error.contains("`apt-get update` failed: E: "), "{error}");
+    machine.sh("mkdir /repo; : >/repo/Packages").await;
+    assert_eq!(machine.converges("repository", settings).await, [""; 0]);
+    machine.sh("ls /var/lib/apt/lists | grep -q repo; ! ls -A /run | grep pending").await;
 }
 
 #[tokio::test]
@@ -125,6 +131,9 @@ async fn apk_has_lines_and_named_keys() {
     );
     assert!(machine.text("/etc/apk/keys/team@company.rsa.pub").contains("BEGIN PUBLIC KEY"));
     assert_eq!(machine.text("/calls"), "--wait 600 update\n", "once");
+    // A slash at the end makes no other repository.
+    let same = json!({"repository": "main", "uris": ["https://MIRROR/alpine/main/"]});
+    assert_eq!(machine.converges("repository", same).await, [""; 0]);
 
     let apt = json!({"repository": "a", "uris": ["x"], "suites": ["./"]});
     assert!(machine.run("repository", apt).await.0.unwrap_err().contains("this form is for apt"));

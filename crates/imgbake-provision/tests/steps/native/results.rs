@@ -1,6 +1,10 @@
 //! What the common functions do, under each shell.
 
+use std::time::Duration;
+
 use imgbake_build::BuildErrorKind;
+use imgbake_runtime::Cancel;
+use imgbake_runtime::retry::poll;
 use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::secret::marker;
 use imgbake_types::spec::ProvisionSpec;
@@ -20,15 +24,15 @@ const NAMES: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn names_are_told_as_they_are() {
+async fn names_are_reported_as_they_are() {
     for machine in [Machine::debian(), Machine::busybox()] {
         let file = |name: &&str| json!({"destination": format!("/srv/{name}"), "content": format!("a\n{name}")});
         let files: Vec<_> = NAMES.iter().map(file).collect();
         let (end, report) = machine.run("files", json!({"files": files})).await;
         end.unwrap();
-        let told: Vec<&str> =
+        let reported: Vec<&str> =
             report.resources.iter().map(|one| &one.name["/srv/".len()..]).collect();
-        assert_eq!(told, NAMES);
+        assert_eq!(reported, NAMES);
         assert_eq!(report.counts.changed, 7);
         for name in NAMES {
             assert_eq!(machine.text(&format!("/srv/{name}")), format!("a\n{name}"));
@@ -44,7 +48,7 @@ async fn names_are_told_as_they_are() {
 }
 
 #[tokio::test]
-async fn what_it_did_is_unknown_where_it_does_not_tell_all() {
+async fn what_it_did_is_unknown_where_it_does_not_report_all() {
     for (program, part) in [
         // It ends the script as if all went well.
         ("kill -KILL $(cut -d' ' -f4 /proc/$PPID/stat)", "ended with exit code 137"),
@@ -82,6 +86,60 @@ async fn the_first_failure_ends_it() {
 }
 
 #[tokio::test]
+async fn output_without_a_line_end_hides_no_result() {
+    let machine = Machine::debian();
+    machine.program("/usr/local/sbin/ln", "printf 'no line end'; exec /bin/ln \"$@\"");
+    let settings = json!({"files": [{"destination": "/l", "link": "x"}]});
+    let (end, report) = machine.run("files", settings).await;
+    assert_eq!((end, changed(&report)), (Ok(()), vec!["link[/l]".to_owned()]));
+    let lines: Vec<&str> = report.output.lines.iter().map(|line| line.line.as_str()).collect();
+    assert_eq!(lines, ["no line end"]);
+}
+
+/// What a machine has of a step.
+fn folders(machine: &Machine) -> Vec<String> {
+    let mut names = machine.sorted_names("/run");
+    names.retain(|name| name != "imgbake");
+    names.extend(machine.sorted_names("/run/imgbake"));
+    names
+}
+
+/// Waits until something holds of a machine. No event says when it is so.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let look = || async { holds().then_some(()) };
+    poll(&Cancel::new(), Duration::from_secs(60), what, look).await.unwrap();
+}
+
+/// A build that is cancelled drops its step: the machine itself removes what it has of it.
+#[tokio::test]
+async fn a_step_that_is_dropped_leaves_no_folder() {
+    let machine = Machine::debian();
+    machine.program("/usr/local/sbin/ln", "touch /begun; sleep 4242.23");
+    let settings = json!({"files": [{"destination": "/l", "link": "x"}]});
+    tokio::select! {
+        (end, _) = machine.run("files", settings) => panic!("{end:?}"),
+        () = until("the step's begin", || machine.at("/begun").exists()) => {}
+    }
+    assert_eq!(folders(&machine).len(), 2);
+    until("the folders' end", || folders(&machine).is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_step_that_is_cancelled_leaves_no_folder() {
+    let machine = Machine::debian();
+    machine.program("/usr/local/sbin/ln", "touch /begun; sleep 4242.24");
+    let settings = json!({"files": [{"destination": "/l", "link": "x"}]});
+    let cancel = async {
+        until("the step's begin", || machine.at("/begun").exists()).await;
+        machine.guest.job.cancel().cancel();
+    };
+    let ((end, _), ()) = tokio::join!(machine.run("files", settings), cancel);
+    assert_eq!(end, Err("interrupted".to_owned()));
+    assert_eq!(machine.sorted_names("/run/imgbake"), [""; 0]);
+    until("the folders' end", || folders(&machine).is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_run_that_hangs_is_ended() {
     let machine = Machine::debian();
     machine.program("/usr/local/sbin/ln", "echo linking; sleep 4242.19");
@@ -89,7 +147,7 @@ async fn a_run_that_hangs_is_ended() {
     let (end, _) = machine.run("files", settings).await;
     let error = end.unwrap_err();
     assert!(
-        error.contains("it was not done after 1s and was ended") && error.contains("linking"),
+        error.contains("it timed out after 1s and was ended") && error.contains("linking"),
         "{error}"
     );
 }

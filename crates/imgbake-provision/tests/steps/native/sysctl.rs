@@ -1,5 +1,6 @@
 //! Kernel settings. The kernel's own are only read here; what writes them is played by a script.
 
+use imgbake_types::spec::ProvisionSpec;
 use serde_json::json;
 
 use super::{Machine, changed, find};
@@ -7,12 +8,31 @@ use super::{Machine, changed, find};
 #[tokio::test]
 async fn what_the_kernel_has_already_is_not_set() {
     let machine = Machine::debian();
-    let settings =
-        json!({"settings": {"kernel.ostype": "Linux", "kernel": {"osrelease": release()}}});
+    let file = "/etc/sysctl.d/60.conf";
+    let settings = json!({
+        "settings": {"kernel.ostype": "Linux", "kernel": {"osrelease": release()}}, "file": file,
+    });
     let first = machine.converges("sysctl", settings).await;
-    assert_eq!(first, ["file[/etc/sysctl.d/60-imgbake.conf]"]);
-    let text = machine.text("/etc/sysctl.d/60-imgbake.conf");
+    assert_eq!(first, ["file[/etc/sysctl.d/60.conf]"]);
+    let text = machine.text(file);
     assert_eq!(text, format!("kernel.osrelease = {}\nkernel.ostype = Linux\n", release()));
+}
+
+/// Two steps that name no file have two.
+#[tokio::test]
+async fn a_step_leaves_the_file_of_another_alone() {
+    let machine = Machine::busybox();
+    for (name, setting) in [("a", "vm.swappiness"), ("b", "vm.laptop_mode")] {
+        let settings = json!({"settings": {setting: 1}, "apply": false});
+        let spec = ProvisionSpec::of("sysctl", &settings).unwrap();
+        let name = Some(format!("{}-{name}", machine.guest.root));
+        machine.guest.report(&ProvisionSpec { name, ..spec }).await.0.unwrap();
+    }
+    let files = machine.sorted_names("/etc/sysctl.d");
+    let mut texts: Vec<String> =
+        files.iter().map(|name| machine.text(&format!("/etc/sysctl.d/{name}"))).collect();
+    texts.sort();
+    assert_eq!(texts, ["vm.laptop_mode = 1\n", "vm.swappiness = 1\n"], "{files:?}");
 }
 
 fn release() -> String {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use imgbake_comm::KeyPair;
 use imgbake_types::secret::marker;
 use serde_json::json;
 
@@ -45,8 +46,8 @@ async fn a_user_is_as_declared() {
     let metadata = fs::metadata(&keys).unwrap();
     assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (4321, 4321, 0o600));
     assert_eq!(fs::metadata(keys.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
-    assert_eq!(machine.text("/etc/sudoers.d/deploy_er"), "deploy.er ALL=(ALL:ALL) NOPASSWD: ALL\n");
-    assert_eq!(fs::metadata(machine.at("/etc/sudoers.d/deploy_er")).unwrap().mode() & 0o777, 0o440);
+    assert_eq!(machine.text("/etc/sudoers.d/deploy%er"), "deploy.er ALL=(ALL:ALL) NOPASSWD: ALL\n");
+    assert_eq!(fs::metadata(machine.at("/etc/sudoers.d/deploy%er")).unwrap().mode() & 0o777, 0o440);
 
     // One thing after another is changed by hand, and put right.
     for (change, declared, diff) in [
@@ -65,9 +66,9 @@ async fn a_user_is_as_declared() {
         (
             "echo x >'/srv/it'\\''s home/.ssh/authorized_keys'",
             settings.clone(),
-            "+ssh-ed25519 AAAA a@b",
+            "-(not shown)\n+(not shown)",
         ),
-        ("chmod 666 /etc/sudoers.d/deploy_er", settings.clone(), "-sudo: 0:0 666\n+sudo: 0:0 440"),
+        ("chmod 666 /etc/sudoers.d/deploy%er", settings.clone(), "-sudo: 0:0 666\n+sudo: 0:0 440"),
         ("", json!({"user": "deploy.er", "sudo": "none"}), "-sudo: allowed\n+sudo: none"),
         ("", json!({"user": "deploy.er", "sudo": "password"}), "-sudo: absent\n+sudo: 0:0 440"),
     ] {
@@ -87,7 +88,7 @@ async fn a_user_is_as_declared() {
         !machine.text("/etc/passwd").contains("deploy.er")
             && !machine.at("/srv/it's home").exists()
     );
-    assert!(!machine.at("/etc/sudoers.d/deploy_er").exists());
+    assert!(!machine.at("/etc/sudoers.d/deploy%er").exists());
 }
 
 #[tokio::test]
@@ -121,7 +122,7 @@ async fn no_password_fits_a_new_user() {
 }
 
 #[tokio::test]
-async fn what_the_tools_refuse_is_told() {
+async fn what_the_tools_refuse_is_reported() {
     let machine = Machine::debian();
     for (settings, part) in [
         (json!({"user": "imgtest", "uid": 0}), "useradd: UID 0 is not unique"),
@@ -179,4 +180,47 @@ mkdir -p /home/$user; echo "$user:x:1000:1000:$3:/home/$user:/bin/sh" >>/etc/pas
         machine.converges("user", json!({"user": "app", "absent": true})).await,
         ["user[app]"]
     );
+}
+
+#[tokio::test]
+async fn a_group_of_that_name_is_the_users_own() {
+    let machine = Machine::debian();
+    machine.sh("groupadd --gid 7654 imgtest").await;
+    let settings = json!({"user": "imgtest", "groups": ["imgtest"]});
+    assert_eq!(machine.converges("user", settings).await, ["user[imgtest]"]);
+    machine.sh("[ \"$(id -g imgtest)\" = 7654 ]").await;
+}
+
+/// sudo takes `.` in a file's name for no rule, and rules of two users need two files.
+#[tokio::test]
+async fn each_user_has_a_sudo_rule_that_sudo_reads() {
+    let machine = Machine::debian();
+    machine.program("/usr/sbin/visudo", "");
+    for user in ["img.test", "img_test"] {
+        machine.converges("user", json!({"user": user, "sudo": "nopasswd"})).await;
+    }
+    let rules = machine.sorted_names("/etc/sudoers.d");
+    assert_eq!(rules.len(), 2, "{rules:?}");
+    assert!(!rules.iter().any(|name| name.contains('.')), "{rules:?}");
+}
+
+/// The build would lock itself out without its key; the seal removes it.
+#[tokio::test]
+async fn the_login_of_the_build_stays() {
+    let mut machine = Machine::debian();
+    let (key, private) = (KeyPair::generate(), machine.guest.at("key"));
+    fs::write(&private, key.private_openssh()).unwrap();
+    machine.guest.access.key = private;
+    let (own, build) = ("ssh-ed25519 AAAA a@b", key.public_openssh());
+    machine.write("/root/.ssh/authorized_keys", &format!("{build} build\nssh-rsa other\n"));
+    let settings = json!({"user": "root", "authorized_keys": [own]});
+    assert_eq!(machine.converges("user", settings).await, ["user[root]"]);
+    assert_eq!(machine.text("/root/.ssh/authorized_keys"), format!("{own}\n{build} build\n"));
+    // It comes into no other file, and not back.
+    machine.write("/root/.ssh/authorized_keys", "");
+    machine.converges("user", json!({"user": "root", "authorized_keys": [own]})).await;
+    assert_eq!(machine.text("/root/.ssh/authorized_keys"), format!("{own}\n"));
+
+    let error = machine.run("user", json!({"user": "root", "absent": true})).await.0.unwrap_err();
+    assert!(error.contains("is the build's own login"), "{error}");
 }
