@@ -17,6 +17,7 @@ const BASE: &str = "/run/imgbake";
 
 /// A folder of the machine for one step, readable by root alone. It has the same path at each run of the step:
 /// what is made of a path that it names is the same then.
+#[derive(Clone)]
 pub(crate) struct Folder<'a> {
     context: &'a StepContext<'a>,
     path: String,
@@ -41,6 +42,18 @@ impl<'a> Folder<'a> {
         let at = quote(&folder.path);
         folder.root(&format!("rm -rf {at} && mkdir -p {BASE} && mkdir -m 0700 {at}")).await?;
         Ok(folder)
+    }
+
+    /// Does something with a folder, and takes it out of the machine however that ends.
+    pub(crate) async fn with<T, W: Future<Output = Result<T, StepError>>>(
+        context: &'a StepContext<'a>,
+        work: impl FnOnce(Self) -> W,
+    ) -> Result<T, StepError> {
+        let folder = Self::make(context).await?;
+        let done = work(folder.clone()).await;
+        let removed = folder.remove().await;
+        let value = done?;
+        removed.map(|()| value)
     }
 
     /// A path in it.

@@ -1,15 +1,27 @@
-//! Programs that run in the machine as part of a step, and tell what they did there.
+//! Programs that run in the machine as part of a step, and report what they did there.
 
 mod copies;
 mod dry;
 mod files;
-pub(crate) mod install;
+mod install;
 mod program;
 mod results;
+mod tool;
+
+use imgbake_types::Span;
 
 pub(crate) use copies::Copies;
 pub(crate) use dry::DryRun;
 pub(crate) use files::{Folder, revealed, run_id, step_name};
 pub use install::{Install, InstallSpec};
 pub(crate) use program::{Ended, Program, assignments};
-pub(crate) use results::{End, Results};
+pub(crate) use results::{End, ExitCodes, Results};
+pub(crate) use tool::{Tool, ToolStep};
+
+/// How long a step may take that does not say.
+pub(crate) const TIMEOUT: Span = Span::secs(3600);
+
+/// What reads YAML in the machine.
+pub(crate) const READ_YAML: &str = include_str!("yaml.sh");
+/// The exit code of what reads YAML, in the machine and on the host, where a text is none.
+pub(crate) const NOT_YAML: i32 = 65;
