@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::StepError;
 
-/// How a tool is told to change nothing.
+/// The arguments with which a tool changes nothing.
 pub(crate) struct DryRun {
     /// Long options.
     pub(crate) long: &'static [&'static str],

@@ -119,7 +119,7 @@ impl Program {
     }
 }
 
-/// Tells results from the rest of an output.
+/// Splits results from the rest of an output.
 struct Split {
     mark: Vec<u8>,
     /// The beginning of a line that is, or may become, a result.
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_told_from_the_rest_however_they_come() {
+    fn results_are_split_from_the_rest_however_they_come() {
         for (output, results, rest) in [
             ("", &[][..], ""),
             ("a\nmark {1}\nb\n", &["{1}"], "a\nb\n"),
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_without_an_end_is_bounded_and_told() {
+    fn a_result_without_an_end_is_bounded_and_reported() {
         let long = [b"mark ".as_slice(), &vec![b'x'; MOST_LINE * 2], b"\nmark {}\nrest\n"].concat();
         let (results, rest) = split(&long, 64 << 10);
         assert_eq!((results, rest.as_str()), (vec![String::new(), "{}".to_owned()], "rest\n"));

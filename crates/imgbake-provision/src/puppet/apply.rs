@@ -161,7 +161,7 @@ fn real(path: &Utf8Path) -> Utf8PathBuf {
         (Some(folder), Some(name)) => folder.canonicalize_utf8().map(|folder| folder.join(name)),
         _ => path.canonicalize_utf8(),
     };
-    // What is not there is told when it is copied.
+    // What is not there is an error when it is copied.
     real.unwrap_or_else(|_| path.to_owned())
 }
 
