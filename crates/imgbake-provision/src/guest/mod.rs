@@ -7,6 +7,7 @@ mod install;
 mod program;
 mod results;
 mod tool;
+mod tool_step;
 
 use imgbake_types::Span;
 
@@ -16,7 +17,8 @@ pub(crate) use files::{Folder, revealed, run_id, step_name};
 pub use install::{Install, InstallSpec};
 pub(crate) use program::{Ended, Program, assignments};
 pub(crate) use results::{End, ExitCodes, Results};
-pub(crate) use tool::{Tool, ToolStep};
+pub(crate) use tool::Tool;
+pub(crate) use tool_step::ToolStep;
 
 /// How long a step may take that does not say.
 pub(crate) const TIMEOUT: Span = Span::secs(3600);
