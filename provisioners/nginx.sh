@@ -8,7 +8,8 @@ set -eu
 port=${NGINX_PORT:-80}
 root=${NGINX_ROOT:-/var/www/site}
 
-if ! dpkg-query -W nginx >/dev/null 2>&1; then
+# A package that was removed is known to dpkg as well.
+if [ "$(dpkg-query -W -f '${db:Status-Status}' nginx 2>/dev/null)" != installed ]; then
     export DEBIAN_FRONTEND=noninteractive
     # Lists that are younger than an hour are good.
     [ -n "$(find /var/lib/apt/lists -maxdepth 1 -name '*_Packages*' -cmin -60)" ] || apt-get -q update

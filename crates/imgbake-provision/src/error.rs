@@ -8,6 +8,8 @@ use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_comm::CommError;
 use imgbake_runtime::{RuntimeError, Tail};
 use imgbake_types::record::step::Resource;
+use imgbake_types::spec::ProvisionSpec;
+use serde::de::DeserializeOwned;
 
 /// Why a step failed. The message does not name the step: [`StepError::of`] does.
 #[derive(Debug, thiserror::Error)]
@@ -15,7 +17,7 @@ pub(crate) enum StepError {
     /// The template asks for something that cannot be.
     #[error("{0}")]
     Usage(String),
-    /// A sensitive value where every user of the machine could read it.
+    /// A sensitive value in a key whose value is no secret in the machine: an argument, a path, a name.
     #[error(
         "`{key}` holds a sensitive variable, and every user of the machine could read it there"
     )]
@@ -85,9 +87,9 @@ impl StepError {
     /// The error of the step with this name.
     pub(crate) fn of(self, step: &str) -> BuildError {
         let help = match &self {
-            Self::Public { .. } => {
-                Some("Give it to the step in `env`, in `inline` or in a file's `content`.")
-            }
+            Self::Public { .. } => Some(
+                "Give it in a key that takes sensitive variables: docs/guide/steps.md names those of each step.",
+            ),
             Self::Lost { .. } => {
                 Some("If the step restarts the machine, say so in it: reboot = \"expected\".")
             }
@@ -120,6 +122,15 @@ impl std::error::Error for InStep {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.error.source()
     }
+}
+
+/// The settings of a step, as the type of its kind.
+pub(crate) fn settings<T: DeserializeOwned>(
+    name: &str,
+    spec: &ProvisionSpec,
+) -> Result<T, BuildError> {
+    let read = spec.read();
+    read.map_err(|error| StepError::Usage(format!("its settings cannot be read: {error}")).of(name))
 }
 
 /// The last lines of a step's output, for an error.

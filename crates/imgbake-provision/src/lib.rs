@@ -6,6 +6,7 @@ mod cloud_init;
 mod error;
 mod file;
 mod guest;
+mod host;
 mod native;
 mod puppet;
 mod salt;

@@ -45,7 +45,7 @@ pub(super) async fn run(
 
 fn late(command: &str, limit: Duration) -> CommError {
     let text =
-        format!("`{}` in the machine was not done after {limit:?} and was ended", brief(command));
+        format!("`{}` in the machine timed out after {limit:?} and was ended", brief(command));
     CommError::new(CommErrorKind::TimedOut, text)
 }
 

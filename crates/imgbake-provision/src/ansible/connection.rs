@@ -31,6 +31,8 @@ impl Connection {
             .args(["-N", "-T", "-o", "ControlMaster=yes", "-o", "ControlPersist=no", "-o"])
             .arg(format!("ControlPath={path}"))
             .args(["-o", "BatchMode=yes", "-o", "LogLevel=ERROR"])
+            // One whose machine is gone ends, and tasks open their own.
+            .args(["-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=8"])
             .args(files.ssh_options())
             .args(["-i", key.as_str(), "-p", &port.to_string(), "-l", user, host])
             .log_to(files.path("ssh.log"));

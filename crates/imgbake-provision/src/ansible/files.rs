@@ -4,8 +4,9 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::Access;
+use imgbake_comm::shell::quote;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Job, RuntimeError, Secrets};
 use rustix::fs::{CWD, Mode, mkfifoat};
@@ -27,11 +28,11 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Writes the files of a run.
+    /// Writes the files of a run; without `access`, those of a look at the playbook.
     pub(super) fn write(
         job: &Job,
         spec: &AnsibleSpec,
-        access: &Access,
+        access: Option<&Access>,
     ) -> Result<Self, RuntimeError> {
         let dir = job.work().join(format!("ansible-{}", Uuid::new_v4().simple()));
         let files = Self { dir };
@@ -39,8 +40,10 @@ impl Files {
             DirBuilder::new().mode(0o700).create(&dir).map_err(io_at("make the folder", &dir))?;
         }
         let secrets = job.secrets();
-        let known = format!("[{}]:{} {}\n", access.host, access.port, access.host_key);
-        files.put("known_hosts", &known)?;
+        if let Some(access) = access {
+            let known = format!("[{}]:{} {}\n", access.host, access.port, access.host_key);
+            files.put("known_hosts", &known)?;
+        }
         files.put("plugins/imgbake_results.py", PLUGIN)?;
         let results = files.path("results");
         mkfifoat(CWD, results.as_std_path(), Mode::RUSR | Mode::WUSR)
@@ -73,7 +76,7 @@ impl Files {
 
     /// What every ssh of the run is given: the machine's key, and no other.
     pub(super) fn ssh_options(&self) -> [String; 8] {
-        let known = format!("UserKnownHostsFile={}", self.path("known_hosts"));
+        let known = format!("UserKnownHostsFile={}", ssh_path(&self.path("known_hosts")));
         let option = || "-o".to_owned();
         [
             option(),
@@ -93,32 +96,62 @@ impl Files {
         job.work().join(&own[own.len().saturating_sub(8)..])
     }
 
-    fn inventory(&self, secrets: &Secrets, spec: &AnsibleSpec, access: &Access) -> Value {
+    fn inventory(&self, secrets: &Secrets, spec: &AnsibleSpec, access: Option<&Access>) -> Value {
         let mut host = Map::new();
         let own = Value::Object(spec.host_vars.clone().into_iter().collect());
         if let Value::Object(own) = revealed(secrets, &own) {
             host.extend(own);
         }
-        let ssh = self.ssh_options().join(" ");
-        for (name, value) in [
-            ("ansible_host", json!(access.host)),
-            ("ansible_port", json!(access.port)),
-            ("ansible_user", json!(access.user)),
-            ("ansible_ssh_private_key_file", json!(access.key)),
-            ("ansible_ssh_common_args", json!(ssh)),
-        ] {
-            host.insert(name.to_owned(), value);
+        if let Some(access) = access {
+            host.extend(self.connection(access));
         }
         let member = json!({ "hosts": { HOST: {} } });
         let groups: Map<String, Value> =
             spec.groups.iter().map(|group| (group.clone(), member.clone())).collect();
         json!({ "all": { "hosts": { HOST: host }, "children": groups } })
     }
+
+    /// The variables by which Ansible reaches the machine.
+    fn connection(&self, access: &Access) -> Map<String, Value> {
+        // Ansible splits it as a shell does.
+        let ssh = self.ssh_options().map(|word| quote(&word)).join(" ");
+        [
+            ("ansible_host", json!(access.host)),
+            ("ansible_port", json!(access.port)),
+            ("ansible_user", json!(access.user)),
+            ("ansible_ssh_private_key_file", json!(access.key)),
+            ("ansible_ssh_common_args", json!(ssh)),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect()
+    }
+}
+
+/// A path in an option of ssh (`ssh_config(5)`): quoted, as spaces part the files of a list, and without tokens.
+fn ssh_path(path: &Utf8Path) -> String {
+    let text = path.as_str().replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    format!("\"{text}\"")
 }
 
 impl Drop for Files {
     /// They hold secrets, and a machine that is kept keeps its job's folder.
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_those_of_any_folder() {
+        for (path, option) in [
+            ("/a/known_hosts", "\"/a/known_hosts\""),
+            ("/a b/50%/\"x\"", "\"/a b/50%%/\\\"x\\\"\""),
+        ] {
+            assert_eq!(ssh_path(path.into()), option);
+        }
     }
 }

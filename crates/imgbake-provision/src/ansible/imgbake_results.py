@@ -1,4 +1,4 @@
-"""Writes each task's result as a line of JSON into the pipe that IMGBAKE_RESULTS names."""
+"""Writes each task's result as a line of JSON, after IMGBAKE_MARK, into the pipe that IMGBAKE_RESULTS names."""
 
 import difflib
 import json
@@ -45,6 +45,22 @@ def shown(diffs):
     return "".join(out)[:MOST_DIFF].rstrip("\n")
 
 
+def is_handled(task):
+    """Whether the play goes on with a rescue section where this task fails."""
+    child, parent = task, task._parent
+    while parent is not None:
+        if getattr(parent, "rescue", None) and child._uuid in [one._uuid for one in parent.block]:
+            return True
+        child, parent = parent, parent._parent
+    return False
+
+
+def only_checks(result):
+    """Whether the task ran in check mode: it changed nothing, whatever it says."""
+    fields = getattr(result, "_task_fields", None) or {}
+    return fields.get("check_mode", result._task.check_mode) in (True, "True", "true", "yes")
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
@@ -54,10 +70,13 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         super().__init__()
         self.out = open(os.environ["IMGBAKE_RESULTS"], "w", encoding="utf-8")
+        self.mark = os.environ.get("IMGBAKE_MARK", "")
         self.started = {}
+        # Changes that Ansible counts, by host, and that are none.
+        self.unmade = {}
 
-    def say(self, record):
-        self.out.write(json.dumps(record, default=str) + "\n")
+    def write(self, record):
+        self.out.write(self.mark + json.dumps(record, default=str) + "\n")
         self.out.flush()
 
     def begin(self, task):
@@ -70,27 +89,34 @@ class CallbackModule(CallbackBase):
         self.begin(task)
 
     def result(self, outcome, result, ignored=False):
-        task, found = result._task, result._result
+        task, found, host = result._task, result._result, result._host.get_name()
+        changed, checks = bool(found.get("changed", False)), only_checks(result)
+        if changed and checks:
+            changed = False
+            if outcome == "ok" or ignored and outcome == "failed":
+                self.unmade[host] = self.unmade.get(host, 0) + 1
         record = {
             "outcome": outcome,
-            "host": result._host.get_name(),
+            "host": host,
             "task": task.get_name(),
             "action": task.action,
             "path": task.get_path(),
             "seconds": round(time.time() - self.started.get(task._uuid, time.time()), 3),
-            "changed": bool(found.get("changed", False)),
+            "changed": changed,
             "ignored": bool(ignored),
+            "handled": outcome == "failed" and is_handled(task),
         }
         if not found.get("_ansible_no_log"):
-            words = [found.get(key) for key in ("msg", "stderr", "stdout", "skip_reason")]
-            words = [text(word).strip() for word in words if word]
-            record["message"] = "\n".join(word for word in words if word)[:MOST_TEXT]
+            parts = [found.get(key) for key in ("msg", "stderr", "stdout", "skip_reason")]
+            parts = [text(part).strip() for part in parts if part]
+            record["message"] = "\n".join(part for part in parts if part)[:MOST_TEXT]
+        if not checks and not found.get("_ansible_no_log"):
             diffs = [found["diff"]] if "diff" in found else []
             for item in found.get("results") or []:
                 if isinstance(item, dict) and item.get("changed") and "diff" in item:
                     diffs.append(item["diff"])
             record["diff"] = "\n".join(filter(None, map(shown, diffs)))[:MOST_DIFF]
-        self.say(record)
+        self.write(record)
 
     def v2_runner_on_ok(self, result):
         self.result("ok", result)
@@ -106,4 +132,6 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_stats(self, stats):
         hosts = {host: stats.summarize(host) for host in sorted(stats.processed)}
-        self.say({"stats": hosts})
+        for host, counts in hosts.items():
+            counts["changed"] -= self.unmade.get(host, 0)
+        self.write({"stats": hosts})

@@ -7,26 +7,26 @@ use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
 use imgbake_comm::shell::quote;
 use imgbake_types::spec::ProvisionerKind;
 
-use super::events;
+use super::events::Run;
 use super::local_files::{HOST, Staged};
 use super::local_spec::AnsibleLocalSpec;
-use super::run::{OWN_COLLECTIONS, OWN_ROLES};
+use super::run::{OWN_COLLECTIONS, OWN_ROLES, galaxy_failed};
 use super::spec::DRY;
 use crate::error::StepError;
-use crate::guest::install::{self, Tool};
-use crate::guest::{Ended, Folder, Program, Results};
+use crate::guest::{Folder, Tool, ToolStep};
 
-/// What the script says where there is no Ansible.
-const MISSING: &str = "missing";
 /// Ansible as `install` brings it.
 const TOOL: Tool = Tool {
     name: "ansible",
-    program: "ansible-playbook",
+    programs: &["ansible-playbook"],
+    key: None,
     folders: &[],
     apt: &["ansible-core|ansible"],
     apk: &["ansible-core"],
     pip: &[],
 };
+/// The result that says that `ansible-galaxy` failed: what it was to install, and its exit code.
+const GALAXY: &str = "galaxy ";
 
 /// Runs ansible-local steps.
 #[derive(Debug, Clone, Copy)]
@@ -55,60 +55,37 @@ impl Provisioner for AnsibleLocal {
 
 async fn run(context: &StepContext<'_>, spec: &AnsibleLocalSpec) -> Result<(), StepError> {
     DRY.check(&spec.args)?;
-    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
-    let folder = Folder::make(context).await?;
-    let ran = run_in(context, spec, &folder).await;
-    let removed = folder.remove().await;
-    ran.and(removed)
+    let step = ToolStep {
+        tool: &TOOL,
+        chosen: None,
+        install: spec.install.as_ref(),
+        env: &spec.env,
+        timeout: spec.timeout(),
+    };
+    step.in_folder(context, async |folder| run_in(context, spec, &step, &folder).await).await
 }
 
 async fn run_in(
     context: &StepContext<'_>,
     spec: &AnsibleLocalSpec,
+    step: &ToolStep<'_>,
     folder: &Folder<'_>,
 ) -> Result<(), StepError> {
     let staged = Staged::copy(spec, folder).await?;
-    let program = Program {
-        script: script(spec, folder, &staged),
-        env: environment(spec, folder, &staged),
-        timeout: spec.timeout(),
+    let (mut run, mut galaxy) = (Run::default(), None);
+    let mut take = |line: &str| match line.strip_prefix(GALAXY) {
+        Some(failed) => galaxy = Some(failed.to_owned()),
+        None => run.take(line, context.recorder, |task| staged.copies.resource(task)),
     };
-    let (mut results, mut is_missing) = (Results::default(), false);
-    let mut take = |line: &str| match line {
-        MISSING => is_missing = true,
-        _ => {
-            events::take(line, &mut results, context.recorder, |task| staged.copies.resource(task));
+    let script = script(spec, folder, &staged);
+    let ended = step.run(context, &script, environment(spec, folder, &staged), &mut take).await?;
+    let judged = match galaxy.as_deref().and_then(|failed| failed.split_once(' ')) {
+        Some((what, code)) => {
+            Err(ended.error(&galaxy_failed(what, &format!("failed with exit code {code}"))))
         }
+        None => run.judge(&ended, HOST, context.recorder),
     };
-    let ended = program.run(context, &mut take).await?;
-    if is_missing {
-        let what = "`ansible-playbook` is not in the machine: set `install = true`, install it in a step before this one (Debian and \
-                    Ubuntu: the package ansible-core), or run the playbook from the host with type = \"ansible\"";
-        return Err(StepError::Usage(what.to_owned()));
-    }
-    judge(context, &ended, results).map_err(|error| match error {
-        StepError::Command { how, tries, output } => {
-            StepError::Command { how, tries, output: staged.copies.text(&output) }
-        }
-        other => other,
-    })
-}
-
-fn judge(context: &StepContext<'_>, ended: &Ended, results: Results) -> Result<(), StepError> {
-    match &ended.exit {
-        Err(how) => Err(ended.error(how)),
-        Ok(0) => match results.success(context.recorder) {
-            None => match events::missed(&results, HOST, context.recorder) {
-                None => Ok(()),
-                Some(why) => Err(ended.error(&why)),
-            },
-            Some(why) => Err(ended.error(&format!("what it did is unknown: {why}"))),
-        },
-        Ok(code) => Err(match results.failed {
-            Some(task) => StepError::Resource(task),
-            None => ended.error(&format!("`ansible-playbook` failed with exit code {code}")),
-        }),
-    }
+    judged.map_err(|error| staged.copies.error(error))
 }
 
 fn environment(
@@ -169,17 +146,20 @@ fn script(spec: &AnsibleLocalSpec, folder: &Folder<'_>, staged: &Staged) -> Stri
         .map(|what| {
             let file = quote(&folder.path("requirements.yml"));
             let to = quote(&folder.path(&format!("installed/{what}s")));
-            format!("ansible-galaxy {what} install -r {file} -p {to} >&2\n")
+            format!(
+                "code=0; ansible-galaxy {what} install -r {file} -p {to} >&2 || code=$?\n\
+                 [ $code = 0 ] || {{ echo \"${{mark}}{GALAXY}{what} $code\"; exit $code; }}\n"
+            )
         })
         .collect();
-    // The shell holds the pipe open until Ansible is done: it has a reader before, and an end after that. Ansible
-    // prints to standard error, so that its output cannot stand within a result.
+    // The shell holds the pipe open until Ansible is done: it has a reader before, and an end after that. The callback
+    // writes the mark before each result: `cat` hands it on at once in any machine. Ansible prints to standard error, so
+    // that its output cannot stand within a result.
     format!(
-        "command -v ansible-playbook >/dev/null 2>&1 || {{ echo \"${{mark}}{MISSING}\"; exit 127; }}\n\
-         cd {play}\n{install}\
+        "cd {play}\n{install}\
          mkfifo -m 0600 {results}\nexec 3<>{results}\n\
-         sed -u \"s/^/$mark/\" <{results} 3>&- &\n\
-         code=0; {command} >&2 3>&- || code=$?\n\
+         cat <{results} 3>&- &\n\
+         code=0; IMGBAKE_MARK=$mark {command} >&2 3>&- || code=$?\n\
          exec 3>&-\nwait\nexit $code\n",
         play = quote(&folder.path("play")),
         install = install.concat(),

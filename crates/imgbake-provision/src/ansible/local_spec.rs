@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use imgbake_types::Span;
-use imgbake_types::spec::rules::{Mistake, not_empty};
+use imgbake_types::spec::rules::Mistake;
 use imgbake_types::spec::{Converge, HostPath, ProvisionerSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::guest::Install;
+use crate::guest::{Install, TIMEOUT};
 
-use super::spec::{BESIDE, DRY};
+use super::spec::{playbook_mistakes, playbook_paths};
 
 /// `type = "ansible-local"`: a playbook, run in the machine by the machine's own Ansible, which is there, or `install`
 /// brings it for the build.
@@ -77,25 +77,17 @@ impl ProvisionerSettings for AnsibleLocalSpec {
     const CONVERGE: Converge = Converge::Once;
 
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
-        let lists = ["groups", "tags", "skip_tags", "roles_path", "collections_path", "args"];
-        let lists = lists.iter().filter_map(|key| not_empty(settings, key));
-        lists.chain(DRY.mistakes(settings)).collect()
+        playbook_mistakes(settings)
     }
 
     fn host_paths(&self) -> Vec<HostPath> {
-        let playbook = HostPath::read_sources("/playbook", &BESIDE);
-        let requirements = self.requirements.iter().map(|_| HostPath::read("/requirements"));
-        let roles = (0..self.roles_path.len()).map(|at| format!("/roles_path/{at}"));
-        let collections =
-            (0..self.collections_path.len()).map(|at| format!("/collections_path/{at}"));
-        let folders = roles.chain(collections).map(|at| HostPath::read_sources(&at, &[]));
-        std::iter::once(playbook).chain(requirements).chain(folders).collect()
+        playbook_paths(self.requirements.is_some(), &self.roles_path, &self.collections_path)
     }
 }
 
 impl AnsibleLocalSpec {
     /// How long it may take.
     pub fn timeout(&self) -> Span {
-        self.timeout.unwrap_or(Span::secs(3600))
+        self.timeout.unwrap_or(TIMEOUT)
     }
 }

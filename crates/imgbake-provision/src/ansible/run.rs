@@ -6,22 +6,24 @@ use std::pin::pin;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind, Provisioner, StepContext, StepEnd};
+use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
 use imgbake_runtime::error::io_at;
-use imgbake_runtime::{Command, Job, Tail, Tool};
+use imgbake_runtime::{Command, Job, Tool};
 use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use secrecy::ExposeSecret;
 use tokio::net::unix::pipe;
 
 use super::connection::Connection;
-use super::events;
+use super::events::Run;
 use super::files::{Files, HOST};
 use super::spec::{AnsibleSpec, DRY};
-use crate::error::{StepError, last_lines};
-use crate::guest::Results;
+use crate::error::{StepError, settings};
+use crate::host::{self, Look};
 
 const PLAYBOOK: Tool = Tool::new("ansible-playbook", "ansible-core");
 const GALAXY: Tool = Tool::new("ansible-galaxy", "ansible-core");
+/// The exit code of Ansible where it cannot read a playbook.
+const UNREADABLE: i32 = 4;
 /// Where Ansible looks for roles and collections by itself.
 pub(super) const OWN_ROLES: &str = "~/.ansible/roles:/usr/share/ansible/roles:/etc/ansible/roles";
 pub(super) const OWN_COLLECTIONS: &str = "~/.ansible/collections:/usr/share/ansible/collections";
@@ -45,10 +47,8 @@ impl Provisioner for Ansible {
     }
 
     async fn check(&self, job: &Job, name: &str, spec: &ProvisionSpec) -> Result<(), BuildError> {
-        let spec: AnsibleSpec = spec.read().map_err(|error| {
-            BuildError::new(BuildErrorKind::Usage, format!("step `{name}`: {error}"))
-        })?;
-        check(job, &spec).await.map_err(|error| error.of(name))
+        let spec: AnsibleSpec = settings(name, spec)?;
+        check(job, name, &spec).await.map_err(|error| error.of(name))
     }
 
     async fn provision(&self, context: &StepContext<'_>) -> Result<StepEnd, BuildError> {
@@ -58,35 +58,44 @@ impl Provisioner for Ansible {
     }
 }
 
-/// Ansible is there, and reads the playbook.
-async fn check(job: &Job, spec: &AnsibleSpec) -> Result<(), StepError> {
+/// Ansible is there, and reads the playbook with what the run gives it.
+async fn check(job: &Job, name: &str, spec: &AnsibleSpec) -> Result<(), StepError> {
     let command = PLAYBOOK.command()?;
-    // What is not installed or opened yet cannot be read.
-    if spec.requirements.is_some() || spec.vault_password.is_some() {
+    // What is not installed yet cannot be read.
+    if spec.requirements.is_some() {
         return Ok(());
     }
-    let folder = spec.playbook.parent().unwrap_or(Utf8Path::new("/"));
-    let command = paths(quiet(command), spec, None)
-        .args(["--syntax-check", "--inventory", "default,"])
-        .arg(&spec.playbook)
-        .current_dir(folder);
-    let output = command.output(job).await?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = output.stderr.trim();
-    Err(StepError::Usage(format!("Ansible cannot read the playbook:\n{words}")))
+    let files = Files::write(job, spec, None)?;
+    let command = arguments(command, spec, &files).arg("--syntax-check");
+    let command = environment(command, job, spec, &files);
+    let reason = match host::look(job, command).await? {
+        Look::Good => return Ok(()),
+        Look::Bad(code, words) if code == UNREADABLE || lacks(&words) => {
+            let message = format!("Ansible cannot read the playbook:\n{words}");
+            return Err(StepError::Usage(message));
+        }
+        Look::Bad(code, words) => format!("exit code {code}:\n{words}"),
+        Look::Unknown(why) => why,
+    };
+    let message = format!("step `{name}`: the playbook cannot be checked before it runs: {reason}");
+    job.events().warn(message);
+    Ok(())
+}
+
+/// Whether what Ansible printed says that a file of the playbook is not there.
+fn lacks(words: &str) -> bool {
+    let is_file = words.contains("the role '") || words.contains("the playbook: ");
+    is_file && (words.contains("was not found") || words.contains("could not be found"))
 }
 
 async fn run(context: &StepContext<'_>, spec: &AnsibleSpec) -> Result<(), StepError> {
     DRY.check(&spec.args)?;
-    let files = Files::write(context.job, spec, context.access)?;
-    let folder = spec.playbook.parent().unwrap_or(Utf8Path::new("/"));
+    let files = Files::write(context.job, spec, Some(context.access))?;
     if let Some(requirements) = &spec.requirements {
-        install(context, &files, folder, requirements).await?;
+        install(context, spec, &files, requirements).await?;
     }
     let connection = Connection::open(context, &files)?;
-    let ran = match command(context, spec, &files, folder, &connection) {
+    let ran = match command(context, spec, &files, &connection) {
         Ok(command) => play(context, spec, &files, command).await,
         Err(error) => Err(error),
     };
@@ -101,59 +110,29 @@ async fn play(
     files: &Files,
     command: Command,
 ) -> Result<(), StepError> {
-    let limit = spec.timeout();
     let path = files.path("results");
     // Open for both: it has a reader before Ansible writes, and no end before we have read all.
     let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(&path);
     let pipe = pipe.map_err(io_at("open", &path))?;
     let (mut lines, mut whole) = (Lines::default(), Vec::new());
-    let record =
-        |line: &str, results: &mut Results| events::take(line, results, context.recorder, identity);
-    let (mut results, mut tail) = (Results::default(), Tail::default());
+    let mut run = Run::default();
+    let mut take = |line: String| run.take(&line, context.recorder, identity);
     let ended = {
-        let running = command.stream(context.job, |stream, line| {
-            context.recorder.output(stream, &line);
-            tail.push(stream, line);
-        });
-        let mut running = pin!(tokio::time::timeout(limit.duration(), running));
+        let mut running = pin!(host::run(context, command, spec.timeout()));
         loop {
             tokio::select! {
                 ready = pipe.readable() => {
                     ready.map_err(io_at("read", &path))?;
                     lines.take(&pipe, &mut whole).map_err(io_at("read", &path))?;
                 }
-                ended = &mut running => break ended,
+                ended = &mut running => break ended?,
             }
-            whole.drain(..).for_each(|line| record(&line, &mut results));
+            whole.drain(..).for_each(&mut take);
         }
     };
     lines.take(&pipe, &mut whole).map_err(io_at("read", &path))?;
-    for line in &whole {
-        record(line, &mut results);
-    }
-    let how = match ended {
-        Err(_) => format!("it timed out after {limit} and was ended"),
-        Ok(status) => {
-            let status = status?;
-            let code = status.code();
-            if let Some(code) = code {
-                context.recorder.exit_code(code);
-            }
-            match (code, &results.failed) {
-                (Some(0), _) => match results.success(context.recorder) {
-                    Some(why) => format!("what it did is unknown: {why}"),
-                    None => match events::missed(&results, HOST, context.recorder) {
-                        Some(why) => why,
-                        None => return Ok(()),
-                    },
-                },
-                (_, Some(task)) => return Err(StepError::Resource(task.clone())),
-                _ => format!("`ansible-playbook` failed ({status})"),
-            }
-        }
-    };
-    let output = last_lines(&tail);
-    Err(StepError::Command { how, tries: String::new(), output })
+    whole.drain(..).for_each(&mut take);
+    run.judge(&ended, HOST, context.recorder)
 }
 
 /// The command that runs the playbook.
@@ -161,11 +140,23 @@ fn command(
     context: &StepContext<'_>,
     spec: &AnsibleSpec,
     files: &Files,
-    folder: &Utf8Path,
     connection: &Connection,
 ) -> Result<Command, StepError> {
-    let mut command = PLAYBOOK
-        .command()?
+    let mut command = arguments(PLAYBOOK.command()?, spec, files)
+        .env("ANSIBLE_SSH_ARGS", connection.options())
+        .env("ANSIBLE_CALLBACK_PLUGINS", files.plugins())
+        .env("ANSIBLE_CALLBACKS_ENABLED", "imgbake_results")
+        .env("ANSIBLE_DIFF_ALWAYS", "True")
+        .env("IMGBAKE_RESULTS", files.path("results"));
+    if spec.becomes.unwrap_or(context.access.user != "root") {
+        command = command.arg("--become");
+    }
+    Ok(environment(command, context.job, spec, files))
+}
+
+/// The arguments by which it reads the playbook.
+fn arguments(command: Command, spec: &AnsibleSpec, files: &Files) -> Command {
+    let mut command = command
         .arg("--inventory")
         .arg(files.path("inventory.json"))
         .arg("--extra-vars")
@@ -178,25 +169,31 @@ fn command(
     if let Some(limit) = &spec.limit {
         command = command.arg("--limit").arg(limit);
     }
-    if spec.becomes.unwrap_or(context.access.user != "root") {
-        command = command.arg("--become");
-    }
     if spec.vault_password.is_some() {
         command = command.arg("--vault-password-file").arg(files.path("vault"));
     }
-    command = environment(command.args(&spec.args).arg(&spec.playbook), files)
-        .env("ANSIBLE_SSH_ARGS", connection.options())
-        .env("ANSIBLE_CALLBACK_PLUGINS", files.plugins())
-        .env("ANSIBLE_CALLBACKS_ENABLED", "imgbake_results")
-        .env("ANSIBLE_DIFF_ALWAYS", "True")
-        .env("IMGBAKE_RESULTS", files.path("results"))
+    command.args(&spec.args).arg(&spec.playbook)
+}
+
+/// The environment of a program of Ansible, and the folder that it runs in.
+fn environment(command: Command, job: &Job, spec: &AnsibleSpec, files: &Files) -> Command {
+    let folder = spec.playbook.parent().unwrap_or(Utf8Path::new("/"));
+    let command = command
+        .env("ANSIBLE_FORCE_COLOR", "0")
+        .env("ANSIBLE_NOCOLOR", "1")
+        .env("ANSIBLE_RETRY_FILES_ENABLED", "False")
+        .env("ANSIBLE_HOST_KEY_CHECKING", "True")
+        .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
+        .env("ANSIBLE_PIPELINING", "True")
+        .env("PYTHONUNBUFFERED", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(folder);
-    command = paths(command, spec, spec.requirements.as_ref().map(|_| files));
+    let mut command = paths(command, spec, spec.requirements.as_ref().map(|_| files));
     for (name, value) in &spec.env {
-        let value = context.job.secrets().reveal(value);
+        let value = job.secrets().reveal(value);
         command = command.env(name, value.expose_secret());
     }
-    Ok(command)
+    command
 }
 
 /// Where roles and collections are, beside where Ansible looks by itself; `installed` has some more.
@@ -217,29 +214,11 @@ fn paths(mut command: Command, spec: &AnsibleSpec, installed: Option<&Files>) ->
     command
 }
 
-/// What every program of Ansible is given: no colours, nothing beside the playbook.
-fn quiet(command: Command) -> Command {
-    command
-        .env("ANSIBLE_FORCE_COLOR", "0")
-        .env("ANSIBLE_NOCOLOR", "1")
-        .env("ANSIBLE_RETRY_FILES_ENABLED", "False")
-        .env("PYTHONUNBUFFERED", "1")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-}
-
-/// What a run is given beside.
-fn environment(command: Command, files: &Files) -> Command {
-    quiet(command)
-        .env("ANSIBLE_HOST_KEY_CHECKING", "True")
-        .env("ANSIBLE_LOCAL_TEMP", files.path("tmp"))
-        .env("ANSIBLE_PIPELINING", "True")
-}
-
 /// Installs roles and collections that the playbook needs.
 async fn install(
     context: &StepContext<'_>,
+    spec: &AnsibleSpec,
     files: &Files,
-    folder: &Utf8Path,
     requirements: &Utf8Path,
 ) -> Result<(), StepError> {
     for (what, to) in [("role", files.path("roles")), ("collection", files.path("collections"))] {
@@ -251,20 +230,21 @@ async fn install(
             "-p",
             to.as_str(),
         ]);
-        let command = environment(command, files).current_dir(folder);
-        let mut tail = Tail::default();
-        let running = command.stream(context.job, |stream, line| {
-            context.recorder.output(stream, &line);
-            tail.push(stream, line);
-        });
-        let status = running.await?;
-        if !status.success() {
-            let how = format!("`ansible-galaxy {what} install` failed ({status})");
-            let output = last_lines(&tail);
-            return Err(StepError::Command { how, tries: String::new(), output });
-        }
+        let command = environment(command, context.job, spec, files);
+        let ended = host::run(context, command, spec.timeout()).await?;
+        let how = match &ended.exit {
+            Ok(0) => continue,
+            Ok(code) => galaxy_failed(what, &format!("failed with exit code {code}")),
+            Err(how) => galaxy_failed(what, &format!("failed: {how}")),
+        };
+        return Err(ended.error(&how));
     }
     Ok(())
+}
+
+/// The message of an installation that failed: not the playbook did.
+pub(super) fn galaxy_failed(what: &str, how: &str) -> String {
+    format!("`ansible-galaxy {what} install` of `requirements` {how}")
 }
 
 /// A longer line is no result.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::guest::DryRun;
+use crate::guest::{DryRun, TIMEOUT};
 
 /// What stands beside a playbook and is part of it (Ansible, "Playbook directory layout").
 pub(super) const BESIDE: [&str; 17] = [
@@ -103,25 +103,38 @@ impl ProvisionerSettings for AnsibleSpec {
     const CONVERGE: Converge = Converge::Once;
 
     fn check(settings: &Map<String, Value>) -> Vec<Mistake> {
-        let lists = ["groups", "tags", "skip_tags", "roles_path", "collections_path", "args"];
-        let lists = lists.iter().filter_map(|key| not_empty(settings, key));
-        lists.chain(DRY.mistakes(settings)).collect()
+        playbook_mistakes(settings)
     }
 
     fn host_paths(&self) -> Vec<HostPath> {
-        let playbook = HostPath::read_sources("/playbook", &BESIDE);
-        let requirements = self.requirements.iter().map(|_| HostPath::read("/requirements"));
-        let roles = (0..self.roles_path.len()).map(|at| format!("/roles_path/{at}"));
-        let collections =
-            (0..self.collections_path.len()).map(|at| format!("/collections_path/{at}"));
-        let folders = roles.chain(collections).map(|at| HostPath::read_sources(&at, &[]));
-        std::iter::once(playbook).chain(requirements).chain(folders).collect()
+        playbook_paths(self.requirements.is_some(), &self.roles_path, &self.collections_path)
     }
+}
+
+/// The paths of the host in a step with a playbook.
+pub(super) fn playbook_paths(
+    has_requirements: bool,
+    roles: &[Utf8PathBuf],
+    collections: &[Utf8PathBuf],
+) -> Vec<HostPath> {
+    let playbook = HostPath::read_sources("/playbook", &BESIDE);
+    let requirements = has_requirements.then(|| HostPath::read("/requirements"));
+    let roles = (0..roles.len()).map(|at| format!("/roles_path/{at}"));
+    let collections = (0..collections.len()).map(|at| format!("/collections_path/{at}"));
+    let folders = roles.chain(collections).map(|at| HostPath::read_sources(&at, &[]));
+    std::iter::once(playbook).chain(requirements).chain(folders).collect()
+}
+
+/// What no schema can say of a step with a playbook.
+pub(super) fn playbook_mistakes(settings: &Map<String, Value>) -> Vec<Mistake> {
+    let lists = ["groups", "tags", "skip_tags", "roles_path", "collections_path", "args"];
+    let lists = lists.iter().filter_map(|key| not_empty(settings, key));
+    lists.chain(DRY.mistakes(settings)).collect()
 }
 
 impl AnsibleSpec {
     /// How long it may take.
     pub fn timeout(&self) -> Span {
-        self.timeout.unwrap_or(Span::secs(3600))
+        self.timeout.unwrap_or(TIMEOUT)
     }
 }

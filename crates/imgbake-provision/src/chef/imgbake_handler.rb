@@ -14,23 +14,44 @@ module Imgbake
       all = run_status.all_resources || []
       updated = run_status.updated_resources || []
       error = run_status.exception
-      failed = error && all.index { |resource| error.message.to_s.start_with?("#{resource} (") }
+      failed = failed(all, error)
       lines = all.each_with_index.map do |resource, at|
         outcome, message =
           if at == failed then ["failed", error.message]
-          elsif updated.include?(resource) then ["changed"]
-          elsif failed && at > failed then ["skipped", "the run ended before it"]
+          elsif updated.any? { |one| one.equal?(resource) } then ["changed"]
+          elsif failed && !ran?(resource, at < failed) then ["skipped", "the run ended before it"]
           elsif Array(resource.action) == [:nothing] then ["skipped", "nothing notified it"]
           else ["unchanged"]
           end
         describe(resource).merge(outcome: outcome, message: message && text(message))
       end
-      count = ->(outcome) { lines.count { |line| line[:outcome] == outcome } }
-      lines << { end: { changed: count.("changed"), failed: count.("failed") } }
+      # Counted by Chef: a resource may be updated and then fail.
+      changed = updated.count { |resource| failed.nil? || !resource.equal?(all[failed]) }
+      lines << { end: { changed: changed, failed: error ? 1 : 0 } }
       File.write(@path, lines.map { |line| JSON.generate(line) + "\n" }.join, perm: 0o600)
     end
 
     private
+
+    # The index of the resource that ended the run: the last one that ran, of those that the error may name. Two may
+    # have the same type and name; where they stand tells them apart.
+    def failed(all, error)
+      return unless error
+
+      message = error.message.to_s
+      named = all.each_index.select { |at| message.start_with?("#{all[at]} (") }
+      placed = named.select do |at|
+        resource = all[at]
+        resource.respond_to?(:defined_at) && message.start_with?("#{resource} (#{resource.defined_at})")
+      end
+      named = placed unless placed.empty?
+      named.select { |at| ran?(all[at], true) }.last || named.first
+    end
+
+    # Whether Chef came to a resource; `otherwise`, where it does not say.
+    def ran?(resource, otherwise)
+      resource.respond_to?(:executed_by_runner) ? resource.executed_by_runner : otherwise
+    end
 
     def describe(resource)
       file, line = resource.source_line.to_s.match(/\A(.+?):(\d+)(?::in .*)?\z/m)&.captures

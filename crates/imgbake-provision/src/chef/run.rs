@@ -8,23 +8,21 @@ use imgbake_types::spec::ProvisionerKind;
 use super::files::stage;
 use super::spec::{ChefSpec, DRY};
 use crate::error::StepError;
-use crate::guest::install::{self, Tool};
-use crate::guest::{Copies, Ended, Folder, Program, Results};
+use crate::guest::{ExitCodes, Folder, Results, Tool, ToolStep};
 
-/// What the script says where there is no Chef.
-const MISSING: &str = "missing";
 /// Chef as `install` brings it: no distribution has a package of it, so that the template names packages and where
 /// they are from.
 const TOOL: Tool = Tool {
     name: "chef",
-    program: "chef-client",
+    programs: &["chef-client", "cinc-client"],
+    key: Some("chef_bin"),
     folders: &["/opt/chef/bin", "/opt/cinc/bin"],
     apt: &[],
     apk: &[],
     pip: &[],
 };
-/// The clients, in the order in which they are looked for.
-const CLIENTS: [&str; 2] = ["chef-client", "cinc-client"];
+/// Chef's exit codes (Chef, "Exit codes"): 0 all went well; 35, 37 and 41 are of restarts, 42 of an audit.
+const CODES: ExitCodes = ExitCodes { program: "chef-client", success: &[0], failed: &[1] };
 
 /// Runs chef steps.
 #[derive(Debug, Clone, Copy)]
@@ -53,68 +51,37 @@ impl Provisioner for Chef {
 
 async fn run(context: &StepContext<'_>, spec: &ChefSpec) -> Result<(), StepError> {
     DRY.check(&spec.args)?;
-    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
-    let folder = Folder::make(context).await?;
-    let ran = run_in(context, spec, &folder).await;
-    let removed = folder.remove().await;
-    ran.and(removed)
+    let step = ToolStep {
+        tool: &TOOL,
+        chosen: spec.chef_bin.as_deref(),
+        install: spec.install.as_ref(),
+        env: &spec.env,
+        timeout: spec.timeout(),
+    };
+    step.in_folder(context, async |folder| run_in(context, spec, &step, &folder).await).await
 }
 
 async fn run_in(
     context: &StepContext<'_>,
     spec: &ChefSpec,
+    step: &ToolStep<'_>,
     folder: &Folder<'_>,
 ) -> Result<(), StepError> {
     let copies = stage(spec, folder).await?;
-    let program =
-        Program { script: script(spec, folder), env: spec.env.clone(), timeout: spec.timeout() };
-    let (mut results, mut is_missing) = (Results::default(), false);
-    let mut take = |line: &str| match line {
-        MISSING => is_missing = true,
-        _ => results.take(line, context.recorder, |resource| copies.resource(resource)),
-    };
-    let ended = program.run(context, &mut take).await?;
-    if is_missing {
-        let what = format!(
-            "Chef is not in the machine (`{}`): install Chef Infra Client or Cinc Client in a step before this one, \
-             or give its path in `chef_bin`",
-            clients(spec).join("`, `")
-        );
-        return Err(StepError::Usage(what));
-    }
-    judge(context, &ended, &results, &copies)
+    let mut results = Results::default();
+    let mut take =
+        |line: &str| results.take(line, context.recorder, |resource| copies.resource(resource));
+    let ended = step.run(context, &script(spec, folder), spec.env.clone(), &mut take).await?;
+    let judged = results.judge(&CODES, &ended, context.recorder, restart);
+    judged.map(drop).map_err(|error| copies.error(error))
 }
 
-/// What the results and the exit code say together (Chef, "Exit codes": 0 all went well; 35, 37 and 41 are of
-/// restarts, 42 of an audit).
-fn judge(
-    context: &StepContext<'_>,
-    ended: &Ended,
-    results: &Results,
-    copies: &Copies,
-) -> Result<(), StepError> {
-    let error = match (&ended.exit, &results.failed) {
-        (Err(how), _) => ended.error(how),
-        (Ok(0), _) => match results.success(context.recorder) {
-            None => return Ok(()),
-            Some(why) => ended.error(&format!("what it did is unknown: {why}")),
-        },
-        (Ok(_), Some(resource)) => return Err(StepError::Resource(resource.clone())),
-        (Ok(35 | 37 | 41), None) => ended.error(
-            "Chef asks for a restart of the machine: restart it in a step of `type = \"shell\"` with `reboot`",
-        ),
-        (Ok(code), None) => ended.error(&format!("Chef failed with exit code {code}")),
-    };
-    Err(match error {
-        StepError::Command { how, tries, output } => {
-            StepError::Command { how, tries, output: copies.text(&output) }
-        }
-        other => other,
+/// What a code that asks for a restart means for a step.
+fn restart(code: i32) -> Option<String> {
+    [35, 37, 41].contains(&code).then(|| {
+        "Chef asks for a restart of the machine: restart it in a step of `type = \"shell\"` with `reboot`"
+            .to_owned()
     })
-}
-
-fn clients(spec: &ChefSpec) -> Vec<&str> {
-    spec.chef_bin.as_deref().map_or_else(|| CLIENTS.to_vec(), |given| vec![given])
 }
 
 fn script(spec: &ChefSpec, folder: &Folder<'_>) -> String {
@@ -124,15 +91,8 @@ fn script(spec: &ChefSpec, folder: &Folder<'_>) -> String {
         .chain([folder.path("attributes.json")])
         .chain(spec.args.iter().cloned());
     let words: Vec<String> = words.map(|word| quote(&word)).collect();
-    let clients: Vec<String> = clients(spec).into_iter().map(quote).collect();
     format!(
-        "client=\n\
-         for one in {clients}; do if command -v \"$one\" >/dev/null 2>&1; then client=$one; break; fi; done\n\
-         [ -n \"$client\" ] || {{ echo \"${{mark}}{MISSING}\"; exit 127; }}\n\
-         code=0; \"$client\" {words} || code=$?\n\
-         [ ! -f {results} ] || sed \"s/^/$mark/\" {results}\n\
-         exit $code\n",
-        clients = clients.join(" "),
+        "code=0; \"$tool\" {words} || code=$?\nresults {results}\nexit $code\n",
         words = words.join(" "),
         results = quote(&folder.path("results")),
     )

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::guest::{DryRun, Install};
+use crate::guest::{DryRun, Install, TIMEOUT};
 
 /// Arguments with which Chef changes nothing.
 pub(super) const DRY: DryRun =
@@ -122,6 +122,6 @@ impl ChefSpec {
 
     /// How long it may take.
     pub fn timeout(&self) -> Span {
-        self.timeout.unwrap_or(Span::secs(3600))
+        self.timeout.unwrap_or(TIMEOUT)
     }
 }

@@ -16,6 +16,9 @@ const REFUSALS: [&str; 3] = [
 ];
 /// Lines of a warning that are kept.
 const MOST_LINES: usize = 5;
+/// Warnings that are kept, and the characters of each line of one.
+const MOST_WARNINGS: usize = 100;
+const MOST_TEXT: usize = 4096;
 
 /// `status.json`. It has an object for each stage, among others.
 #[derive(Debug, Deserialize)]
@@ -53,9 +56,9 @@ pub(super) enum End {
     Done,
     /// These modules failed, at least one.
     Failed(Vec<Resource>),
-    /// It failed, and no module did: why, in words.
+    /// It failed, and no module did: why, as text.
     Other(String),
-    /// What it did is unknown: why, in words.
+    /// What it did is unknown: why, as text.
     Unknown(String),
 }
 
@@ -131,9 +134,9 @@ impl Results {
 
     fn warning(&mut self, message: &str) {
         if REFUSALS.iter().any(|refusal| message.starts_with(refusal)) {
-            self.refusal.get_or_insert_with(|| message.to_owned());
-        } else if !message.starts_with("Running module ") {
-            self.warnings.push(Warning { text: message.to_owned(), lines: MOST_LINES });
+            self.refusal.get_or_insert_with(|| cut(message));
+        } else if !message.starts_with("Running module ") && self.warnings.len() < MOST_WARNINGS {
+            self.warnings.push(Warning { text: cut(message), lines: MOST_LINES });
         }
     }
 
@@ -145,7 +148,7 @@ impl Results {
             warning.lines = 0;
         } else {
             warning.lines -= 1;
-            warning.text = format!("{}\n{line}", warning.text);
+            warning.text = format!("{}\n{}", warning.text, cut(line));
         }
     }
 
@@ -209,6 +212,27 @@ fn module(event: &str) -> Option<&str> {
     event.split_once("/config-").map(|(_, name)| name)
 }
 
+fn cut(text: &str) -> String {
+    text.chars().take(MOST_TEXT).collect()
+}
+
 fn resource(name: &str, outcome: ResourceOutcome) -> Resource {
     Resource::new("module", name, outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_bounded() {
+        let mut results = Results::default();
+        for number in 0..2 * MOST_WARNINGS {
+            let line = format!("log {number}.0|WARNING|x.py|{}", "x".repeat(2 * MOST_TEXT));
+            assert!(results.take(&line).is_none());
+            results.take(&format!("log {}", "y".repeat(2 * MOST_TEXT)));
+        }
+        assert_eq!(results.warnings().count(), MOST_WARNINGS);
+        assert!(results.warnings().all(|text| text.len() <= 2 * MOST_TEXT + 1));
+    }
 }

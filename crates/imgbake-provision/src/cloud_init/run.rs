@@ -1,9 +1,7 @@
 //! Runs a cloud-init step.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use imgbake_build::{BuildError, BuildErrorKind, Provisioner, StepContext, StepEnd};
+use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
 use imgbake_runtime::{Job, Tool as HostTool};
 use imgbake_types::Digest;
 use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
@@ -12,34 +10,21 @@ use serde_json::{Map, Value, json};
 use super::results::{End, Results};
 use super::spec::CloudInitSpec;
 use super::user_data::{self, KINDS, Kind};
-use crate::error::StepError;
-use crate::guest::install::{self, Tool};
-use crate::guest::{Folder, Program, assignments, step_name};
+use crate::error::{StepError, settings};
+use crate::guest::{Folder, NOT_YAML, Program, READ_YAML, Tool, ToolStep, assignments, step_name};
+use crate::host::{self, Look};
 
 const SCRIPT: &str = include_str!("run.sh");
 const TOOL: Tool = Tool {
     name: "cloud-init",
-    program: "cloud-init",
+    programs: &["cloud-init"],
+    key: None,
     folders: &[],
     apt: &["cloud-init"],
     apk: &["cloud-init"],
     pip: &[],
 };
-const PYTHON: HostTool = HostTool::new("python3", "python3");
 const SCHEMA: HostTool = HostTool::new("cloud-init", "cloud-init");
-/// How long a look at the user-data on this host may take.
-const LOOK: Duration = Duration::from_secs(60);
-/// Reads YAML from standard input; says nothing where there is no reader of it.
-const READ_YAML: &str = "import sys
-try:
-    import yaml
-except ImportError:
-    sys.exit(0)
-try:
-    yaml.safe_load(sys.stdin.buffer)
-except yaml.YAMLError as error:
-    sys.exit(str(error))
-";
 /// What the user-data may say otherwise: what a distribution does at a first boot unasked is left to the image's own.
 const DEFAULTS: &str = "#cloud-config
 users: []
@@ -71,9 +56,7 @@ impl Provisioner for CloudInit {
     }
 
     async fn check(&self, job: &Job, name: &str, spec: &ProvisionSpec) -> Result<(), BuildError> {
-        let spec: CloudInitSpec = spec.read().map_err(|error| {
-            BuildError::new(BuildErrorKind::Usage, format!("step `{name}`: {error}"))
-        })?;
+        let spec: CloudInitSpec = settings(name, spec)?;
         check(job, name, &spec).await.map_err(|error| error.of(name))
     }
 
@@ -87,14 +70,8 @@ impl Provisioner for CloudInit {
 /// The user-data is of a kind that cloud-init knows, and YAML where it says so.
 async fn check(job: &Job, name: &str, spec: &CloudInitSpec) -> Result<(), StepError> {
     let Some((text, Kind::CloudConfig)) = read(spec).await? else { return Ok(()) };
-    if let Ok(command) = PYTHON.command() {
-        let command = command.args(["-c", READ_YAML]).stdin(text.clone());
-        if let Ok(output) = tokio::time::timeout(LOOK, command.output(job)).await {
-            let output = output?;
-            if !output.status.success() {
-                return Err(not_yaml(output.stderr.trim()));
-            }
-        }
+    if let Some(words) = host::not_yaml(job, &text).await? {
+        return Err(not_yaml(&words));
     }
     // The machine's cloud-init may know more than this host's, or less: what this one says is no more than a hint.
     if let Ok(command) = SCHEMA.command() {
@@ -102,10 +79,7 @@ async fn check(job: &Job, name: &str, spec: &CloudInitSpec) -> Result<(), StepEr
         let written = tokio::fs::write(&file, &text).await;
         written.map_err(|source| StepError::Write { path: file.clone(), source })?;
         let command = command.args(["schema", "--config-file"]).arg(&file);
-        if let Ok(Ok(output)) = tokio::time::timeout(LOOK, command.output(job)).await
-            && !output.status.success()
-        {
-            let words = output.stderr.trim();
+        if let Look::Bad(_, words) = host::look(job, command).await? {
             job.events().warn(format!("step `{name}`: this host's cloud-init says: {words}"));
         }
     }
@@ -121,7 +95,9 @@ async fn read(spec: &CloudInitSpec) -> Result<Option<(String, Kind)>, StepError>
     let text = match (&spec.user_data, &spec.content) {
         (Some(path), None) => {
             let bytes = tokio::fs::read(path).await;
-            let bytes = bytes.map_err(|source| StepError::Script { path: path.clone(), source })?;
+            let bytes = bytes.map_err(|error| {
+                StepError::Usage(format!("cannot read the user-data {path}: {error}"))
+            })?;
             match String::from_utf8(bytes) {
                 Ok(text) => text,
                 Err(_) => return Ok(None),
@@ -145,8 +121,23 @@ async fn run(context: &StepContext<'_>, spec: &CloudInitSpec) -> Result<(), Step
             .recorder
             .warn(&format!("`{key}` of the user-data is not followed: the machine stays on"));
     }
-    install::ensure(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
-    let folder = Folder::make(context).await?;
+    let step = ToolStep {
+        tool: &TOOL,
+        chosen: None,
+        install: spec.install.as_ref(),
+        env: &spec.env,
+        timeout: spec.timeout(),
+    };
+    step.ensure(context).await?;
+    Folder::with(context, async |folder| run_in(context, spec, data, &folder).await).await
+}
+
+async fn run_in(
+    context: &StepContext<'_>,
+    spec: &CloudInitSpec,
+    data: Option<(String, Kind)>,
+    folder: &Folder<'_>,
+) -> Result<(), StepError> {
     match (&spec.user_data, &data) {
         (Some(path), _) => folder.copy(path, "user-data").await?,
         (None, Some((text, _))) => folder.write("user-data", text).await?,
@@ -156,11 +147,9 @@ async fn run(context: &StepContext<'_>, spec: &CloudInitSpec) -> Result<(), Step
     // JSON is YAML.
     folder.write_json("meta-data", &Value::Object(meta)).await?;
     folder.write("vendor-data", DEFAULTS).await?;
-    folder.write_json("cloud.cfg", &settings(&folder)).await?;
+    folder.write_json("cloud.cfg", &settings_of(folder)).await?;
     let is_yaml = matches!(data, Some((_, Kind::CloudConfig)));
-    let ended = apply(context, spec, &folder, is_yaml).await;
-    folder.remove().await?;
-    ended
+    apply(context, spec, folder, is_yaml).await
 }
 
 /// Runs its stages and judges what they did.
@@ -173,7 +162,7 @@ async fn apply(
     let dir = folder.path("");
     let yaml = if is_yaml { "1" } else { "" };
     let assigned = assignments(&[("DIR", dir.trim_end_matches('/')), ("YAML", yaml)]);
-    let script = format!("{assigned}{SCRIPT}");
+    let script = format!("{assigned}{READ_YAML}{SCRIPT}");
     let program = Program { script, env: spec.env.clone(), timeout: spec.timeout() };
     let mut results = Results::default();
     let mut take = |line: &str| {
@@ -187,7 +176,7 @@ async fn apply(
     }
     match &ended.exit {
         Ok(0) => {}
-        Ok(65) => return Err(ended.error("the machine cannot read the user-data as YAML")),
+        Ok(NOT_YAML) => return Err(not_yaml(&ended.tail.text())),
         Ok(code) => return Err(ended.error(&format!("cannot run cloud-init (exit code {code})"))),
         Err(how) => return Err(ended.error(how)),
     }
@@ -221,7 +210,7 @@ fn meta_data(step: &str, spec: &CloudInitSpec) -> Map<String, Value> {
 }
 
 /// What must hold whatever the user-data says: where cloud-init works and logs, and that the build keeps its access.
-fn settings(folder: &Folder<'_>) -> Value {
+fn settings_of(folder: &Folder<'_>) -> Value {
     let log = format!(
         "[loggers]\nkeys=root,cloudinit\n[handlers]\nkeys=file\n[formatters]\nkeys=line\n\
          [logger_root]\nlevel=WARNING\nhandlers=file\n\

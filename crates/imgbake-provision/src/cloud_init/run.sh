@@ -1,23 +1,11 @@
 # Runs all stages of cloud-init once more, on a seed and a state of their own in $DIR, which is in memory. Before this come
-# $DIR, which holds `user-data`, `meta-data`, `vendor-data` and `cloud.cfg`, and $YAML, where the user-data is YAML. What
+# $DIR, which holds `user-data`, `meta-data`, `vendor-data` and `cloud.cfg`, and $YAML, where the user-data is YAML; and `read_yaml`. What
 # it prints after $mark: `exit STAGE CODE`, `log LINE` and, at the end, `status JSON`.
 
 cd /
 umask 022
 program=$(command -v cloud-init)
-# The interpreter that cloud-init itself runs by has a reader of YAML.
-python=$(sed -n '1s/^#! *\([^ ]*python[^ ]*\).*/\1/p' "$program")
-if [ -n "$YAML" ]; then
-    "${python:-python3}" -c 'import sys
-try:
-    import yaml
-except ImportError:
-    sys.exit(0)
-try:
-    yaml.safe_load(open(sys.argv[1], encoding="utf-8"))
-except yaml.YAMLError as error:
-    sys.exit(str(error))' "$DIR/user-data" || exit 65
-fi
+[ -z "$YAML" ] || read_yaml "$DIR/user-data" "$program"
 
 # What the machine's own run left in /run is put back: links to it are written by a fixed name.
 OWN=/run/cloud-init

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::user_data;
-use crate::guest::Install;
+use crate::guest::{Install, TIMEOUT};
 
 /// `type = "cloud-init"`: user-data that the machine's cloud-init applies now, as it would at a first boot. Exactly one of
 /// `user_data` and `content`. The image's own first boot runs all of cloud-init again.
@@ -63,6 +63,6 @@ impl ProvisionerSettings for CloudInitSpec {
 impl CloudInitSpec {
     /// How long it may take.
     pub fn timeout(&self) -> Span {
-        self.timeout.unwrap_or(Span::secs(3600))
+        self.timeout.unwrap_or(TIMEOUT)
     }
 }

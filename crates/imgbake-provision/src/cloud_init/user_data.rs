@@ -30,7 +30,7 @@ pub(super) enum Kind {
 /// Which kind a text is.
 ///
 /// # Errors
-/// cloud-init would pass it over: why, in words.
+/// cloud-init would pass it over: why, as text.
 pub(super) fn kind(text: &str) -> Result<Kind, String> {
     let first = text.lines().next().unwrap_or_default();
     let lower = first.to_lowercase();

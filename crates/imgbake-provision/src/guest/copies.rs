@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use imgbake_types::record::step::Resource;
 
+use crate::error::StepError;
+
 /// Pairs of a path in the machine and the one of the host that it is a copy of.
 #[derive(Debug, Default)]
 pub(crate) struct Copies(Vec<(String, Utf8PathBuf)>);
@@ -27,6 +29,16 @@ impl Copies {
         resource.texts().for_each(|text| *text = self.text(text));
         resource
     }
+
+    /// An error of a program with the host's paths in what it printed.
+    pub(crate) fn error(&self, error: StepError) -> StepError {
+        match error {
+            StepError::Command { how, tries, output } => {
+                StepError::Command { how: self.text(&how), tries, output: self.text(&output) }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Replaces a path, and the path where it begins another one, but not where a longer name begins with it.
@@ -44,7 +56,25 @@ fn replace(text: &str, path: &str, by: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use imgbake_types::record::step::ResourceOutcome;
+
     use super::*;
+
+    #[test]
+    fn every_text_of_a_resource_has_the_paths_of_the_host() {
+        let mut copies = Copies::default();
+        copies.add("/run/x/states".to_owned(), "/home/me/states");
+        let mut resource = Resource::new("file", "/run/x/states/a", ResourceOutcome::Failed);
+        resource.file = Some("/run/x/states/init.sls".to_owned());
+        resource.message = Some("in /run/x/states: no".to_owned());
+        resource.diff = Some("--- /run/x/states/a".to_owned());
+        let mut placed = copies.resource(resource);
+        let all: Vec<String> = placed.texts().map(|text| text.clone()).collect();
+        let expected =
+            ["/home/me/states/a", "file", "/home/me/states/init.sls", "in /home/me/states: no"];
+        assert_eq!(all[..4], expected);
+        assert_eq!(all[4], "--- /home/me/states/a");
+    }
 
     #[test]
     fn names_are_those_of_the_host() {

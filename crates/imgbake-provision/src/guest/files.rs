@@ -21,6 +21,7 @@ const REMOVAL: Duration = Duration::from_secs(10);
 
 /// A folder of the machine for one step, readable by root alone. It has the same path at each run of the step:
 /// what is made of a path that it names is the same then.
+#[derive(Clone)]
 pub(crate) struct Folder<'a> {
     context: &'a StepContext<'a>,
     path: String,
@@ -76,6 +77,18 @@ impl<'a> Folder<'a> {
         let private = std::fs::read_to_string(&self.context.access.key).ok()?;
         let public = KeyPair::from_openssh(&private).ok()?.public_openssh();
         public.split(' ').nth(1).map(str::to_owned)
+    }
+
+    /// Does something with a folder, and takes it out of the machine however that ends.
+    pub(crate) async fn with<T, W: Future<Output = Result<T, StepError>>>(
+        context: &'a StepContext<'a>,
+        work: impl FnOnce(Self) -> W,
+    ) -> Result<T, StepError> {
+        let folder = Self::make(context).await?;
+        let done = work(folder.clone()).await;
+        let removed = folder.remove().await;
+        let value = done?;
+        removed.map(|()| value)
     }
 
     /// A path in it.

@@ -4,21 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use imgbake_build::StepContext;
-use imgbake_types::Span;
 use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Program, assignments};
+use super::{Program, TIMEOUT, Tool, assignments};
 use crate::error::StepError;
 
 /// Installs packages and writes down what came.
 const SCRIPT: &str = include_str!("install.sh");
 /// Its exit code where the tool is missing, and not to be installed.
 const MISSING: i32 = 69;
-/// How long it may take: a few hundred megabytes under emulation.
-const LIMIT: Span = Span::secs(3600);
 
 /// Whether, and how, the step's tool is installed in the machine where it is missing. It is removed again before the
 /// image is sealed, with the packages that nothing else needs.
@@ -74,91 +71,40 @@ impl<'de> Deserialize<'de> for Install {
     }
 }
 
-/// A tool that steps need in the machine.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tool {
-    /// Its name, in lower case.
-    pub(crate) name: &'static str,
-    /// The program that steps run.
-    pub(crate) program: &'static str,
-    /// Folders beside those in `PATH` where its packages put it.
-    pub(crate) folders: &'static [&'static str],
-    /// The packages of distributions with apt; `a|b` is the first of them that there is.
-    pub(crate) apt: &'static [&'static str],
-    /// The packages of distributions with apk.
-    pub(crate) apk: &'static [&'static str],
-    /// What pip installs after them.
-    pub(crate) pip: &'static [&'static str],
-}
-
-/// Installs a tool that is missing where the template wants that; `install` and `env` are the step's settings. A tool that
-/// is missing otherwise is its step's error.
-pub(crate) async fn if_wanted(
+/// Makes sure that a tool is in the machine; `chosen`, its program, `install` and `env` are the step's settings.
+pub(super) async fn ensure(
     context: &StepContext<'_>,
     tool: &Tool,
+    chosen: Option<&str>,
     install: Option<&Install>,
     env: &BTreeMap<String, String>,
 ) -> Result<(), StepError> {
-    match install {
-        None | Some(Install::Default(false)) => Ok(()),
-        wanted => ensure(context, tool, wanted, env).await,
-    }
-}
-
-/// Makes sure that a tool is in the machine; `install` and `env` are the step's settings.
-pub(crate) async fn ensure(
-    context: &StepContext<'_>,
-    tool: &Tool,
-    install: Option<&Install>,
-    env: &BTreeMap<String, String>,
-) -> Result<(), StepError> {
-    let chosen = match install {
+    let packages = match install {
         None | Some(Install::Default(false)) => None,
         Some(Install::Default(true)) => Some(&InstallSpec::default()),
         Some(Install::Chosen(chosen)) => Some(chosen),
     };
-    let script = script("", tool, chosen);
-    let program = Program { script, env: env.clone(), timeout: LIMIT };
-    let ended = program.run(context, &mut |_| {}).await?;
-    let program = tool.program;
+    let script = script("", tool, chosen, packages);
+    let program = Program { script, env: env.clone(), timeout: TIMEOUT };
+    let ended = program.prepare(context, &mut |_| {}).await?;
+    let program = tool.programs(chosen).join("` or `");
     match &ended.exit {
         Ok(0) => Ok(()),
-        Ok(MISSING) => Err(StepError::Usage(tool.missing())),
+        Ok(MISSING) => Err(StepError::Usage(tool.missing(chosen))),
         Ok(code) => Err(ended.error(&format!("cannot install `{program}` (exit code {code})"))),
         Err(how) => Err(ended.error(&format!("cannot install `{program}`: {how}"))),
     }
 }
 
-impl Tool {
-    /// Where its program may be beside `PATH`, in the form of it.
-    fn path(&self) -> String {
-        let folders = ["/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin"];
-        folders.iter().chain(self.folders).copied().collect::<Vec<_>>().join(":")
-    }
-
-    /// What to do where it is missing.
-    fn missing(&self) -> String {
-        let program = self.program;
-        let packages: Vec<String> =
-            self.apt.iter().map(|name| format!("`{}`", name.replace('|', "` or `"))).collect();
-        let what = match (packages.as_slice(), self.pip) {
-            ([], pip) => format!("`{}` with pip", pip.join("`, `")),
-            (packages, _) => packages.join(", "),
-        };
-        format!(
-            "the machine has no program `{program}`: set `install = true`, or install {what} in a step before"
-        )
-    }
-}
-
-/// The script that looks for a tool in the tree at `root`, and installs what is chosen where it is missing.
-fn script(root: &str, tool: &Tool, chosen: Option<&InstallSpec>) -> String {
-    let install = if chosen.is_some() { "1" } else { "" };
-    let chosen = chosen.cloned().unwrap_or_default();
+/// The script that looks for a tool, or its `chosen` program, in the tree at `root`, and installs `wanted` where it is
+/// missing.
+fn script(root: &str, tool: &Tool, chosen: Option<&str>, wanted: Option<&InstallSpec>) -> String {
+    let install = if wanted.is_some() { "1" } else { "" };
+    let wanted = wanted.cloned().unwrap_or_default();
     let packages = |own: &[&str]| {
-        if chosen.packages.is_empty() { own.join("\n") } else { chosen.packages.join("\n") }
+        if wanted.packages.is_empty() { own.join("\n") } else { wanted.packages.join("\n") }
     };
-    let pip = match (chosen.pip.as_slice(), chosen.packages.as_slice()) {
+    let pip = match (wanted.pip.as_slice(), wanted.packages.as_slice()) {
         ([], []) => tool.pip.join("\n"),
         (pip, _) => pip.join("\n"),
     };
@@ -168,12 +114,12 @@ fn script(root: &str, tool: &Tool, chosen: Option<&InstallSpec>) -> String {
         ("FOLDERS", &folders),
         ("INSTALL", install),
         ("TOOL", tool.name),
-        ("PROGRAM", tool.program),
+        ("PROGRAMS", &tool.programs(chosen).join("\n")),
         ("APT", &packages(tool.apt)),
         ("APK", &packages(tool.apk)),
         ("PIP", &pip),
-        ("VERSION", chosen.version.as_deref().unwrap_or_default()),
-        ("REPOSITORY", chosen.repository.as_deref().unwrap_or_default().trim_end()),
+        ("VERSION", wanted.version.as_deref().unwrap_or_default()),
+        ("REPOSITORY", wanted.repository.as_deref().unwrap_or_default().trim_end()),
     ];
     format!("{}{SCRIPT}", assignments(&values))
 }
@@ -190,7 +136,8 @@ mod tests {
 
     const TOOL: Tool = Tool {
         name: "tool",
-        program: "the-tool",
+        programs: &["the-tool"],
+        key: None,
         folders: &["/nonexistent/own"],
         apt: &["gone|tool", "other"],
         apk: &["tool-apk"],
@@ -227,7 +174,7 @@ mod tests {
     }
 
     fn install(dir: &Path, tool: &Tool, chosen: &InstallSpec) -> Output {
-        sh(dir, &script(dir.to_str().unwrap(), tool, Some(chosen)))
+        sh(dir, &script(dir.to_str().unwrap(), tool, None, Some(chosen)))
     }
 
     /// A root for apt and dpkg, and a repository of packages: a name, a version, what it depends on.
@@ -345,7 +292,7 @@ mod tests {
             assert!(!output.status.success() && words.contains(part), "{output:?}");
             assert!(!dir.join("usr/sbin/policy-rc.d").exists());
         }
-        let tool = Tool { program: "not-in-it", apt: &["tool"], ..TOOL };
+        let tool = Tool { programs: &["not-in-it"], apt: &["tool"], ..TOOL };
         let output = install(dir, &tool, &InstallSpec::default());
         let words = String::from_utf8_lossy(&output.stderr);
         assert!(words.contains("what was installed has no program not-in-it"), "{output:?}");
@@ -391,7 +338,7 @@ mod tests {
             repository: Some("http://example.org/main".to_owned()),
             ..InstallSpec::default()
         };
-        let text = script(dir.to_str().unwrap(), &TOOL, Some(&chosen));
+        let text = script(dir.to_str().unwrap(), &TOOL, None, Some(&chosen));
         // Without apt in `PATH`.
         let text = text.replace("command -v apt-get", "false");
         let output = sh(dir, &text);
@@ -429,18 +376,19 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_tool_says_what_to_set() {
+    fn a_tool_is_looked_for_by_its_names_or_the_chosen_one() {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().to_str().unwrap();
-        let looked = sh(dir.path(), &script(at, &TOOL, None));
-        assert_eq!(looked.status.code(), Some(MISSING));
+        let look = |tool: &Tool, chosen| sh(dir.path(), &script(at, tool, chosen, None));
+        assert_eq!(look(&TOOL, None).status.code(), Some(MISSING));
         program(dir.path(), "bin/the-tool", "");
-        assert!(sh(dir.path(), &script(at, &TOOL, None)).status.success());
-        assert_eq!(
-            TOOL.missing(),
-            "the machine has no program `the-tool`: set `install = true`, or install `gone` or `tool`, `other` in a \
-             step before"
-        );
-        assert!(Tool { apt: &[], pip: &["salt"], ..TOOL }.missing().contains("`salt` with pip"));
+        assert!(look(&TOOL, None).status.success());
+        let other = Tool { programs: &["its-tool", "the-tool"], ..TOOL };
+        assert!(look(&other, None).status.success());
+        // Another one is not what the step runs.
+        let chosen = format!("{at}/own/tool");
+        assert_eq!(look(&TOOL, Some(&chosen)).status.code(), Some(MISSING));
+        program(dir.path(), "own/tool", "");
+        assert!(look(&TOOL, Some(&chosen)).status.success());
     }
 }

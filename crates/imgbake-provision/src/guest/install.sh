@@ -1,8 +1,9 @@
 # Brings a tool into the machine for the build, and writes down what came with it: the seal takes that out again
 # (imgbake-seal, operation `build-tools`, says how the lists are read).
-# Before this come $R, the root of the tree, empty in a machine; $INSTALL, where it shall be installed; $TOOL, $PROGRAM
-# and $FOLDERS, where else the program may be; $APT and $APK, the packages, where `a|b` is the first of them that there
-# is; $PIP, what pip installs; $VERSION of the first package; $REPOSITORY, a package source. Lists have one entry a line.
+# Before this come $R, the root of the tree, empty in a machine; $INSTALL, where it shall be installed; $TOOL; $PROGRAMS,
+# of which one is enough, and $FOLDERS, where else it may be; $APT and $APK, the packages, where `a|b` is the first of
+# them that there is; $PIP, what pip installs; $VERSION of the first package; $REPOSITORY, a package source. Lists have
+# one entry a line.
 
 NL='
 '
@@ -10,7 +11,7 @@ PATH="$R/usr/local/bin:$PATH:$FOLDERS"
 LISTS="$R/var/lib/imgbake/tools/$TOOL"
 
 fail() {
-    printf 'imgbake: %s\n' "$1" >&2
+    printf 'imgbake: %s\n' "$*" >&2
     exit 1
 }
 
@@ -23,6 +24,16 @@ record() {
 # Without a terminal of its own, dpkg does not count to a hundred per cent. Translated descriptions are not needed.
 apt_get() {
     apt-get -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Acquire::Languages=none "$@"
+}
+
+# Whether the tool is there.
+is_there() {
+    while IFS= read -r _entry; do
+        ! command -v "$_entry" >/dev/null || return 0
+    done <<END
+$PROGRAMS
+END
+    return 1
 }
 
 # Words of a package's name for apt: the first of `a|b` that has a candidate.
@@ -139,7 +150,7 @@ with_packages() {
     elif command -v apk >/dev/null; then
         [ -z "$2" ] || with_apk "$2"
     else
-        fail "the machine has neither apt-get nor apk: install $PROGRAM in a step before"
+        fail "the machine has neither apt-get nor apk: install $TOOL in a step before"
     fi
 }
 
@@ -165,7 +176,7 @@ END
 }
 
 main() {
-    ! command -v "$PROGRAM" >/dev/null || return 0
+    ! is_there || return 0
     [ -n "$INSTALL" ] || exit 69
     ! command -v apt-get >/dev/null || add_apt_source
     _users=$(list_accounts passwd)
@@ -176,6 +187,6 @@ main() {
     _groups=$(new_of "$_groups" "$(list_accounts group)")
     [ -z "$_groups" ] || record groups "$_groups"
     [ -z "$PIP" ] || with_pip
-    command -v "$PROGRAM" >/dev/null || fail "what was installed has no program $PROGRAM"
+    is_there || fail "what was installed has no program" $PROGRAMS
 }
 main

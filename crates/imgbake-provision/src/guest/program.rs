@@ -51,11 +51,33 @@ impl Ended {
         let output = last_lines(&self.tail);
         StepError::Command { how: how.to_owned(), tries: String::new(), output }
     }
+
+    /// The error of a program whose results are no proof.
+    pub(crate) fn unknown(&self, why: &str) -> StepError {
+        let code = match self.exit {
+            Ok(code) if code != 0 => format!(" (exit code {code})"),
+            _ => String::new(),
+        };
+        self.error(&format!("what it did is unknown: {why}{code}"))
+    }
 }
 
 impl Program {
     /// Runs it. Each result goes to `take` as it comes, as the program wrote it.
     pub(crate) async fn run(
+        self,
+        context: &StepContext<'_>,
+        take: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Ended, StepError> {
+        let ended = self.prepare(context, take).await?;
+        if let Ok(code) = ended.exit {
+            context.recorder.exit_code(code);
+        }
+        Ok(ended)
+    }
+
+    /// Runs it before what the step is there for: its exit code is not the step's.
+    pub(crate) async fn prepare(
         self,
         context: &StepContext<'_>,
         take: &mut (dyn FnMut(&str) + Send),
@@ -89,10 +111,7 @@ impl Program {
         split.finish(take, &mut |rest| output.take(Stream::Stdout, rest));
         let tail = output.finish();
         let exit = match ended {
-            Ok(Exit::Code(code)) => {
-                recorder.exit_code(code);
-                Ok(code)
-            }
+            Ok(Exit::Code(code)) => Ok(code),
             Ok(Exit::Lost) => return Err(StepError::Lost { output: last_lines(&tail) }),
             Ok(other) => Err(format!("it ended with {other}")),
             Err(error) if error.kind() == CommErrorKind::TimedOut => {
@@ -238,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_result_without_an_end_is_bounded_and_told() {
+    fn a_result_without_an_end_is_bounded_and_reported() {
         let long = [b"mark ".as_slice(), &vec![b'x'; MOST_LINE * 2], b"\nmark {}\nrest\n"].concat();
         let (results, rest) = split(&long, 64 << 10);
         assert_eq!((results, rest.as_str()), (vec![String::new(), "{}".to_owned()], "rest\n"));

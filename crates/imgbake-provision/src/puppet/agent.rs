@@ -11,10 +11,10 @@ use imgbake_runtime::error::io_at;
 use imgbake_types::Digest;
 use imgbake_types::spec::ProvisionerKind;
 
-use super::run::{Run, TOOL, config};
-use super::spec::{DRY, PuppetAgentSpec, TIMEOUT};
+use super::run::{Run, config, tool};
+use super::spec::{DRY, PuppetAgentSpec};
 use crate::error::{StepError, check_public};
-use crate::guest::{Copies, Folder, install};
+use crate::guest::{Copies, Folder, ToolStep, step_name};
 
 const AGENT: &str = include_str!("agent.sh");
 
@@ -48,16 +48,14 @@ async fn provision(context: &StepContext<'_>, spec: &PuppetAgentSpec) -> Result<
     check_public("certname", spec.certname.as_deref())?;
     check_public("environment", spec.environment.as_deref())?;
     DRY.check(&spec.args)?;
-    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
-    let folder = Folder::make(context).await?;
-    let ran = run(context, spec, &folder).await;
-    let removed = folder.remove().await;
-    ran.and(removed)
+    let step = tool(spec.puppet_bin.as_deref(), spec.install.as_ref(), &spec.env, spec.timeout);
+    step.in_folder(context, async |folder| run(context, spec, &step, &folder).await).await
 }
 
 async fn run(
     context: &StepContext<'_>,
     spec: &PuppetAgentSpec,
+    step: &ToolStep<'_>,
     folder: &Folder<'_>,
 ) -> Result<(), StepError> {
     let keys = keys(context);
@@ -65,12 +63,11 @@ async fn run(
         folder.copy(&keys, "ssl").await?;
     }
     let run = Run {
+        step,
         what: "puppet agent",
-        puppet: spec.puppet_bin.as_deref(),
         args: arguments(spec, folder),
         script: script(spec),
-        env: &spec.env,
-        timeout: spec.timeout.unwrap_or(TIMEOUT),
+        env: spec.env.clone(),
     };
     run.run(context, folder, &Copies::default()).await?;
     // The server knows these, and no others, at the second run that shows whether the step converges.
@@ -84,8 +81,7 @@ async fn run(
 
 /// Where the job keeps the keys of this step's node.
 fn keys(context: &StepContext<'_>) -> Utf8PathBuf {
-    let name = context.spec.name.as_deref().unwrap_or(context.name);
-    context.job.work().join(format!("puppet-ssl-{}", Digest::sha256(name).short()))
+    context.job.work().join(format!("puppet-ssl-{}", Digest::sha256(step_name(context)).short()))
 }
 
 fn arguments(spec: &PuppetAgentSpec, folder: &Folder<'_>) -> Vec<String> {
@@ -125,10 +121,12 @@ fn script(spec: &PuppetAgentSpec) -> String {
         .chain(spec.args.iter().cloned())
         .collect();
     let ssldir = config("ssldir", &of_agent);
+    // Whether there is a report is the machine's to say: it goes to the server as well.
+    let report = config("report", &of_agent);
     // Since Puppet 8, a report leaves out what did not change; older ones do not know the setting.
     let leaves_out = config("exclude_unchanged_resources", &of_agent);
     format!(
-        "ssldir={ssldir}\n\
+        "ssldir={ssldir}\nreport={report}\n\
          [ \"{leaves_out}\" != true ] || set -- \"$@\" --no-exclude_unchanged_resources\n{AGENT}"
     )
 }

@@ -1,14 +1,11 @@
-# The machine's own keys and certificates come along, and stay in memory with what the run adds: no image has them.
+# The machine's own keys and certificates are used, and stay as they are: the run has copies of them. What it adds is in
+# memory, so that no image has it.
+[ "$report" != false ] || { echo "${mark}no-report"; exit 1; }
 ssl=$folder/ssl
 if [ ! -d "$ssl" ]; then
 	mkdir -m 0700 "$ssl"
 	case $ssldir in
-	/?*)
-		if [ -d "$ssldir" ]; then
-			cp -a "$ssldir/." "$ssl"
-			find "$ssldir" -mindepth 1 -delete
-		fi
-		;;
+	/?*) [ ! -d "$ssldir" ] || cp -a "$ssldir/." "$ssl" ;;
 	esac
 fi
 code=0
@@ -16,5 +13,5 @@ run_puppet "$@" || code=$?
 if [ -s "$folder/report.yaml" ]; then
 	run_puppet imgbake_results --libdir "$folder/lib" --color=false || :
 fi
-results
+results "$folder/results"
 exit "$code"

@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 
 use async_trait::async_trait;
 use camino::{Utf8Path, Utf8PathBuf};
-use imgbake_build::{BuildError, BuildErrorKind, Provisioner, StepContext, StepEnd};
+use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
 use imgbake_comm::shell::quote;
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::job::remove_path;
@@ -14,11 +14,12 @@ use imgbake_types::spec::{ProvisionSpec, ProvisionerKind};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::run::{Run, TOOL, config};
-use super::spec::{DRY, PuppetSpec, TIMEOUT};
+use super::run::{Run, config, tool};
+use super::spec::{DRY, PuppetSpec};
 use super::staged::{stage, together};
-use crate::error::{StepError, check_public};
-use crate::guest::{Copies, Folder, install};
+use crate::error::{StepError, check_public, settings};
+use crate::guest::{Copies, Folder, ToolStep};
+use crate::host::{self, Look};
 
 const PUPPET: Tool = Tool::new("puppet", "puppet");
 /// Puppet's own folders. On Debian each has a fixed place, wherever the others are.
@@ -43,10 +44,8 @@ impl Provisioner for Puppet {
     }
 
     async fn check(&self, job: &Job, name: &str, spec: &ProvisionSpec) -> Result<(), BuildError> {
-        let spec: PuppetSpec = spec.read().map_err(|error| {
-            BuildError::new(BuildErrorKind::Usage, format!("step `{name}`: {error}"))
-        })?;
-        check(job, &spec).await.map_err(|error| error.of(name))
+        let spec: PuppetSpec = settings(name, spec)?;
+        check(job, name, &spec).await.map_err(|error| error.of(name))
     }
 
     async fn provision(&self, context: &StepContext<'_>) -> Result<StepEnd, BuildError> {
@@ -57,7 +56,7 @@ impl Provisioner for Puppet {
 }
 
 /// A Puppet of this host, where there is one, reads the manifest.
-async fn check(job: &Job, spec: &PuppetSpec) -> Result<(), StepError> {
+async fn check(job: &Job, name: &str, spec: &PuppetSpec) -> Result<(), StepError> {
     let Ok(command) = PUPPET.command() else { return Ok(()) };
     let own = job.work().join(format!("puppet-{}", Uuid::new_v4().simple()));
     DirBuilder::new().mode(0o700).create(&own).map_err(io_at("make the folder", &own))?;
@@ -65,30 +64,36 @@ async fn check(job: &Job, spec: &PuppetSpec) -> Result<(), StepError> {
     for name in OWN_FOLDERS {
         command = command.arg(format!("--{name}")).arg(own.join(name));
     }
-    let output = command.arg(&spec.manifest).output(job).await;
+    let looked = host::look(job, command.arg(&spec.manifest)).await;
     remove_path(&own)?;
-    let output = output?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let words = output.stderr.trim();
-    Err(StepError::Usage(format!("Puppet cannot read the manifest:\n{words}")))
+    let reason = match looked? {
+        Look::Good => return Ok(()),
+        // What a Puppet that does not run at all prints is no mistake of the manifest.
+        Look::Bad(_, words)
+            if words.contains("Could not parse") || words.contains("Syntax error") =>
+        {
+            return Err(StepError::Usage(format!("Puppet cannot read the manifest:\n{words}")));
+        }
+        Look::Bad(code, words) => format!("exit code {code}:\n{words}"),
+        Look::Unknown(why) => why,
+    };
+    let message = format!("step `{name}`: the manifest cannot be checked before it runs: {reason}");
+    job.events().warn(message);
+    Ok(())
 }
 
 async fn provision(context: &StepContext<'_>, spec: &PuppetSpec) -> Result<(), StepError> {
     check_public("certname", spec.certname.as_deref())?;
     check_public("environment", spec.environment.as_deref())?;
     DRY.check(&spec.args)?;
-    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
-    let folder = Folder::make(context).await?;
-    let ran = run(context, spec, &folder).await;
-    let removed = folder.remove().await;
-    ran.and(removed)
+    let step = tool(spec.puppet_bin.as_deref(), spec.install.as_ref(), &spec.env, spec.timeout);
+    step.in_folder(context, async |folder| run(context, spec, &step, &folder).await).await
 }
 
 async fn run(
     context: &StepContext<'_>,
     spec: &PuppetSpec,
+    step: &ToolStep<'_>,
     folder: &Folder<'_>,
 ) -> Result<(), StepError> {
     let mut copies = Copies::default();
@@ -127,17 +132,10 @@ async fn run(
     let name = spec.manifest.file_name().unwrap_or("manifest");
     args.push(stage(&mut copies, folder, &spec.manifest, &format!("manifest/{name}")).await?);
     let script = format!(
-        "{}code=0\nrun_puppet \"$@\" || code=$?\nresults\nexit \"$code\"",
+        "{}code=0\nrun_puppet \"$@\" || code=$?\nresults \"$folder/results\"\nexit \"$code\"",
         environment(spec, folder)
     );
-    let run = Run {
-        what: "puppet apply",
-        puppet: spec.puppet_bin.as_deref(),
-        args,
-        script,
-        env: &env,
-        timeout: spec.timeout.unwrap_or(TIMEOUT),
-    };
+    let run = Run { step, what: "puppet apply", args, script, env };
     run.run(context, folder, &copies).await
 }
 
@@ -163,7 +161,7 @@ fn real(path: &Utf8Path) -> Utf8PathBuf {
         (Some(folder), Some(name)) => folder.canonicalize_utf8().map(|folder| folder.join(name)),
         _ => path.canonicalize_utf8(),
     };
-    // What is not there is told when it is copied.
+    // What is not there is an error when it is copied.
     real.unwrap_or_else(|_| path.to_owned())
 }
 

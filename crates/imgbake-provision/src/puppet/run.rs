@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use imgbake_build::StepContext;
+use imgbake_build::{StepContext, StepRecorder};
 use imgbake_comm::shell::quote;
 use imgbake_runtime::Tail;
 use imgbake_types::Span;
 
-use crate::error::{StepError, check_public, last_lines};
-use crate::guest::install::Tool;
-use crate::guest::{Copies, Ended, Folder, Program, Results};
+use crate::error::{StepError, check_public};
+use crate::guest::{Copies, Ended, ExitCodes, Folder, Install, Results, TIMEOUT, Tool, ToolStep};
 
 /// What finds and runs Puppet, for the machine's shell.
 const COMMON: &str = include_str!("run.sh");
@@ -27,31 +26,41 @@ const LIBRARY: [(&str, &str); 3] = [
     ),
 ];
 /// Puppet as `install` brings it.
-pub(super) const TOOL: Tool = Tool {
+const TOOL: Tool = Tool {
     name: "puppet",
-    program: "puppet",
+    programs: &["puppet"],
+    key: Some("puppet_bin"),
     folders: &["/opt/puppetlabs/bin"],
     apt: &["puppet-agent|puppet"],
     apk: &["puppet"],
     pip: &[],
 };
-/// The result that says that there is no Puppet.
-const MISSING: &str = "missing";
+/// The result that says that the agent makes no report.
+const NO_REPORT: &str = "no-report";
+
+/// What both kinds of step say of Puppet.
+pub(super) fn tool<'a>(
+    puppet_bin: Option<&'a str>,
+    install: Option<&'a Install>,
+    env: &'a BTreeMap<String, String>,
+    timeout: Option<Span>,
+) -> ToolStep<'a> {
+    let timeout = timeout.unwrap_or(TIMEOUT);
+    ToolStep { tool: &TOOL, chosen: puppet_bin, install, env, timeout }
+}
 
 /// One run.
 pub(super) struct Run<'a> {
+    /// The tool.
+    pub(super) step: &'a ToolStep<'a>,
     /// What it runs, in messages: `puppet apply`.
     pub(super) what: &'static str,
-    /// The program in the machine, where the template names it.
-    pub(super) puppet: Option<&'a str>,
     /// The arguments.
     pub(super) args: Vec<String>,
-    /// The script that calls `run_puppet "$@"` and `results`.
+    /// The script that calls `run_puppet "$@"` and `results "$folder/results"`.
     pub(super) script: String,
     /// Environment variables.
-    pub(super) env: &'a BTreeMap<String, String>,
-    /// How long it may take.
-    pub(super) timeout: Span,
+    pub(super) env: BTreeMap<String, String>,
 }
 
 impl Run<'_> {
@@ -62,37 +71,32 @@ impl Run<'_> {
         folder: &Folder<'_>,
         copies: &Copies,
     ) -> Result<(), StepError> {
-        check_public("puppet_bin", self.puppet)?;
         check_public("args", self.args.iter().map(String::as_str))?;
         for (name, text) in LIBRARY {
             folder.write(name, text).await?;
         }
-        let program =
-            Program { script: self.whole(folder), env: self.env.clone(), timeout: self.timeout };
-        let (mut results, mut missing) = (Results::default(), false);
+        let script = self.whole(folder);
+        let (mut results, mut no_report) = (Results::default(), false);
         let recorder = context.recorder;
         let mut take = |line: &str| match line {
-            MISSING => missing = true,
+            NO_REPORT => no_report = true,
             line => results.take(line, recorder, |resource| copies.resource(resource)),
         };
-        let ended = program.run(context, &mut take).await?;
-        if missing {
-            return Err(StepError::Usage(lacking(self.puppet)));
+        let ended = self.step.run(context, &script, self.env, &mut take).await?;
+        if no_report {
+            let what = "the machine's Puppet has `report = false`, and imgbake reads an agent's results from its \
+                        report: set `args = [\"--report\"]`, or take the setting out of `puppet.conf`";
+            return Err(StepError::Usage(what.to_owned()));
         }
-        judge(self.what, &ended, &results, copies)?;
-        match results.success(recorder) {
-            None => Ok(()),
-            Some(why) => Err(ended.error(&unknown(&why))),
-        }
+        judge(self.what, &ended, &results, recorder).map_err(|error| copies.error(error))
     }
 
     /// The whole script.
     fn whole(&self, folder: &Folder<'_>) -> String {
         let words: Vec<String> = self.args.iter().map(String::as_str).map(quote).collect();
         format!(
-            "folder={}\npuppet={}\n{COMMON}set -- {}\n{}",
+            "folder={}\n{COMMON}set -- {}\n{}",
             quote(folder.path("").trim_end_matches('/')),
-            quote(self.puppet.unwrap_or_default()),
             words.join(" "),
             self.script
         )
@@ -109,52 +113,25 @@ pub(super) fn config(setting: &str, args: &[String]) -> String {
     call
 }
 
-/// There is no such program.
-fn lacking(puppet: Option<&str>) -> String {
-    match puppet {
-        Some(puppet) => format!("`puppet_bin` names {puppet}, which is no program in the machine"),
-        None => "Puppet is not in the machine: neither `puppet` in PATH nor /opt/puppetlabs/bin/puppet; set \
-                 `install = true`, install it in a step before this one (Debian and Ubuntu: the package `puppet`, or `puppet-agent`), or say in \
-                 `puppet_bin` where it is"
-            .to_owned(),
-    }
-}
-
 /// What the end of a run means for the step.
 ///
 /// Exit codes with `--detailed-exitcodes`: 0 nothing changed, 2 something did, 4 and 6 resources failed, 1 there was no
 /// run.
-fn judge(what: &str, ended: &Ended, results: &Results, copies: &Copies) -> Result<(), StepError> {
-    let failed = |how: String| {
-        let output = copies.text(&last_lines(&ended.tail));
-        StepError::Command { how, tries: String::new(), output }
-    };
-    let code = match &ended.exit {
-        Ok(code) => *code,
-        Err(how) => return Err(failed(how.clone())),
-    };
-    let success = [0, 2].contains(&code);
-    let contradiction = results.contradiction(success).or_else(|| {
-        let changed = results.counts.changed;
-        (success && (code == 2) != (changed > 0)).then(|| {
-            format!("it ended with exit code {code}, and counts {changed} changed resources")
-        })
-    });
-    if success {
-        return contradiction.map_or(Ok(()), |why| Err(failed(unknown(&why))));
+fn judge(
+    program: &'static str,
+    ended: &Ended,
+    results: &Results,
+    recorder: &StepRecorder,
+) -> Result<(), StepError> {
+    let codes = ExitCodes { program, success: &[0, 2], failed: &[4, 6] };
+    let code = results.judge(&codes, ended, recorder, |_| first_error(&ended.tail))?;
+    let changed = results.counts.changed;
+    if (code == 2) == (changed > 0) {
+        return Ok(());
     }
-    // A run that did not begin has no results.
-    let why = contradiction.filter(|_| [4, 6].contains(&code));
-    Err(match (&results.failed, why, first_error(&ended.tail)) {
-        (_, Some(why), _) => failed(unknown(&why)),
-        (Some(resource), ..) => StepError::Resource(resource.clone()),
-        (None, None, Some(error)) => failed(copies.text(&error)),
-        (None, None, None) => failed(format!("`{what}` ended with exit code {code}")),
-    })
-}
-
-fn unknown(why: &str) -> String {
-    format!("what it did is unknown: {why}")
+    Err(ended.unknown(&format!(
+        "it ended with exit code {code}, and counts {changed} changed resources"
+    )))
 }
 
 /// Puppet's own words for what it could not begin with, and where: `WORDS (FILE:LINE)`.

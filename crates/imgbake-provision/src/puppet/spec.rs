@@ -98,10 +98,11 @@ impl ProvisionerSettings for PuppetSpec {
 
 /// `type = "puppet-agent"`: a run of the machine's Puppet agent against a server.
 ///
-/// Puppet is in the machine, or `install` brings it for the build. Its own configuration there counts, except that `noop`
-/// is off, and that no schedule keeps a resource from being applied. Keys and certificates that are in its `ssldir` there are used, and taken out of the
-/// machine with those that the run makes: no image has them. A server signs one certificate for a name: at the next
-/// build, clean that name on the server, or give another `certname`.
+/// Puppet is in the machine, or `install` brings it for the build. Its own configuration there counts, its `report` among
+/// it, except that `noop` is off, and that no schedule keeps a resource from being applied. Keys and certificates that are
+/// in its `ssldir` there are used and left there, for seal's `agent-keys` to take out; those that the run makes are in
+/// memory, and in no image. A server signs one certificate for a name: at the next build, clean that name on the server,
+/// or give another `certname`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PuppetAgentSpec {
@@ -149,9 +150,6 @@ impl ProvisionerSettings for PuppetAgentSpec {
         server.into_iter().chain(not_empty(settings, "args")).chain(common(settings)).collect()
     }
 }
-
-/// How long a run may take that does not say.
-pub(super) const TIMEOUT: Span = Span::secs(3600);
 
 /// What both kinds have.
 fn common(settings: &Map<String, Value>) -> Vec<Mistake> {

@@ -2,10 +2,12 @@
 //! did not begin.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use imgbake_types::record::step::{Resource, ResourceOutcome};
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// The parts of a result's key: module, ID, name, function.
 const SEPARATOR: &str = "_|-";
@@ -23,9 +25,27 @@ pub(super) enum Output {
     Refused(Vec<String>),
 }
 
+/// A longer text of a state is cut: a report has no more of it.
+const MOST_TEXT: usize = 16 << 10;
+
 #[derive(Deserialize)]
 struct Document {
-    local: Value,
+    local: Local,
+}
+
+/// What is under `local`, with each state read and cut as it comes.
+enum Local {
+    States(States),
+    Reasons(Vec<String>),
+}
+
+/// States: a key and a number in the run with each.
+type States = Vec<(u64, Found)>;
+
+struct Found {
+    id: String,
+    name: String,
+    resource: Resource,
 }
 
 #[derive(Deserialize)]
@@ -50,53 +70,92 @@ struct State {
     ran: Option<bool>,
 }
 
-/// Reads what Salt wrote; what cannot be read is the error, in words.
+/// Reads what Salt wrote; what cannot be read is the error, as text.
 pub(super) fn read(text: &str) -> Result<Output, String> {
     if text.trim().is_empty() {
         return Err("it wrote no results".to_owned());
     }
     let document: Document = serde_json::from_str(text)
         .map_err(|error| format!("its results cannot be read: {error}"))?;
-    match document.local {
-        Value::Object(states) => read_states(states),
-        Value::Array(reasons) => Ok(Output::Refused(reasons.iter().map(plain).collect())),
-        Value::String(reason) => Ok(Output::Refused(vec![reason])),
-        _ => Err("its results cannot be read: they are neither states nor errors".to_owned()),
+    Ok(match document.local {
+        Local::Reasons(reasons) => Output::Refused(reasons),
+        Local::States(states) => Output::States(named(states)),
+    })
+}
+
+/// The resources in the order of the run, each with its name.
+fn named(mut states: States) -> Vec<Resource> {
+    let mut names = BTreeMap::<_, u32>::new();
+    for (_, found) in &states {
+        *names.entry((found.resource.kind.clone(), found.id.clone())).or_default() += 1;
+    }
+    states.sort_by_key(|(number, _)| *number);
+    let resources = states.into_iter().map(|(_, found)| {
+        let Found { id, name, mut resource } = found;
+        // One ID may have many names.
+        let is_one = names.get(&(resource.kind.clone(), id.clone())) == Some(&1);
+        resource.name = if is_one { id } else { format!("{id}: {name}") };
+        resource
+    });
+    resources.collect()
+}
+
+impl<'de> Deserialize<'de> for Local {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(LocalVisitor)
     }
 }
 
-fn read_states(found: Map<String, Value>) -> Result<Output, String> {
-    let (mut states, mut names) = (Vec::new(), BTreeMap::<_, u32>::new());
-    for (key, value) in found {
-        let unreadable = |why: &str| format!("the result of `{key}` cannot be read: {why}");
-        let state: State =
-            serde_json::from_value(value).map_err(|error| unreadable(&error.to_string()))?;
-        let mut parts = key.split(SEPARATOR);
-        let (Some(module), Some(id), Some(function)) = (parts.next(), parts.next(), parts.last())
-        else {
-            return Err(unreadable("its name is not MODULE, ID, NAME and FUNCTION"));
-        };
-        if module == NOTHING {
-            return Ok(Output::Refused(vec![plain(&state.comment)]));
-        }
-        let kind = format!("{module}.{function}");
-        let id = state.id.clone().unwrap_or_else(|| id.to_owned());
-        *names.entry((kind.clone(), id.clone())).or_default() += 1;
-        states.push((kind, id, state));
+struct LocalVisitor;
+
+impl<'de> Visitor<'de> for LocalVisitor {
+    type Value = Local;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("states or errors")
     }
-    states.sort_by_key(|(_, _, state)| state.run_num);
-    let resources = states.into_iter().map(|(kind, id, state)| {
-        // One ID may have many names.
-        let is_one = names.get(&(kind.clone(), id.clone())) == Some(&1);
-        let name = if is_one { id } else { format!("{id}: {}", state.name) };
-        state.resource(kind, name)
-    });
-    Ok(Output::States(resources.collect()))
+
+    fn visit_str<E>(self, reason: &str) -> Result<Local, E> {
+        Ok(Local::Reasons(vec![reason.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<Local, A::Error> {
+        let mut reasons = Vec::new();
+        while let Some(reason) = all.next_element::<Value>()? {
+            reasons.push(plain(&reason));
+        }
+        Ok(Local::Reasons(reasons))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Local, A::Error> {
+        let mut states = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let unreadable = |why: &str| {
+                A::Error::custom(format!("the result of `{key}` cannot be read: {why}"))
+            };
+            let state: State = map.next_value().map_err(|error| unreadable(&error.to_string()))?;
+            let mut parts = key.split(SEPARATOR);
+            let (Some(module), Some(id), Some(function)) =
+                (parts.next(), parts.next(), parts.last())
+            else {
+                return Err(unreadable("its name is not MODULE, ID, NAME and FUNCTION"));
+            };
+            if module == NOTHING {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                return Ok(Local::Reasons(vec![plain(&state.comment)]));
+            }
+            let (number, name) = (state.run_num, state.name.clone());
+            let id = state.id.clone().unwrap_or_else(|| id.to_owned());
+            let resource = state.resource(format!("{module}.{function}"));
+            states.push((number, Found { id, name, resource }));
+        }
+        Ok(Local::States(states))
+    }
 }
 
 impl State {
-    /// The resource; its file is the name of its SLS still.
-    fn resource(self, kind: String, name: String) -> Resource {
+    /// The resource, without its name; its file is the name of its SLS still.
+    fn resource(self, kind: String) -> Resource {
         let has_changes = match &self.changes {
             Value::Null => false,
             Value::Object(changes) => !changes.is_empty(),
@@ -127,11 +186,21 @@ impl State {
         Resource {
             seconds: self.duration.map(|milliseconds| milliseconds / 1000.0),
             file: self.sls,
-            diff,
-            message,
-            ..Resource::new(kind, name, outcome)
+            diff: diff.map(cut),
+            message: message.map(cut),
+            ..Resource::new(kind, "", outcome)
         }
     }
+}
+
+fn cut(mut text: String) -> String {
+    let mut end = text.len().min(MOST_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.shrink_to_fit();
+    text
 }
 
 /// What a command printed, errors first.
@@ -267,7 +336,7 @@ mod tests {
         for (text, error) in [
             ("", "wrote no results"),
             ("{\"local\": {", "cannot be read"),
-            ("{\"local\": 3}", "neither"),
+            ("{\"local\": 3}", "states or errors"),
             ("{\"local\": {\"a\": {\"result\": true, \"__run_num__\": 0}}}", "MODULE"),
             ("{\"local\": {\"a_|-b_|-c_|-d\": {\"__run_num__\": \"x\"}}}", "`a_|-b_|-c_|-d`"),
             ("{\"local\": {\"a_|-b_|-c_|-d\": {\"result\": true}}}", "__run_num__"),
@@ -286,6 +355,15 @@ mod tests {
             let Ok(Output::Refused(reasons)) = read(text) else { panic!("{text}") };
             assert_eq!(reasons[0], reason);
         }
+    }
+
+    #[test]
+    fn long_texts_are_cut() {
+        let state = json!({"result": false, "changes": {"diff": "é".repeat(MOST_TEXT)},
+            "comment": "x".repeat(2 * MOST_TEXT), "__run_num__": 0});
+        let found = one("file_|-a_|-/a_|-managed", &state);
+        assert_eq!(found.diff.map(|text| text.len()), Some(MOST_TEXT));
+        assert_eq!(found.message.map(|text| text.len()), Some(MOST_TEXT));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
-use imgbake_build::{BuildError, BuildErrorKind, Provisioner, StepContext, StepEnd};
+use imgbake_build::{BuildError, Provisioner, StepContext, StepEnd};
 use imgbake_comm::shell::quote;
 use imgbake_runtime::Job;
 use imgbake_types::record::step::Resource;
@@ -13,23 +13,26 @@ use serde_json::{Value, json};
 
 use super::results::{self, Output};
 use super::spec::{DRY, SaltSpec};
-use crate::error::StepError;
-use crate::guest::install::{self, Tool};
-use crate::guest::{End, Ended, Folder, Program, Results};
+use crate::error::{StepError, settings};
+use crate::guest::{Ended, ExitCodes, Folder, NOT_YAML, READ_YAML, Results, Tool, ToolStep};
+use crate::host;
 
-/// What the script says where there is no Salt.
-const MISSING: &str = "missing";
 /// Salt as `install` brings it: few distributions have a package of it.
 const TOOL: Tool = Tool {
     name: "salt",
-    program: "salt-call",
-    folders: &[],
+    programs: &["salt-call"],
+    key: Some("salt_bin"),
+    folders: &["/opt/saltstack/salt"],
     apt: &["gcc", "python3-dev", "python3-venv"],
     apk: &["gcc", "musl-dev", "linux-headers", "python3-dev"],
     pip: &["salt"],
 };
+/// Exit codes with `--retcode-passthrough`; with 1, Salt did not begin.
+const CODES: ExitCodes = ExitCodes { program: "salt-call", success: &[0], failed: &[2] };
+/// Where the template's configuration is.
+const MINION_CONFIG: &str = "etc/merged/1-minion.conf";
 /// More than this is not read.
-const MOST_RESULTS: usize = 64 << 20;
+const MOST_RESULTS: usize = 32 << 20;
 
 /// Runs salt steps.
 #[derive(Debug, Clone, Copy)]
@@ -47,11 +50,9 @@ impl Provisioner for Salt {
         Self::KIND
     }
 
-    async fn check(&self, _: &Job, name: &str, spec: &ProvisionSpec) -> Result<(), BuildError> {
-        let spec: SaltSpec = spec.read().map_err(|error| {
-            BuildError::new(BuildErrorKind::Usage, format!("step `{name}`: {error}"))
-        })?;
-        check_config(&spec).await.map_err(|error| error.of(name))
+    async fn check(&self, job: &Job, name: &str, spec: &ProvisionSpec) -> Result<(), BuildError> {
+        let spec: SaltSpec = settings(name, spec)?;
+        check(job, &spec).await.map_err(|error| error.of(name))
     }
 
     async fn provision(&self, context: &StepContext<'_>) -> Result<StepEnd, BuildError> {
@@ -61,122 +62,86 @@ impl Provisioner for Salt {
     }
 }
 
-/// The minion's configuration leaves alone what this step sets by other files.
-async fn check_config(spec: &SaltSpec) -> Result<(), StepError> {
+/// The minion's configuration is YAML: Salt would leave out one that is not.
+async fn check(job: &Job, spec: &SaltSpec) -> Result<(), StepError> {
     let Some(path) = &spec.minion_config else { return Ok(()) };
     let text = tokio::fs::read_to_string(path).await.map_err(|error| {
         StepError::Usage(format!("`minion_config`: {path} cannot be read: {error}"))
     })?;
-    let sets = |key: &str| {
-        text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')))
-    };
-    if sets("default_include") {
-        let what =
-            format!("`default_include` in {path} would leave out what imgbake sets: take it out");
-        return Err(StepError::Usage(what));
-    }
-    if sets("ext_pillar") && !spec.pillar_vars.is_empty() {
-        let what = format!(
-            "`pillar_vars` are an ext_pillar, and {path} has its own: put the variables into `pillar` instead"
-        );
-        return Err(StepError::Usage(what));
-    }
-    Ok(())
+    host::not_yaml(job, &text).await?.map_or(Ok(()), |words| Err(not_yaml(path, &words)))
+}
+
+fn not_yaml(path: &Utf8Path, words: &str) -> StepError {
+    StepError::Usage(format!("`minion_config`: {path} cannot be read as YAML:\n{words}"))
 }
 
 async fn run(context: &StepContext<'_>, spec: &SaltSpec) -> Result<(), StepError> {
-    check_config(spec).await?;
     DRY.check(&spec.args)?;
-    install::if_wanted(context, &TOOL, spec.install.as_ref(), &spec.env).await?;
-    let folder = Folder::make(context).await?;
-    let ran = run_in(context, spec, &folder).await;
-    let removed = folder.remove().await;
-    ran.and(removed)
+    let step = ToolStep {
+        tool: &TOOL,
+        chosen: spec.salt_bin.as_deref(),
+        install: spec.install.as_ref(),
+        env: &spec.env,
+        timeout: spec.timeout(),
+    };
+    step.in_folder(context, async |folder| run_in(context, spec, &step, &folder).await).await
 }
 
 async fn run_in(
     context: &StepContext<'_>,
     spec: &SaltSpec,
+    step: &ToolStep<'_>,
     folder: &Folder<'_>,
 ) -> Result<(), StepError> {
     folder.copy(&spec.states, "states").await?;
     if let Some(pillar) = &spec.pillar {
         folder.copy(pillar, "pillar").await?;
     }
-    match &spec.minion_config {
-        Some(config) => folder.copy(config, "etc/minion").await?,
-        None => folder.write("etc/minion", "").await?,
-    }
-    if !spec.pillar_vars.is_empty() {
-        folder.write_json("pillar.json", &json!(spec.pillar_vars)).await?;
-    }
-    // JSON is YAML; Salt reads it after the minion's own file.
-    folder.write_json("etc/minion.d/zz-imgbake.conf", &config(spec, folder)).await?;
-
-    let program =
-        Program { script: script(spec, folder), env: spec.env.clone(), timeout: spec.timeout() };
-    let (mut text, mut is_missing, mut is_cut) = (String::new(), false, false);
+    configure(spec, folder).await?;
+    let (mut text, mut is_cut) = (String::new(), false);
     let mut take = |line: &str| match line {
-        MISSING => is_missing = true,
         // A line that was too long comes empty. Without it, the rest may still be read, as something else.
         "" => is_cut = true,
         _ if is_cut || text.len() + line.len() > MOST_RESULTS => is_cut = true,
         _ => text.extend([line, "\n"]),
     };
-    let ended = program.run(context, &mut take).await?;
-    if is_missing {
-        let what = format!(
-            "`{}` is not in the machine: set `install = true`, or install Salt in a step before this one (Debian has no package of it; \
-             salt-minion from the Salt Project's repository, or `pip install salt`), or give its path in `salt_bin`",
-            spec.salt_bin()
-        );
-        return Err(StepError::Usage(what));
+    let ended = step.run(context, &script(spec, folder), spec.env.clone(), &mut take).await?;
+    if let (Ok(NOT_YAML), Some(path)) = (&ended.exit, &spec.minion_config) {
+        return Err(not_yaml(path, &ended.tail.text()));
     }
     let read =
         if is_cut { Err("its results are too long".to_owned()) } else { results::read(&text) };
+    drop(text);
     judge(context, spec, &ended, read)
 }
 
 /// What the results and the exit code say together.
-///
-/// Exit codes with `--retcode-passthrough`: 0 all went well, 1 Salt did not begin, 2 a state failed.
 fn judge(
     context: &StepContext<'_>,
     spec: &SaltSpec,
     ended: &Ended,
     read: Result<Output, String>,
 ) -> Result<(), StepError> {
-    let mut results = Results::default();
-    if let Ok(Output::States(states)) = &read {
-        for state in states {
-            results.resource(placed(state.clone(), &spec.states), context.recorder);
-        }
-        let counts = results.counts;
-        results.end = Some(End { changed: counts.changed, failed: counts.failed, rescued: 0 });
-    }
-    let success = ended.exit == Ok(0);
-    let contradiction = |results: &Results| {
-        if success { results.success(context.recorder) } else { results.contradiction(false) }
+    let code = match &ended.exit {
+        Ok(code) => *code,
+        Err(how) => return Err(ended.error(how)),
     };
-    match (&ended.exit, read) {
-        (Err(how), _) => Err(ended.error(how)),
-        (Ok(_), Ok(Output::Refused(reasons))) => {
-            Err(ended.error(&format!("Salt applied nothing: {}", reasons.join("\n"))))
+    let states = match read {
+        Ok(Output::States(states)) => states,
+        Ok(Output::Refused(reasons)) => {
+            let reasons = reasons.join("\n");
+            return Err(ended.error(&format!("Salt applied nothing (exit code {code}): {reasons}")));
         }
-        (Ok(0), Err(why)) => Err(ended.error(&format!("what it did is unknown: {why}"))),
-        (Ok(code), Err(why)) => {
-            Err(ended.error(&format!("`salt-call` ended with exit code {code}, and {why}")))
+        Err(why) if code == 0 => return Err(ended.unknown(&why)),
+        Err(why) => {
+            return Err(ended.error(&format!("`salt-call` ended with exit code {code}, and {why}")));
         }
-        (Ok(code), Ok(Output::States(_))) => match (contradiction(&results), results.failed)
-        {
-            (None, None) if success => Ok(()),
-            (Some(why), _) => Err(ended.error(&format!("what it did is unknown: {why}"))),
-            (None, Some(state)) => Err(StepError::Resource(state)),
-            (None, None) => Err(ended.error(&format!(
-                "what it did is unknown: `salt-call` ended with exit code {code}, and no state failed"
-            ))),
-        },
+    };
+    let mut results = Results::complete();
+    for state in states {
+        results.resource(placed(state, &spec.states), context.recorder);
     }
+    results.judge(&CODES, ended, context.recorder, |_| None).map(drop)
 }
 
 /// A resource with the host's file that declares it, and the line where that is plain.
@@ -196,20 +161,26 @@ fn placed(mut resource: Resource, states: &Utf8Path) -> Resource {
     resource
 }
 
-/// What imgbake sets: everything that Salt writes is in the folder, so that no image has it.
-fn config(spec: &SaltSpec, folder: &Folder<'_>) -> Value {
-    let mut config = json!({
-        "root_dir": folder.path("root"),
-        "file_client": "local",
-        "file_roots": { spec.saltenv(): [folder.path("states")] },
-        "log_level_logfile": "quiet",
-    });
-    if spec.pillar.is_some() {
-        let environments = ["base", spec.saltenv()].map(|name| (name, [folder.path("pillar")]));
-        config["pillar_roots"] = json!(BTreeMap::from(environments));
-    } else {
-        config["pillar_roots"] = json!({});
+/// Writes the configuration. Salt reads its main file, then what `default_include` names and then what `include` names
+/// there. Files of the first are merged; a key of the second replaces what was before it. The template's own file is
+/// one of the first, so that nothing in it, however it is written, decides what imgbake sets.
+async fn configure(spec: &SaltSpec, folder: &Folder<'_>) -> Result<(), StepError> {
+    let main = json!({ "default_include": "merged/*.conf", "include": "imgbake.conf" });
+    // JSON is YAML.
+    folder.write_json("etc/minion", &main).await?;
+    if let Some(config) = &spec.minion_config {
+        folder.copy(config, MINION_CONFIG).await?;
     }
+    if !spec.pillar_vars.is_empty() {
+        folder.write_json("pillar.json", &json!(spec.pillar_vars)).await?;
+    }
+    folder.write_json("etc/merged/2-step.conf", &merged(spec, folder)).await?;
+    folder.write_json("etc/imgbake.conf", &config(spec, folder)).await
+}
+
+/// What the step adds to the template's configuration.
+fn merged(spec: &SaltSpec, folder: &Folder<'_>) -> Value {
+    let mut config = json!({});
     if !spec.pillar_vars.is_empty() {
         let command = format!("cat {}", quote(&folder.path("pillar.json")));
         config["ext_pillar"] = json!([{ "cmd_json": command }]);
@@ -220,10 +191,25 @@ fn config(spec: &SaltSpec, folder: &Folder<'_>) -> Value {
     config
 }
 
+/// What imgbake sets: everything that Salt writes is in the folder, so that no image has it.
+fn config(spec: &SaltSpec, folder: &Folder<'_>) -> Value {
+    let mut config = json!({
+        "root_dir": folder.path("root"),
+        "file_client": "local",
+        "file_roots": { spec.saltenv(): [folder.path("states")] },
+        "pillar_roots": {},
+        "log_level_logfile": "quiet",
+    });
+    if spec.pillar.is_some() {
+        let environments = ["base", spec.saltenv()].map(|name| (name, [folder.path("pillar")]));
+        config["pillar_roots"] = json!(BTreeMap::from(environments));
+    }
+    config
+}
+
 fn script(spec: &SaltSpec, folder: &Folder<'_>) -> String {
     let (config, out) = (folder.path("etc"), folder.path("results.json"));
     let mut words = vec![
-        spec.salt_bin(),
         "--local",
         "--config-dir",
         &config,
@@ -244,13 +230,14 @@ fn script(spec: &SaltSpec, folder: &Folder<'_>) -> String {
     // Pillar, grains and configuration may say otherwise.
     words.push("test=False");
     let words: Vec<String> = words.into_iter().map(quote).collect();
+    let check = spec.minion_config.as_ref().map(|_| {
+        let config = quote(&folder.path(MINION_CONFIG));
+        format!("{READ_YAML}read_yaml {config} \"$(command -v \"$tool\")\"\n")
+    });
     format!(
-        "command -v {bin} >/dev/null 2>&1 || {{ echo \"${{mark}}{MISSING}\"; exit 127; }}\n\
-         code=0; {command} || code=$?\n\
-         [ ! -f {out} ] || sed \"s/^/$mark/\" {out}\n\
-         exit $code\n",
-        bin = quote(spec.salt_bin()),
-        command = words.join(" "),
+        "{check}code=0; \"$tool\" {words} || code=$?\nresults {out}\nexit $code\n",
+        check = check.unwrap_or_default(),
+        words = words.join(" "),
         out = quote(&out),
     )
 }

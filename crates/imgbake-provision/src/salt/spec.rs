@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::guest::{DryRun, Install};
+use crate::guest::{DryRun, Install, TIMEOUT};
 
 /// Arguments with which Salt changes nothing.
 pub(super) const DRY: DryRun =
@@ -38,8 +38,9 @@ pub struct SaltSpec {
     /// Grains of the machine, beside those that Salt finds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub grains: BTreeMap<String, Value>,
-    /// A minion's configuration file, beside the template. Where Salt keeps its own files and where states and
-    /// pillar are is set by imgbake.
+    /// A minion's configuration file, beside the template; files that its `include` names are the machine's. Where Salt
+    /// keeps its own files and where states and pillar are is set by imgbake; `grains` and `pillar_vars` are merged with
+    /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub minion_config: Option<Utf8PathBuf>,
@@ -88,13 +89,8 @@ impl SaltSpec {
         self.saltenv.as_deref().unwrap_or("base")
     }
 
-    /// `salt-call` in the machine.
-    pub fn salt_bin(&self) -> &str {
-        self.salt_bin.as_deref().unwrap_or("salt-call")
-    }
-
     /// How long it may take.
     pub fn timeout(&self) -> Span {
-        self.timeout.unwrap_or(Span::secs(3600))
+        self.timeout.unwrap_or(TIMEOUT)
     }
 }

@@ -119,7 +119,7 @@ fn goes_down(exit: &Exit) -> bool {
     match exit {
         Exit::Lost => true,
         Exit::Signal(name) => ["TERM", "KILL", "HUP", "PIPE"].contains(&name.as_str()),
-        // 128 and the signal's number, as a shell tells it.
+        // 128 and the signal's number, as a shell reports it.
         Exit::Code(code) => [128 + 1, 128 + 9, 128 + 13, 128 + 15].contains(code),
     }
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::rules;
+use crate::guest::TIMEOUT;
 
 /// `type = "shell"`: exactly one of `script` and `inline`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -76,7 +77,7 @@ impl ShellSpec {
     }
     /// How long one try may take.
     pub fn timeout(&self) -> Span {
-        self.timeout.unwrap_or(Span::secs(3600))
+        self.timeout.unwrap_or(TIMEOUT)
     }
     /// Exit codes that mean success.
     pub fn exit_codes(&self) -> &[i32] {

@@ -1,35 +1,26 @@
 //! Playbooks that the machine's own Ansible runs; they change only a folder of the test.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use imgbake_build::BuildErrorKind;
-use imgbake_types::StepReport;
 use imgbake_types::event::Stream;
 use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::secret::marker;
 use imgbake_types::spec::ProvisionSpec;
 use serde_json::{Value, json};
 
-use crate::local::{LocalGuest, changed, find, no_process, outcomes};
+use crate::local::{LocalGuest, changed, find, outcomes};
 
 impl LocalGuest {
     /// A step that runs a playbook, whose folder is the test's.
     fn play(&self, playbook: &str, settings: &Value) -> ProvisionSpec {
-        let path = self.at("code/site.yml");
-        fs::create_dir_all(self.at("code")).unwrap();
+        let path = self.put("code/site.yml", playbook);
         fs::create_dir_all(self.at("out")).unwrap();
-        fs::write(&path, playbook).unwrap();
         let mut all = json!({"playbook": path, "extra_vars": {"dir": self.at("out")}});
         for (key, value) in settings.as_object().unwrap() {
             all[key] = value.clone();
         }
         self.step("ansible-local", &all)
-    }
-
-    async fn played(&self, spec: &ProvisionSpec) -> (Result<(), String>, StepReport) {
-        let (end, report) = self.report(spec).await;
-        (end.map(drop).map_err(|error| error.to_string()), report)
     }
 }
 
@@ -72,6 +63,7 @@ const SOUND: &str = r#"
        register: judged, changed_when: "'made' in judged.stdout"}
     - {name: only elsewhere, command: "true", when: "'db' in group_names"}
     - {name: check mode, command: "touch {{ dir }}/never", check_mode: true}
+    - {name: would change, copy: {dest: "{{ dir }}/never", content: x}, check_mode: true}
 "#;
 
 #[tokio::test]
@@ -98,10 +90,10 @@ async fn a_second_run_changes_what_does_not_converge_and_nothing_else() {
     ] {
         let mut local = LocalGuest::new();
         let spec = local.play(playbook, &json!({"groups": ["web"]}));
-        let (end, first) = local.played(&spec).await;
+        let (end, first) = local.ran(&spec).await;
         end.unwrap();
         assert!(first.counts.changed > 6 && first.exit_code == Some(0), "{first:?}");
-        let (end, second) = local.played(&spec).await;
+        let (end, second) = local.ran(&spec).await;
         end.unwrap();
         assert_eq!(changed(&second), always, "{second:?}");
         // Ansible's own recap.
@@ -110,12 +102,16 @@ async fn a_second_run_changes_what_does_not_converge_and_nothing_else() {
         let counts = second.counts;
         for count in [
             format!("ok={} ", counts.changed + counts.unchanged),
-            format!("changed={} ", counts.changed),
+            // Ansible counts a change that check mode did not make.
+            format!("changed={} ", counts.changed + u64::from(playbook == SOUND)),
             format!("skipped={} ", counts.skipped),
         ] {
             assert!(recap.1.contains(&count), "{count}: {recap:?}");
         }
         if playbook == SOUND {
+            let checked = find(&second, "would change");
+            assert_eq!((checked.outcome, &checked.diff), (Is::Unchanged, &None));
+            assert!(!local.at("out/never").exists());
             assert_eq!(fs::read_to_string(local.at("out/reloads")).unwrap(), "x\n");
             continue;
         }
@@ -141,8 +137,7 @@ async fn the_playbook_comes_with_what_is_beside_it_and_with_nothing_else() {
         ("code/other/secret", "not part of it"),
         ("more roles/far/tasks/main.yml", "- name: far\n  debug: {msg: \"far {{ word }}\"}\n"),
     ] {
-        fs::create_dir_all(local.at(path).parent().unwrap()).unwrap();
-        fs::write(local.at(path), text).unwrap();
+        local.put(path, text);
     }
     let playbook = "- hosts: web\n  gather_facts: false\n  roles: [page, far]\n  tasks:\n\
         \x20   - {name: token, copy: {dest: \"{{ dir }}/token\", content: \"{{ token }}\"}}\n\
@@ -161,7 +156,7 @@ async fn the_playbook_comes_with_what_is_beside_it_and_with_nothing_else() {
             "skip_tags": ["slow"],
         }),
     );
-    let (end, report) = local.played(&spec).await;
+    let (end, report) = local.ran(&spec).await;
     end.unwrap();
     let names: Vec<&str> = outcomes(&report).into_iter().map(|(name, _)| name).collect();
     let expected = ["page : role's page", "far : far", "token", "shown", "own", "left out"];
@@ -186,7 +181,7 @@ async fn failures_say_where_on_the_host() {
         \x20   - {name: may fail, command: \"false\", ignore_errors: true}\n\
         \x20   - {name: boom, shell: \"echo out; echo why >&2; exit 3\"}\n\
         \x20   - {name: never, command: \"true\"}\n";
-    let (end, report) = local.played(&local.play(playbook, &json!({}))).await;
+    let (end, report) = local.ran(&local.play(playbook, &json!({}))).await;
     let error = end.unwrap_err();
     assert!(error.contains("shell[boom] (") && error.contains("why"), "{error}");
     let expected = [
@@ -200,29 +195,65 @@ async fn failures_say_where_on_the_host() {
 
     // A failure that the play deals with is none of the step's.
     let rescued = playbook.split("    - {name: boom").next().unwrap();
-    let (end, report) = local.played(&local.play(rescued, &json!({}))).await;
+    let (end, report) = local.ran(&local.play(rescued, &json!({}))).await;
     end.unwrap();
     assert_eq!(report.counts.failed, 1, "it is shown");
 
     let broken = local.play("- hosts: all\n  tasks:\n    - nosuchmodule: {}\n", &json!({}));
-    let (end, report) = local.played(&broken).await;
+    let (end, report) = local.ran(&broken).await;
     let error = end.unwrap_err();
     assert!(error.contains("nosuchmodule"), "{error}");
     assert!(error.contains(local.at("code/site.yml").as_str()), "{error}");
     assert!(!error.contains("/run/imgbake/") && report.resources.is_empty(), "{error}");
 
-    let hangs = "- hosts: all\n  gather_facts: false\n  tasks: [{command: sleep 4244.23}]\n";
-    let (end, _) = local.played(&local.play(hangs, &json!({"timeout": "8s"}))).await;
+    let hangs = "- hosts: all\n  gather_facts: false\n  tasks: [{shell: touch DIR/begun; sleep 4244.23; true}]\n";
+    local.hangs(&local.play(hangs, &json!({})), "20s", "sleep\x004244.23").await;
+}
+
+#[tokio::test]
+async fn a_failed_installation_of_requirements_is_named() {
+    let local = LocalGuest::new();
+    local.script("bin/ansible-playbook", "echo never; exit 3");
+    local.script("bin/ansible-galaxy", "echo \"$1 is nowhere\"; [ \"$1\" = role ] || exit 7");
+    let requirements = local.put("requirements.yml", "collections: [a.b]\n");
+    let settings = json!({
+        "requirements": requirements, "env": {"PATH": format!("{}:/usr/bin:/bin", local.at("bin"))},
+    });
+    let (end, report) = local.ran(&local.play("[]", &settings)).await;
     let error = end.unwrap_err();
-    assert!(error.contains("it timed out after 8s and was ended"), "{error}");
-    no_process("sleep\x004244.23").await;
+    for part in [
+        "`ansible-galaxy collection install` of `requirements` failed with exit code 7",
+        "collection is nowhere",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(report.exit_code, Some(7));
+}
+
+#[tokio::test]
+async fn a_machine_of_busybox_shows_results() {
+    let local = LocalGuest::new();
+    let bin = local.at("bin");
+    fs::create_dir(&bin).unwrap();
+    for name in [
+        "sh", "cat", "mkfifo", "sed", "env", "rm", "mkdir", "head", "tail", "wc", "kill", "mktemp",
+        "sleep", "chmod", "dirname", "uname",
+    ] {
+        std::os::unix::fs::symlink("/usr/bin/busybox", bin.join(name)).unwrap();
+    }
+    for name in ["ansible-playbook", "python3"] {
+        std::os::unix::fs::symlink(format!("/usr/bin/{name}"), bin.join(name)).unwrap();
+    }
+    let tasks = "- hosts: all\n  gather_facts: false\n  tasks: [{name: one, command: /bin/true}]\n";
+    let (end, report) = local.ran(&local.play(tasks, &json!({"env": {"PATH": bin}}))).await;
+    end.unwrap();
+    assert_eq!(outcomes(&report), [("one", Is::Changed)]);
 }
 
 #[tokio::test]
 async fn results_that_cannot_be_read_are_no_success() {
     let local = LocalGuest::new();
     let bin = local.at("bin");
-    fs::create_dir(&bin).unwrap();
     let task = |outcome: &str, changed: bool| {
         json!({"outcome": outcome, "task": "t", "action": "a", "changed": changed}).to_string()
     };
@@ -236,35 +267,37 @@ async fn results_that_cannot_be_read_are_no_success() {
         ("nothing", vec![], 0, "is unknown: its results end before"),
         ("half", vec!["{\"outco".to_owned(), stats(0, 0)], 0, "is unknown: 1 of its results"),
         ("too few", vec![stats(1, 0)], 0, "is unknown: it counts 1 changed"),
-        ("too many", vec![changed, stats(0, 0)], 0, "is unknown: it counts 0 changed"),
-        ("fails", vec![failed, stats(0, 1)], 0, "is unknown: it ended well, and counts 1"),
+        ("too many", vec![changed.clone(), stats(0, 0)], 0, "is unknown: it counts 0 changed"),
+        ("fails", vec![failed.clone(), stats(0, 1)], 0, "is unknown: it ended well, and counts 1"),
         ("crashes", vec![], 250, "failed with exit code 250; its last lines:\noops"),
+        ("crashes late", vec![failed.clone()], 250, "`ansible-playbook` failed with exit code 250"),
+        (
+            "fails cut",
+            vec![changed.clone()],
+            2,
+            "is unknown: its results end before it does (exit code 2)",
+        ),
+        ("fails for nothing", vec![stats(0, 0)], 2, "is unknown: no resource failed (exit code 2)"),
     ] {
-        let lines = [lines.as_slice(), &[String::new()]].concat().join("\n");
-        fs::write(local.at("lines"), lines).unwrap();
+        local.put("lines", &[lines.as_slice(), &[String::new()]].concat().join("\n"));
         let script = format!(
-            "#!/bin/sh\ncat '{}' >\"$IMGBAKE_RESULTS\"; echo oops; exit {exit}\n",
-            local.at("lines")
+            "sed \"s/^/$IMGBAKE_MARK/\" DIR/lines >\"$IMGBAKE_RESULTS\"; echo oops; exit {exit}"
         );
-        let program = bin.join("ansible-playbook");
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        local.script("bin/ansible-playbook", &script);
         let env = json!({"PATH": format!("{bin}:/usr/bin:/bin")});
-        let (end, report) = local.played(&local.play("[]", &json!({"env": env}))).await;
+        let (end, report) = local.ran(&local.play("[]", &json!({"env": env}))).await;
         let error = end.err().unwrap_or_default();
         assert_eq!(error.is_empty(), words.is_empty(), "{name}: {error}");
         assert!(error.contains(words), "{name}: {error}");
         assert!(report.output.lines.iter().all(|line| line.stream == Stream::Stderr));
     }
     // A machine without Ansible.
-    for tool in ["sh", "env"] {
-        let link = local.at("few").join(tool);
-        fs::create_dir_all(link.parent().unwrap()).unwrap();
-        std::os::unix::fs::symlink(format!("/bin/{tool}"), link).unwrap();
-    }
-    let env = json!({"PATH": local.at("few")});
+    let env = json!({"PATH": local.few_programs(&["sh", "env"])});
     let (end, _) = local.report(&local.play("[]", &json!({"env": env}))).await;
     let error = end.unwrap_err();
-    assert!(error.to_string().contains("the package ansible-core"), "{error}");
+    assert!(
+        error.to_string().contains("install `ansible-core` or `ansible` in a step before"),
+        "{error}"
+    );
     assert_eq!(error.kind(), BuildErrorKind::Usage);
 }

@@ -2,16 +2,14 @@
 //! resources as Chef's documentation describes them ("Custom handlers", "Resource: common functionality").
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use imgbake_build::BuildErrorKind;
-use imgbake_types::StepReport;
 use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::secret::marker;
 use imgbake_types::spec::{ProvisionSpec, ProvisionerSettings};
 use serde_json::{Value, json};
 
-use crate::local::{LocalGuest, changed, find, no_process, outcomes};
+use crate::local::{LocalGuest, changed, find, outcomes, with};
 
 /// What the client requires of Chef.
 const HANDLER: &str = r"
@@ -32,17 +30,10 @@ const CLIENT: &str = include_str!("chef_client.rb");
 impl LocalGuest {
     /// A step in which Chef does what `run` says.
     fn chef(&self, run: &Value, settings: &Value) -> ProvisionSpec {
-        let bin = self.at("chef/client");
-        for (path, text) in [
-            ("chef/lib/chef/handler.rb", HANDLER),
-            ("chef/client", CLIENT),
-            ("chef/run.json", &run.to_string()),
-            ("cookbooks/web/recipes/default.rb", "file '/tmp/never'\n"),
-        ] {
-            fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
-            fs::write(self.at(path), text).unwrap();
-        }
-        fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
+        self.put("chef/lib/chef/handler.rb", HANDLER);
+        self.put("chef/run.json", &run.to_string());
+        self.put("cookbooks/web/recipes/default.rb", "file '/tmp/never'\n");
+        let bin = self.script("chef/client", CLIENT);
         let mut all = json!({
             "chef_bin": bin,
             "cookbooks": [self.at("cookbooks")],
@@ -53,11 +44,6 @@ impl LocalGuest {
         }
         all.as_object_mut().unwrap().retain(|_, value| !value.is_null());
         self.step("chef", &all)
-    }
-
-    async fn cooked(&self, spec: &ProvisionSpec) -> (Result<(), String>, StepReport) {
-        let (end, report) = self.report(spec).await;
-        (end.map(drop).map_err(|error| error.to_string()), report)
     }
 
     fn seen(&self) -> Value {
@@ -78,7 +64,7 @@ async fn resources_are_those_of_the_handler() {
     ]});
     let attributes = json!({"web": {"token": marker("deploy")}});
     let spec = local.chef(&run, &json!({"attributes": attributes, "args": ["--once"]}));
-    let (end, report) = local.cooked(&spec).await;
+    let (end, report) = local.ran(&spec).await;
     end.unwrap();
     let expected = [
         ("/etc/it's \"page\"\n", Is::Changed),
@@ -111,7 +97,7 @@ async fn what_chef_finds_where() {
     }
     let settings =
         json!({"roles": local.at("roles"), "data_bags": local.at("bags"), "environment": "it's"});
-    local.cooked(&local.chef(&json!({"resources": []}), &settings)).await.0.unwrap();
+    local.ran(&local.chef(&json!({"resources": []}), &settings)).await.0.unwrap();
     let config = &local.seen()["config"];
     assert!(config["role_path"].as_str().unwrap().ends_with("/roles"), "{config}");
     assert!(config["data_bag_path"].as_str().unwrap().ends_with("/data_bags"), "{config}");
@@ -121,7 +107,7 @@ async fn what_chef_finds_where() {
         assert!(config[key].as_str().unwrap().starts_with("/run/imgbake/"), "{key}: {config}");
     }
     let settings = json!({"policy": local.at("export"), "policy_name": "web", "cookbooks": null, "run_list": null});
-    local.cooked(&local.chef(&json!({"resources": []}), &settings)).await.0.unwrap();
+    local.ran(&local.chef(&json!({"resources": []}), &settings)).await.0.unwrap();
     let seen = local.seen();
     assert!(seen["config"]["chef_repo_path"].as_str().unwrap().ends_with("/policy"), "{seen}");
     assert_eq!((&seen["config"]["policy_name"], &seen["attributes"]), (&json!("web"), &json!({})));
@@ -138,7 +124,7 @@ async fn a_run_that_ends_badly_says_why() {
     ]);
     let boom = "execute[boom] (web::default line 2) had an error: Mixlib::ShellOut::ShellCommandFailed: why";
     let failing = json!({"resources": resources, "exception": boom, "exit": 1});
-    let (end, report) = local.cooked(&local.chef(&failing, &json!({}))).await;
+    let (end, report) = local.ran(&local.chef(&failing, &json!({}))).await;
     let error = end.unwrap_err();
     assert!(error.contains("/recipes/default.rb:2) failed: execute[boom]"), "{error}");
     assert!(error.contains("ShellCommandFailed: why"), "{error}");
@@ -152,26 +138,89 @@ async fn a_run_that_ends_badly_says_why() {
             "is unknown: it ended well, and counts 1",
         ),
         (json!({"dies": true}), "is unknown: its results end before"),
-        (json!({"exit": 37, "resources": []}), "asks for a restart"),
+        (
+            json!({"exit": 37, "resources": []}),
+            "asks for a restart of the machine: restart it in a step of `type = \"shell\"` with `reboot` (exit code 37)",
+        ),
         (json!({"dies": true, "exit": 1}), recipe.as_str()),
         // No recipe was read.
-        (json!({"exception": "no such cookbook", "exit": 1}), "Chef failed with exit code 1"),
+        (
+            json!({"exception": "no such cookbook", "exit": 1}),
+            "`chef-client` failed with exit code 1",
+        ),
     ] {
-        let (end, _) = local.cooked(&local.chef(&run, &json!({}))).await;
+        let (end, _) = local.ran(&local.chef(&run, &json!({}))).await;
         let error = end.unwrap_err();
         assert!(error.contains(words), "{run}: {error}");
         assert!(!error.contains("/run/imgbake/"), "{error}");
     }
 
-    let hangs = json!({"resources": [], "sleep": 4245});
-    let (end, _) = local.cooked(&local.chef(&hangs, &json!({"timeout": "3s"}))).await;
-    assert!(end.unwrap_err().contains("it timed out after 3s and was ended"));
-    no_process(local.at("chef/client").as_str()).await;
+    let hangs = json!({"resources": [], "sleep": 4245, "begun": local.at("begun")});
+    let client = local.at("chef/client");
+    local.hangs(&local.chef(&hangs, &json!({})), "10s", client.as_str()).await;
 
     let absent = local.chef(&json!({}), &json!({"chef_bin": "no such chef"}));
     let error = local.report(&absent).await.0.unwrap_err();
     assert_eq!(error.kind(), BuildErrorKind::Usage);
-    assert!(error.to_string().contains("not in the machine (`no such chef`)"), "{error}");
+    assert!(
+        error.to_string().contains("`chef_bin` names `no such chef`, which is no program"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn of_two_resources_with_one_name_the_one_that_ran_last_failed() {
+    let local = LocalGuest::new();
+    let boom = |place: &str| format!("execute[boom] ({place}) had an error: why");
+    let all = |ran: [bool; 4]| {
+        json!([
+            {"type": "execute", "name": "boom", "updated": true, "line": 1, "ran": ran[0]},
+            {"type": "file", "name": "/a", "line": 2, "ran": ran[1]},
+            {"type": "execute", "name": "boom", "updated": true, "line": 3, "ran": ran[2]},
+            {"type": "execute", "name": "boom", "line": 4, "ran": ran[3]},
+        ])
+    };
+    for (ran, place, outcomes_of) in [
+        // By where it stands,
+        (
+            [true, true, true, false],
+            "web::default line 3",
+            [Is::Changed, Is::Unchanged, Is::Failed, Is::Skipped],
+        ),
+        // after all others, by a notification,
+        (
+            [true, true, true, true],
+            "web::default line 1",
+            [Is::Failed, Is::Unchanged, Is::Changed, Is::Unchanged],
+        ),
+        // and without a place.
+        (
+            [true, true, true, false],
+            "dynamically defined",
+            [Is::Changed, Is::Unchanged, Is::Failed, Is::Skipped],
+        ),
+    ] {
+        let run = json!({"resources": all(ran), "exception": boom(place), "exit": 1});
+        let (end, report) = local.ran(&local.chef(&run, &json!({}))).await;
+        assert!(end.unwrap_err().contains("had an error: why"), "{place}");
+        let found: Vec<Is> = report.resources.iter().map(|one| one.outcome).collect();
+        assert_eq!(found, outcomes_of, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_found_where_its_packages_put_it() {
+    let local = LocalGuest::new();
+    let run = json!({"resources": [{"type": "file", "name": "/a", "updated": true, "line": 1}]});
+    let spec = local.chef(&run, &json!({"chef_bin": null, "install": true}));
+    let client = local.at("chef/client");
+    let folder = local.at("chef");
+    // With `install`, the same is found, and nothing is installed.
+    std::os::unix::fs::symlink(client, folder.join("cinc-client")).unwrap();
+    let path = format!("{folder}:/usr/bin:/bin");
+    let (end, report) = local.ran(&with(&spec, "env", json!({"PATH": path}))).await;
+    end.unwrap();
+    assert_eq!(report.counts.changed, 1, "{report:?}");
 }
 
 #[test]

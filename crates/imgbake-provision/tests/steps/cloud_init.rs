@@ -2,17 +2,16 @@
 //! own, where the real one ran.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use imgbake_build::BuildErrorKind;
 use imgbake_provision::{CloudInit, provisioners};
 use imgbake_types::Outcome;
-use imgbake_types::record::step::{ResourceOutcome as Is, StepReport};
+use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::secret::marker;
 use imgbake_types::spec::ProvisionSpec;
 use serde_json::{Value, json};
 
-use crate::local::{LocalGuest, text};
+use crate::local::{Local, LocalGuest, outcomes, text};
 
 /// The program: `how` has the lines of Python that a test adds before it writes its results. What it is given goes
 /// into the test's folder.
@@ -67,10 +66,7 @@ sys.exit(len(errors) if exit_code is None else exit_code)
 
 impl LocalGuest {
     fn cloud_init(&self, how: &str, settings: &Value) -> ProvisionSpec {
-        let path = self.at("bin/cloud-init");
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, program(how)).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        self.script("bin/cloud-init", &program(how));
         let mut spec = ProvisionSpec::of("cloud-init", settings).unwrap();
         let env = json!({"PATH": format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", self.at("bin")), "OUT": self.root});
         spec.settings.insert("env".to_owned(), env);
@@ -78,10 +74,6 @@ impl LocalGuest {
         spec.name = Some(self.root.to_string());
         spec
     }
-}
-
-fn outcomes(report: &StepReport) -> Vec<(&str, Is)> {
-    report.resources.iter().map(|one| (one.name.as_str(), one.outcome)).collect()
 }
 
 #[tokio::test]
@@ -180,14 +172,11 @@ async fn what_cannot_be_judged_is_no_success() {
 #[tokio::test]
 async fn one_that_hangs_is_ended() {
     let local = LocalGuest::new();
-    let settings = json!({"content": "#cloud-config\nruncmd: [ls]\n", "timeout": "3s"});
-    let how = "if stage == 'init':\n    print('waits for a network', flush=True)\n    import time; time.sleep(3600)";
-    let (end, _) = local.report(&local.cloud_init(how, &settings)).await;
-    let error = end.unwrap_err().to_string();
-    assert!(
-        error.contains("timed out after 3s") && error.contains("waits for a network"),
-        "{error}"
-    );
+    let settings = json!({"content": "#cloud-config\nruncmd: [ls]\n"});
+    let how =
+        "if stage == 'init':\n    open(out + '/begun', 'w')\n    import time; time.sleep(3600)";
+    let spec = local.cloud_init(how, &settings);
+    local.hangs(&spec, "10s", local.at("bin/cloud-init").as_str()).await;
 }
 
 #[tokio::test]
@@ -225,7 +214,9 @@ async fn user_data_that_cannot_be_is_refused_before_it_runs() {
             let error = error.to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{error}");
             // The machine's own reader finds it as well.
-            let error = local.report(&spec).await.0.unwrap_err().to_string();
+            let error = local.report(&spec).await.0.unwrap_err();
+            assert_eq!(error.kind(), BuildErrorKind::Usage);
+            let error = error.to_string();
             assert!(parts[1..].iter().all(|part| error.contains(part)), "{error}");
         }
         let settings = serde_json::from_value(json!({"content": content})).unwrap();
@@ -235,7 +226,26 @@ async fn user_data_that_cannot_be_is_refused_before_it_runs() {
     let good = local.cloud_init("", &json!({"content": "#!/bin/sh\n: [\n"}));
     kind.check(&local.job, "step", &good).await.unwrap();
     let gone = local.cloud_init("", &json!({"user_data": local.at("gone")}));
-    assert!(kind.check(&local.job, "step", &gone).await.unwrap_err().to_string().contains("gone"));
+    let error = kind.check(&local.job, "step", &gone).await.unwrap_err();
+    assert_eq!(error.kind(), BuildErrorKind::Usage);
+    let message = format!("step `step`: cannot read the user-data {}: ", local.at("gone"));
+    assert!(error.to_string().starts_with(&message), "{error}");
+}
+
+#[tokio::test]
+async fn a_step_that_cannot_be_prepared_leaves_nothing_in_the_machine() {
+    let local = LocalGuest::new();
+    // A folder is no user-data: it cannot be read, and a file that is gone cannot be copied.
+    let file = local.put("data", "\u{1f}\u{8b}");
+    fs::write(&file, b"\x1f\x8b\xff").unwrap();
+    let settings = json!({"user_data": file, "meta_data": {"a": "b"}});
+    let spec = local.cloud_init("os._exit(9)", &settings);
+    local.ran(&spec).await.0.unwrap_err();
+    let mut cut = LocalGuest::with(Local { fail_at: Some("user-data"), ..Local::default() });
+    let spec = cut.cloud_init("", &json!({"content": "#!/bin/sh\n"}));
+    let error = cut.ran(&spec).await.0.unwrap_err();
+    assert!(error.contains("user-data"), "{error}");
+    cut.emitted();
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A communicator that runs commands on this host, and what a step needs around it.
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::sync::Mutex;
@@ -25,6 +26,8 @@ pub(crate) struct Local {
     pub(crate) commands: Mutex<Vec<String>>,
     /// The connection is lost once this is in the output.
     pub(crate) cut_at: Option<&'static str>,
+    /// Command lines with this in them fail.
+    pub(crate) fail_at: Option<&'static str>,
     /// The program that runs command lines, and its arguments before them. Default: `sh -c`.
     pub(crate) shell: Option<Vec<String>>,
 }
@@ -55,6 +58,9 @@ impl Communicator for Local {
 
     async fn run(&self, exec: Exec, output: OutputSink<'_>) -> Result<Exit, CommError> {
         self.commands.lock().unwrap().push(exec.command.clone());
+        if self.fail_at.is_some_and(|text| exec.command.contains(text)) {
+            return Ok(Exit::Code(1));
+        }
         let late = CommError::new(CommErrorKind::TimedOut, "late");
         tokio::time::timeout(exec.timeout, self.run_now(exec.command, exec.stdin, output))
             .await
@@ -167,6 +173,34 @@ impl LocalGuest {
         self.root.join(name)
     }
 
+    /// Writes a file in the test's folder; `DIR` in its text is that folder.
+    pub(crate) fn put(&self, name: &str, text: &str) -> Utf8PathBuf {
+        let path = self.at(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text.replace("DIR", self.root.as_str())).unwrap();
+        path
+    }
+
+    /// A program in the test's folder, for `/bin/sh` where its text has no `#!` line.
+    pub(crate) fn script(&self, name: &str, text: &str) -> Utf8PathBuf {
+        let begin = if text.starts_with("#!") { "" } else { "#!/bin/sh\n" };
+        let path = self.put(name, &format!("{begin}{text}\n"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// A folder with links to programs of this host, for a `PATH` with nothing else.
+    pub(crate) fn few_programs(&self, names: &[&str]) -> Utf8PathBuf {
+        let folder = self.at("few");
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in names {
+            let found = ["/bin", "/usr/bin"].iter().map(|dir| format!("{dir}/{name}"));
+            let found = found.into_iter().find(|path| Utf8Path::new(path).exists()).unwrap();
+            std::os::unix::fs::symlink(found, folder.join(name)).unwrap();
+        }
+        folder
+    }
+
     /// A step with a name of its own: its folder in the machine is that of no other test.
     pub(crate) fn step(&self, kind: &str, settings: &impl Serialize) -> ProvisionSpec {
         let name = Some(self.root.to_string());
@@ -185,6 +219,32 @@ impl LocalGuest {
         spec: &ProvisionSpec,
     ) -> (Result<StepEnd, BuildError>, StepReport) {
         self.shuffled(spec, None).await
+    }
+
+    /// Runs a step; gives the text of its error, and its report.
+    pub(crate) async fn ran(&self, spec: &ProvisionSpec) -> (Result<(), String>, StepReport) {
+        let (end, report) = self.report(spec).await;
+        assert!(!self.folder(spec).exists(), "{} is left in the machine", self.folder(spec));
+        (end.map(drop).map_err(|error| error.to_string()), report)
+    }
+
+    /// The folder that a step has in the machine.
+    fn folder(&self, spec: &ProvisionSpec) -> Utf8PathBuf {
+        let name = spec.name.as_deref().unwrap_or(self.root.as_str());
+        Utf8Path::new("/run/imgbake").join(imgbake_types::Digest::sha256(name).short())
+    }
+
+    /// Runs a step that hangs once it has made the file `begun` in the test's folder, and has a time limit: the end of it
+    /// is that limit, and what it started, with this in its command line, is gone.
+    pub(crate) async fn hangs(&self, spec: &ProvisionSpec, limit: &str, words: &str) {
+        let mut spec = spec.clone();
+        spec.settings.insert("timeout".to_owned(), serde_json::json!(limit));
+        let (end, report) = self.ran(&spec).await;
+        let error = end.unwrap_err();
+        assert!(self.at("begun").exists(), "it had not begun: {error}");
+        assert!(error.contains(&format!("it timed out after {limit} and was ended")), "{error}");
+        assert!(report.exit_code.is_none(), "{report:?}");
+        no_process(words).await;
     }
 
     /// The same with its resources in another order.
@@ -237,6 +297,19 @@ pub(crate) fn outcomes(report: &StepReport) -> Vec<(&str, ResourceOutcome)> {
 pub(crate) fn changed(report: &StepReport) -> Vec<&str> {
     let changed = |outcome| outcome == ResourceOutcome::Changed;
     outcomes(report).into_iter().filter(|(_, is)| changed(*is)).map(|(name, _)| name).collect()
+}
+
+/// The same with its type before each name: `TYPE[NAME]`.
+pub(crate) fn titled(report: &StepReport) -> Vec<(String, ResourceOutcome)> {
+    let title = |one: &Resource| format!("{}[{}]", one.kind, one.name);
+    report.resources.iter().map(|one| (title(one), one.outcome)).collect()
+}
+
+/// A step of which a setting is another one.
+pub(crate) fn with(spec: &ProvisionSpec, key: &str, value: serde_json::Value) -> ProvisionSpec {
+    let mut spec = spec.clone();
+    spec.settings.insert(key.to_owned(), value);
+    spec
 }
 
 /// The resource with this name.

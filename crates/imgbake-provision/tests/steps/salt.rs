@@ -1,18 +1,16 @@
 //! Salt's own program (`./dev setup` installs it), with states that change only a folder of the test.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use imgbake_build::BuildErrorKind;
 use imgbake_comm::{Communicator, Exec};
-use imgbake_types::StepReport;
 use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::secret::marker;
 use imgbake_types::spec::ProvisionSpec;
 use serde_json::{Value, json};
 
-use crate::local::{LocalGuest, changed, find, no_process, outcomes};
+use crate::local::{LocalGuest, changed, find, outcomes};
 
 /// `salt-call` of this tree.
 fn salt_call() -> Utf8PathBuf {
@@ -26,9 +24,7 @@ impl LocalGuest {
     /// A step that applies these states, which find the test's folder in the pillar.
     fn salt(&self, states: &[(&str, &str)], settings: &Value) -> ProvisionSpec {
         for (name, text) in states {
-            let path = self.at("states").join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            self.put(&format!("states/{name}"), text);
         }
         let mut all = json!({
             "states": self.at("states"),
@@ -39,11 +35,6 @@ impl LocalGuest {
             all[key] = value.clone();
         }
         self.step("salt", &all)
-    }
-
-    async fn salted(&self, spec: &ProvisionSpec) -> (Result<(), String>, StepReport) {
-        let (end, report) = self.report(spec).await;
-        (end.map(drop).map_err(|error| error.to_string()), report)
     }
 }
 
@@ -129,10 +120,10 @@ async fn a_second_run_changes_what_does_not_converge_and_nothing_else() {
         let local = LocalGuest::new();
         fs::create_dir(local.at("out")).unwrap();
         let spec = local.salt(&[("site.sls", states)], &json!({"state": ["site"]}));
-        let (end, first) = local.salted(&spec).await;
+        let (end, first) = local.ran(&spec).await;
         end.unwrap();
         assert!(first.counts.changed > 6 && first.exit_code == Some(0), "{first:?}");
-        let (end, second) = local.salted(&spec).await;
+        let (end, second) = local.ran(&spec).await;
         end.unwrap();
         assert_eq!(changed(&second), always, "{second:?}");
         assert_eq!(second.counts.total(), first.counts.total());
@@ -161,7 +152,7 @@ async fn counts_are_those_of_salts_own_summary() {
     );
     // The highstate: what top.sls says.
     let spec = local.salt(&[("top.sls", top), ("web/front/init.sls", web)], &json!({}));
-    let (end, first) = local.salted(&spec).await;
+    let (end, first) = local.ran(&spec).await;
     let error = end.unwrap_err();
     for part in ["cmd.run[boom] (", "states/web/front/init.sls:5) failed: ", "why\nout"] {
         assert!(error.contains(part), "{part}: {error}");
@@ -175,7 +166,7 @@ async fn counts_are_those_of_salts_own_summary() {
         ("many: echo 2", Is::Changed),
     ];
     assert_eq!((outcomes(&first).as_slice(), first.exit_code), (&expected[..], Some(2)));
-    let (_, second) = local.salted(&spec).await;
+    let (_, second) = local.ran(&spec).await;
     assert_eq!(find(&second, "handler").outcome, Is::Skipped);
     assert_eq!(find(&second, "made").outcome, Is::Unchanged);
 
@@ -211,7 +202,7 @@ async fn what_salt_refuses_is_said_in_its_words() {
     ] {
         let local = LocalGuest::new();
         let spec = local.salt(&[("site.sls", states)], &json!({"state": [state]}));
-        let (end, report) = local.salted(&spec).await;
+        let (end, report) = local.ran(&spec).await;
         let error = end.unwrap_err();
         for word in words {
             assert!(error.contains(word), "{word}: {error}");
@@ -221,7 +212,7 @@ async fn what_salt_refuses_is_said_in_its_words() {
     // No top.sls.
     let local = LocalGuest::new();
     let spec = local.salt(&[("site.sls", "x: test.nop\n")], &json!({}));
-    let error = local.salted(&spec).await.0.unwrap_err();
+    let error = local.ran(&spec).await.0.unwrap_err();
     assert!(error.contains("No Top file"), "{error}");
 }
 
@@ -239,8 +230,7 @@ async fn pillar_grains_and_configuration_reach_the_states_and_secrets_stay_secre
         ("pillar/data.sls", "word: from a file\nlate: never seen\n"),
         ("minion.conf", "mine: from the configuration\nfile_roots: {base: [/nonexistent]}\n"),
     ] {
-        fs::create_dir_all(local.at(path).parent().unwrap()).unwrap();
-        fs::write(local.at(path), text).unwrap();
+        local.put(path, text);
     }
     let spec = local.salt(
         &[("site.sls", states)],
@@ -255,7 +245,7 @@ async fn pillar_grains_and_configuration_reach_the_states_and_secrets_stay_secre
             "minion_config": local.at("minion.conf"),
         }),
     );
-    let (end, report) = local.salted(&spec).await;
+    let (end, report) = local.ran(&spec).await;
     end.unwrap();
     let read = |name: &str| fs::read_to_string(local.at("out").join(name)).unwrap();
     assert_eq!(read("secret"), "Zq7-kLm\"0p'Wy9vT3s\n");
@@ -265,27 +255,55 @@ async fn pillar_grains_and_configuration_reach_the_states_and_secrets_stay_secre
     assert!(!shown.contains("Zq7-kLm") && shown.contains("***"), "{shown}");
     assert!(local.comm.commands.lock().unwrap().iter().all(|line| !line.contains("Zq7-kLm")));
     assert!(find(&report, "leak").diff.as_ref().unwrap().contains("***"));
+}
 
-    for (config, words) in [
-        ("ext_pillar:\n  - cmd_json: 'true'\n", "`pillar_vars` are an ext_pillar"),
-        ("default_include: none\n", "take it out"),
+#[tokio::test]
+async fn a_minions_configuration_decides_nothing_that_imgbake_sets() {
+    let own = "file_roots: {base: [/nonexistent]}";
+    let pillar = r#"ext_pillar: [{cmd_json: 'echo "{\"more\": \"of the minion\"}"'}]"#;
+    for config in [
+        // However it is written, and wherever it comes from.
+        format!("default_include: none\ninclude: DIR/included.conf\nmine: here\n{own}\n{pillar}\n"),
+        format!(
+            "{{default_include: none, \"include\": DIR/included.conf, mine: here, {own}, {pillar}}}\n"
+        ),
+        format!("\"default_include\": none\n'include' : [DIR/both.conf]\n{own}\n"),
     ] {
-        fs::write(local.at("minion.conf"), config).unwrap();
-        let (end, _) = local.report(&spec).await;
-        let error = end.unwrap_err();
+        let local = LocalGuest::new();
+        local.put("included.conf", "grains: {role: old, rack: 7}\n");
+        local.put("both.conf", &format!("mine: here\ngrains: {{role: old, rack: 7}}\n{pillar}\n"));
+        let states = "words:\n  file.managed:\n    - name: {{ pillar.dir }}/words\n    - makedirs: true\n    - contents:\n\
+            \x20     - {{ pillar.more }} {{ grains.role }} {{ grains.rack }} {{ salt['config.get']('mine') }}\n";
+        let settings = json!({"state": ["site"], "minion_config": local.put("minion.conf", &config),
+            "grains": {"role": "web"}});
+        let (end, _) = local.ran(&local.salt(&[("site.sls", states)], &settings)).await;
+        end.unwrap_or_else(|error| panic!("{config}: {error}"));
+        let words = fs::read_to_string(local.at("out/words")).unwrap();
+        assert_eq!(words, "of the minion web 7 here\n", "{config}");
+    }
+    // One that is no YAML is no configuration.
+    let local = LocalGuest::new();
+    let settings = json!({"state": ["site"], "minion_config": local.put("minion.conf", "a: [\n")});
+    let spec = local.salt(&[("site.sls", "x: test.nop\n")], &settings);
+    let provisioners = imgbake_provision::provisioners();
+    let salt = provisioners.iter().find(|one| one.kind().name == "salt").unwrap();
+    let checked = salt.check(&local.job, "step", &spec).await;
+    for error in [checked.unwrap_err(), local.report(&spec).await.0.unwrap_err()] {
         assert_eq!(error.kind(), BuildErrorKind::Usage);
-        assert!(error.to_string().contains(words), "{error}");
+        let error = error.to_string();
+        assert!(
+            error.contains("minion.conf cannot be read as YAML") && error.contains("line 2"),
+            "{error}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_run_that_hangs_is_ended_with_all_that_it_started() {
     let local = LocalGuest::new();
-    let states = "before:\n  test.nop: []\nhangs:\n  cmd.run: [{name: sleep 4243.19}]\n";
-    let spec = local.salt(&[("site.sls", states)], &json!({"state": ["site"], "timeout": "5s"}));
-    let error = local.salted(&spec).await.0.unwrap_err();
-    assert!(error.contains("it timed out after 5s and was ended"), "{error}");
-    no_process("sleep\x004243.19").await;
+    let states = "before:\n  test.nop: []\nhangs:\n  cmd.run: [{name: 'touch DIR/begun; sleep 4243.19; true'}]\n";
+    let spec = local.salt(&[("site.sls", states)], &json!({"state": ["site"]}));
+    local.hangs(&spec, "30s", "sleep\x004243.19").await;
 }
 
 #[tokio::test]
@@ -308,7 +326,13 @@ async fn results_that_cannot_be_read_are_no_success() {
             "contradicts too",
             format!(r#"{{"local": {{"a_|-b_|-c_|-d": {ok}}}}}"#),
             2,
-            "is unknown: `salt-call` ended with exit code 2",
+            "is unknown: no resource failed (exit code 2)",
+        ),
+        (
+            "refuses",
+            r#"{"local": ["no such state"]}"#.to_owned(),
+            1,
+            "Salt applied nothing (exit code 1): no such state",
         ),
         (
             "crashes",
@@ -317,17 +341,14 @@ async fn results_that_cannot_be_read_are_no_success() {
             "exit code 1, and it wrote no results; its last lines:\noops",
         ),
     ] {
-        let bin = local.at("fake salt");
-        fs::write(local.at("output"), output).unwrap();
+        local.put("output", &output);
         let script = format!(
-            "#!/bin/sh\nwhile [ \"$1\" != --out-file ]; do shift; done\n\
-             cp '{}' \"$2\"\necho oops >&2; exit {exit}\n",
-            local.at("output")
+            "while [ \"$1\" != --out-file ]; do shift; done\n\
+             cp DIR/output \"$2\"\necho oops >&2; exit {exit}"
         );
-        fs::write(&bin, script).unwrap();
-        fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
+        let bin = local.script("fake salt", &script);
         let spec = local.salt(&[("a.sls", "")], &json!({"salt_bin": bin, "state": ["a"]}));
-        let (end, _) = local.salted(&spec).await;
+        let (end, _) = local.ran(&spec).await;
         let error = end.err().unwrap_or_default();
         assert_eq!(error.is_empty(), words.is_empty(), "{name}: {error}");
         assert!(error.contains(words), "{name}: {error}");
@@ -335,7 +356,10 @@ async fn results_that_cannot_be_read_are_no_success() {
     let absent = local.salt(&[("a.sls", "")], &json!({"salt_bin": "no such salt"}));
     let (end, _) = local.report(&absent).await;
     let error = end.unwrap_err();
-    assert!(error.to_string().contains("`no such salt` is not in the machine"), "{error}");
+    assert!(
+        error.to_string().contains("`salt_bin` names `no such salt`, which is no program"),
+        "{error}"
+    );
     assert_eq!(error.kind(), BuildErrorKind::Usage);
 }
 
@@ -349,14 +373,14 @@ async fn whatever_asks_for_a_test_run_the_states_are_applied() {
         let local = LocalGuest::new();
         let mut settings = settings;
         if let Some(config) = settings.get("minion_config") {
-            fs::write(local.at("minion"), config.as_str().unwrap()).unwrap();
-            settings["minion_config"] = json!(local.at("minion"));
+            let path = local.put("minion", config.as_str().unwrap());
+            settings["minion_config"] = json!(path);
         }
         settings["state"] = json!(["site"]);
         let states =
             format!("page:\n  file.managed: [{{name: {}/page}}, {{contents: x}}]\n", local.root);
         let spec = local.salt(&[("site.sls", &states)], &settings);
-        let (end, report) = local.salted(&spec).await;
+        let (end, report) = local.ran(&spec).await;
         end.unwrap();
         assert_eq!(outcomes(&report), [("page", Is::Changed)], "{settings}");
         assert!(local.at("page").exists());
@@ -366,15 +390,13 @@ async fn whatever_asks_for_a_test_run_the_states_are_applied() {
 #[tokio::test]
 async fn changes_that_are_too_long_are_not_missed() {
     let local = LocalGuest::new();
-    let bin = local.at("fake");
     // Without the line of 9 MB, this is a state that changed nothing.
-    let script = "#!/bin/sh\nwhile [ \"$1\" != --out-file ]; do shift; done\n{\n\
+    let script = "while [ \"$1\" != --out-file ]; do shift; done\n{\n\
         echo '{\"local\": {\"file_|-a_|-/a_|-managed\": {\"result\": true, \"__run_num__\": 0, \"changes\": {'\n\
         printf '\"diff\": \"'; head -c 9000000 /dev/zero | tr '\\0' x; echo '\"'\necho '}}}}'\n} >\"$2\"\n";
-    fs::write(&bin, script).unwrap();
-    fs::set_permissions(&bin, fs::Permissions::from_mode(0o755)).unwrap();
+    let bin = local.script("fake", script);
     let spec = local.salt(&[("a.sls", "")], &json!({"salt_bin": bin, "state": ["a"]}));
-    let (end, report) = local.salted(&spec).await;
+    let (end, report) = local.ran(&spec).await;
     let error = end.unwrap_err();
     assert!(error.contains("what it did is unknown: its results are too long"), "{error}");
     assert_eq!(report.counts.total(), 0);

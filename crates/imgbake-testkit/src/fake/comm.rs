@@ -50,7 +50,7 @@ impl Communicator for FakeComm {
             }
         };
         tokio::time::timeout(limit, work).await.map_err(|_| {
-            let message = format!("the command was not done after {} s", limit.as_secs());
+            let message = format!("the command timed out after {} s", limit.as_secs());
             CommError::new(CommErrorKind::TimedOut, message)
         })
     }

@@ -1,39 +1,23 @@
 //! Puppet's own program, with manifests that change this host: only in a folder of the test.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+mod agent;
 
-use camino::Utf8Path;
+use std::fs;
+
 use imgbake_build::BuildErrorKind;
-use imgbake_runtime::retry::Backoff;
 use imgbake_types::StepReport;
-use imgbake_types::record::step::{Resource, ResourceOutcome as Is};
+use imgbake_types::record::step::ResourceOutcome as Is;
 use imgbake_types::secret::marker;
 use imgbake_types::spec::ProvisionSpec;
 use serde_json::{Value, json};
 
-use crate::local::{LocalGuest, text};
+use crate::local::{LocalGuest, find, text, titled, with};
 
 /// Puppet's own folders. Debian's Puppet writes into each of them, wherever the others are.
 const OWN_FOLDERS: [&str; 7] =
     ["confdir", "codedir", "vardir", "publicdir", "ssldir", "logdir", "rundir"];
 
 impl LocalGuest {
-    fn put(&self, name: &str, text: &str) {
-        let path = self.at(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text.replace("DIR", self.root.as_str())).unwrap();
-    }
-
-    /// A program in the test's folder.
-    fn program(&self, name: &str, script: &str) -> String {
-        self.put(name, &format!("#!/bin/sh\n{script}\n"));
-        let path = self.at(name);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        path.into_string()
-    }
-
     /// Arguments with which Puppet keeps to the test's folder.
     fn own_folders(&self) -> Value {
         let pairs = OWN_FOLDERS.map(|name| [format!("--{name}"), self.at(name).into_string()]);
@@ -47,17 +31,9 @@ impl LocalGuest {
         self.step("puppet", &settings)
     }
 
-    async fn puppet(&self, spec: &ProvisionSpec) -> (Result<(), String>, StepReport) {
-        let (end, report) = self.report(spec).await;
-        let name = spec.name.as_deref().unwrap();
-        let path = format!("/run/imgbake/{}", imgbake_types::Digest::sha256(name).short());
-        assert!(!Utf8Path::new(&path).exists(), "{path} is left in the machine");
-        (end.map(drop).map_err(|error| error.to_string()), report)
-    }
-
     /// Runs a step that succeeds.
     async fn applied(&self, spec: &ProvisionSpec) -> StepReport {
-        let (end, report) = self.puppet(spec).await;
+        let (end, report) = self.ran(spec).await;
         end.unwrap();
         report
     }
@@ -69,22 +45,6 @@ impl LocalGuest {
         let (_, after) = metrics.split_once(&format!("- - {name}\n")).unwrap();
         after.lines().nth(1).unwrap().trim().trim_start_matches("- ").parse().unwrap()
     }
-}
-
-/// A step of which a setting is another one.
-fn with(spec: &ProvisionSpec, key: &str, value: Value) -> ProvisionSpec {
-    let mut spec = spec.clone();
-    spec.settings.insert(key.to_owned(), value);
-    spec
-}
-
-fn outcomes(report: &StepReport) -> Vec<(String, Is)> {
-    let title = |one: &Resource| format!("{}[{}]", one.kind, one.name);
-    report.resources.iter().map(|one| (title(one), one.outcome)).collect()
-}
-
-fn find<'r>(report: &'r StepReport, name: &str) -> &'r Resource {
-    report.resources.iter().find(|one| one.name == name).unwrap()
 }
 
 /// Every convergent thing that looks as if it were none.
@@ -232,7 +192,7 @@ async fn modules_facts_and_hiera_reach_the_manifest() {
         "class web { fail('of the machine') }",
     );
     let spec = local.step("puppet", &settings);
-    let error = local.puppet(&spec).await.0.unwrap_err();
+    let error = local.ran(&spec).await.0.unwrap_err();
     assert!(error.contains("of the machine"), "{error}");
 }
 
@@ -243,7 +203,7 @@ async fn what_fails_says_where() {
         "exec { 'boom': command => '/bin/sh -c \"echo why >&2; exit 3\"' }\n-> file { 'DIR/after': ensure => file }\n\
          file { 'DIR/other': content => 'x' }\n",
     );
-    let (end, report) = local.puppet(&spec).await;
+    let (end, report) = local.ran(&spec).await;
     let error = end.unwrap_err();
     let place = format!("step `step`: Exec[boom] ({}:1) failed: ", local.at("t/site.pp"));
     assert!(error.starts_with(&place) && error.contains("returned 3 instead of"), "{error}");
@@ -260,7 +220,7 @@ async fn what_fails_says_where() {
     let both = local.manifest(
         "file { 'DIR/both': ensure => file, content => 'x', owner => 'nobody-has-this' }\n",
     );
-    let (end, report) = local.puppet(&both).await;
+    let (end, report) = local.ran(&both).await;
     assert!(end.unwrap_err().contains("nobody-has-this"));
     assert_eq!((report.counts.failed, report.counts.changed), (1, 0), "{report:?}");
 
@@ -269,9 +229,9 @@ async fn what_fails_says_where() {
         "exec { 'go': command => '/bin/true' } ~> service { 'x': provider => base, start => '/bin/true', status => \
          '/bin/true', restart => '/bin/false' }\n",
     );
-    let (end, report) = local.puppet(&service).await;
+    let (end, report) = local.ran(&service).await;
     assert!(end.unwrap_err().contains("Service[x]"));
-    assert_eq!(outcomes(&report)[1], ("Service[x]".to_owned(), Is::Failed));
+    assert_eq!(titled(&report)[1], ("Service[x]".to_owned(), Is::Failed));
 }
 
 #[tokio::test]
@@ -287,14 +247,14 @@ async fn what_puppet_cannot_read_is_told_in_its_own_words() {
         ("fail('not here')\n", "Error while evaluating a Function Call, not here (SITE:1)"),
     ] {
         let error = error.replace("SITE", local.at("t/site.pp").as_str());
-        let (end, report) = local.puppet(&local.manifest(manifest)).await;
+        let (end, report) = local.ran(&local.manifest(manifest)).await;
         let whole = end.unwrap_err();
         let first = whole.lines().next().unwrap();
         assert!(first.contains(&error) && !first.contains("/run/imgbake"), "{error}: {whole}");
         assert!(report.resources.is_empty());
     }
     let gone = with(&local.manifest(""), "manifest", json!(local.at("gone.pp")));
-    assert!(local.puppet(&gone).await.0.unwrap_err().contains("gone.pp"));
+    assert!(local.ran(&gone).await.0.unwrap_err().contains("gone.pp"));
     let usage = ProvisionSpec::of("puppet", &json!({"manfest": "x"})).unwrap();
     assert_eq!(local.report(&usage).await.0.unwrap_err().kind(), BuildErrorKind::Usage);
 }
@@ -308,6 +268,7 @@ async fn a_mistake_is_found_before_any_machine() {
     puppet.check(&local.job, "web", &good).await.unwrap();
     let bad = local.manifest("notice('x'\n");
     let error = puppet.check(&local.job, "web", &bad).await.unwrap_err();
+    assert_eq!(error.kind(), BuildErrorKind::Usage);
     let words = error.to_string();
     assert!(words.starts_with("step `web`: Puppet cannot read the manifest:\n"), "{words}");
     assert!(words.contains("Syntax error") && words.contains("t/site.pp"), "{words}");
@@ -319,7 +280,7 @@ async fn results_that_are_no_proof_are_unknown() {
     let local = LocalGuest::new();
     // It writes results where Puppet's own processor does.
     let fake = |lines: &str, code: u8| {
-        local.program(
+        local.script(
             "fake",
             &format!("while [ \"$1\" != --libdir ]; do shift; done\nprintf '%s' '{lines}' >\"$2/../results\"\nexit {code}"),
         )
@@ -344,14 +305,15 @@ async fn results_that_are_no_proof_are_unknown() {
             "unknown: it ended with exit code 0, and counts 1 changed",
         ),
         (end(0, 0), 2, "unknown: it ended with exit code 2, and counts 0 changed"),
-        (format!("{failed}\n"), 4, "unknown: its results end before it does"),
+        (format!("{failed}\n"), 4, "Exec[a] failed: why"),
+        (format!("{changed}\n"), 4, "unknown: its results end before it does (exit code 4)"),
         (format!("{failed}\n{}", end(0, 1)), 4, "Exec[a] failed: why"),
-        (end(0, 0), 6, "`puppet apply` ended with exit code 6"),
-        (String::new(), 1, "`puppet apply` ended with exit code 1"),
+        (end(0, 0), 6, "unknown: no resource failed (exit code 6)"),
+        (String::new(), 1, "`puppet apply` failed with exit code 1"),
         (end(0, 0), 0, ""),
     ] {
         let spec = with(&local.manifest(""), "puppet_bin", json!(fake(&lines, code)));
-        let found = local.puppet(&spec).await.0.err().unwrap_or_default();
+        let found = local.ran(&spec).await.0.err().unwrap_or_default();
         let as_expected = if error.is_empty() { found.is_empty() } else { found.contains(error) };
         assert!(as_expected, "{lines} {code}: {error:?}, not {found:?}");
     }
@@ -361,29 +323,25 @@ async fn results_that_are_no_proof_are_unknown() {
 async fn a_machine_without_puppet_says_what_to_do() {
     let local = LocalGuest::new();
     let named = with(&local.manifest(""), "puppet_bin", json!("/nonexistent/puppet"));
-    let error = local.puppet(&named).await.0.unwrap_err();
+    let error = local.ran(&named).await.0.unwrap_err();
     assert!(
-        error.contains("`puppet_bin` names /nonexistent/puppet, which is no program"),
+        error.contains("`puppet_bin` names `/nonexistent/puppet`, which is no program"),
         "{error}"
     );
 
     // A PATH with all but Puppet.
-    local.put("bin/x", "");
-    for name in ["rm", "mkdir", "sed", "env", "find", "cat", "sh", "tail", "head", "wc", "kill"] {
-        let found = ["/bin", "/usr/bin"].iter().map(|dir| format!("{dir}/{name}"));
-        if let Some(found) = found.into_iter().find(|path| Utf8Path::new(path).exists()) {
-            std::os::unix::fs::symlink(found, local.at("bin").join(name)).unwrap();
-        }
-    }
-    let bare = with(&local.manifest(""), "env", json!({"PATH": local.at("bin")}));
-    let error = local.puppet(&bare).await.0.unwrap_err();
+    let few = local.few_programs(&[
+        "rm", "mkdir", "sed", "env", "find", "cat", "sh", "tail", "head", "wc", "kill",
+    ]);
+    let bare = with(&local.manifest(""), "env", json!({"PATH": few}));
+    let error = local.ran(&bare).await.0.unwrap_err();
     assert!(
-        error.contains("Puppet is not in the machine") && error.contains("`puppet-agent`"),
+        error.contains("the machine has no program `puppet`") && error.contains("`puppet-agent`"),
         "{error}"
     );
 
     let secret = with(&local.manifest(""), "args", json!([marker("token")]));
-    let error = local.puppet(&secret).await.0.unwrap_err();
+    let error = local.ran(&secret).await.0.unwrap_err();
     assert!(error.contains("`args` holds a sensitive variable"), "{error}");
 }
 
@@ -393,86 +351,7 @@ async fn a_run_that_hangs_is_ended_with_all_that_it_started() {
     let spec = local.manifest(
         "exec { 'hangs': command => '/bin/sh -c \"touch DIR/begun; sleep 4242.23; true\"', timeout => 0 }\n",
     );
-    let (end, report) = local.puppet(&with(&spec, "timeout", json!("30s"))).await;
-    let error = end.unwrap_err();
-    assert!(error.contains("it timed out after 30s and was ended"), "{error}");
-    assert!(local.at("begun").exists() && report.exit_code.is_none(), "{report:?}");
-    let asleep = || {
-        fs::read_dir("/proc").unwrap().flatten().any(|process| {
-            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains("sleep\x004242.23")
-        })
-    };
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_millis(200));
-    for _ in 0..50 {
-        if !asleep() {
-            return;
-        }
-        backoff.wait().await;
-    }
-    panic!("what it started runs on");
-}
-
-#[tokio::test]
-async fn a_server_that_cannot_be_reached_is_told_and_no_key_stays() {
-    let local = LocalGuest::new();
-    local.put("ssldir/private_keys/old.pem", "a key");
-    let mut args = local.own_folders();
-    args.as_array_mut().unwrap().extend([json!("--masterport"), json!("1")]);
-    let settings = json!({"server": "127.0.0.1", "certname": "web.example", "args": args});
-    let spec = local.step("puppet-agent", &settings);
-    let (end, report) = local.puppet(&spec).await;
-    let error = end.unwrap_err();
-    assert!(error.contains("Connection to https://127.0.0.1:1/puppet-ca/v1 failed"), "{error}");
-    assert_eq!((report.exit_code, report.kind.as_str()), (Some(1), "puppet-agent"));
-    assert_eq!(fs::read_dir(local.at("ssldir")).unwrap().count(), 0);
-}
-
-#[tokio::test]
-async fn an_agents_report_has_the_same_results() {
-    let local = LocalGuest::new();
-    // It applies a manifest and leaves a report, as an agent does with a server's catalog.
-    let agent = local.program(
-        "agent",
-        "[ \"$1\" = agent ] || exec puppet \"$@\" $OWN\n\
-         printf '%s\\n' \"$@\" >DIR/args\n\
-         for arg; do shift; case $before in --lastrunreport) report=$arg ;; --ssldir) ssl=$arg ;; esac; before=$arg; done\n\
-         ls -R \"$ssl\" >>DIR/keys; mkdir -p \"$ssl/private_keys\"; echo new >\"$ssl/private_keys/new.pem\"\n\
-         exec puppet apply --detailed-exitcodes --show_diff --color=false $OWN --ssldir \"$ssl\" --lastrunreport \"$report\" DIR/t/site.pp",
-    );
-    local.put("t/site.pp", CONVERGES);
-    local.put("ssldir/private_keys/old.pem", "a key");
-    let own: Vec<String> =
-        OWN_FOLDERS.iter().map(|name| format!("--{name} {}", local.at(name))).collect();
-    let settings = json!({
-        "server": "puppet.example", "certname": "web.example", "environment": "lab", "waitforcert": "90s",
-        "puppet_bin": agent, "args": local.own_folders(), "env": {"OWN": own.join(" ")},
-    });
-    let spec = local.step("puppet-agent", &settings);
-    let first = local.applied(&spec).await;
-    assert_eq!((first.exit_code, first.counts.changed), (Some(2), 5));
-    let conf = find(&first, local.at("conf").as_str());
-    assert_eq!((conf.kind.as_str(), conf.line, conf.outcome), ("File", Some(2), Is::Changed));
-    let args = text(&local.at("args"));
-    for part in [
-        "--onetime\n--no-daemonize\n",
-        "--server\npuppet.example\n",
-        "--certname\nweb.example\n",
-        "--environment\nlab\n",
-        "--waitforcert\n90\n",
-        "--detailed-exitcodes\n",
-    ] {
-        assert!(args.contains(part), "{part}: {args}");
-    }
-    assert!(text(&local.at("keys")).contains("old.pem"), "the machine's own keys are used");
-
-    // The second run, in a machine that has no key any more, is that of the same node.
-    assert_eq!(fs::read_dir(local.at("ssldir")).unwrap().count(), 0);
-    local.put("keys", "");
-    let second = local.applied(&spec).await;
-    assert_eq!((second.counts.changed, second.counts.unchanged), (0, 5), "{second:?}");
-    let keys = text(&local.at("keys"));
-    assert!(keys.contains("old.pem") && keys.contains("new.pem"), "{keys}");
+    local.hangs(&spec, "30s", "sleep\x004242.23").await;
 }
 
 #[tokio::test]
