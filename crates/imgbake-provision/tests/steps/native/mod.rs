@@ -78,6 +78,7 @@ impl Machine {
             "cut",
             "diff",
             "env",
+            "find",
             "grep",
             "head",
             "id",
