@@ -14,6 +14,8 @@ for dir in /usr/lib/locale/C.utf8 /usr/lib/locale/C.UTF-8; do [ ! -d "$dir" ] ||
 for base in /run /dev/shm /tmp; do dir=$(mktemp -d "$base/imgbake.XXXXXX" 2>/dev/null) && break; done
 [ -d "$dir" ] || { echo 'imgbake: no folder can be made in /run, /dev/shm or /tmp' >&2; exit 125; }
 trap 'rm -rf "$dir"' EXIT
+# The step's next run is not found by the name of this one.
+run=$run.${dir##*.}
 # PIPE as well: what a shell says of an ended child may have no reader any more.
 trap 'exit 143' HUP INT PIPE TERM
 exec 3<&0 </dev/null

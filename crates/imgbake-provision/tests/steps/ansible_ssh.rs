@@ -78,7 +78,7 @@ async fn tasks_share_a_connection_that_ends_with_the_run() {
     for (last, timeout, error) in [
         ("    - {copy: {dest: \"{{ dir }}/page\", content: x}}\n", "5m", ""),
         ("    - {shell: \"exit 3\"}\n", "5m", "failed: non-zero"),
-        ("    - {shell: sleep 4246.29}\n", "20s", "timed out after 20s"),
+        ("    - {shell: timeout 90 sleep 4246.29}\n", "20s", "timed out after 20s"),
     ] {
         let (began, ended) =
             (local.served("Accepted publickey"), local.served("Disconnected from"));

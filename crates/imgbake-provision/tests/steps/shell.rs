@@ -270,6 +270,21 @@ async fn refuses_what_cannot_be() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_run_does_not_end_the_next_one() {
+    let place = LocalGuest::new();
+    let first = place.at("first");
+    // The first run's watch acts for some seconds; the second run is there by then.
+    let lines = format!(
+        "[ ! -e {first} ] || {{ sleep 4; exit 0; }}; touch {first}; trap '' TERM; sleep 4252.1"
+    );
+    let spec = ShellSpec { timeout: Some("7s".parse().unwrap()), ..inline(&[&lines]) };
+    let error = place.run(&step(&spec)).await.unwrap_err();
+    assert!(error.to_string().contains("timed out after 7s"), "{error}");
+    place.run(&step(&spec)).await.unwrap();
+    crate::local::no_process("sleep\x004252.1").await;
+}
+
+#[tokio::test]
 async fn what_left_the_session_or_takes_no_signal_is_ended_as_well() {
     for (at, hangs) in [
         ("1", "setsid sh -c 'sleep 4251.1; true' & sleep 4251.1"),
