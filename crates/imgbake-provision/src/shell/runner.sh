@@ -21,7 +21,7 @@ trap 'exit 143' HUP INT PIPE TERM
 exec 3<&0 </dev/null
 head -c "$total" <&3 >"$dir/all"
 # The step's next run may have a folder of the same path.
-inode=$([ -z "$folder" ] || ls -di "$folder" 2>/dev/null)
+[ -z "$folder" ] || printf '%s' "$run" 2>/dev/null >"$folder/.run"
 [ "$(wc -c <"$dir/all")" -eq "$total" ] || { echo 'imgbake: the script did not come whole' >&2; exit 125; }
 head -c "$env" "$dir/all" >"$dir/env"
 tail -c "$script" "$dir/all" >"$dir/script"
@@ -51,7 +51,7 @@ child=$!
         kill "-$signal" $found
         sleep 1
     done
-    if [ -n "$inode" ] && [ "$(ls -di "$folder")" = "$inode" ]; then
+    if [ -n "$folder" ] && [ "$(cat "$folder/.run")" = "$run" ]; then
         rm -rf "$folder"
         rmdir "${folder%/*}"
     fi
