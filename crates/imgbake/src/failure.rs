@@ -164,12 +164,18 @@ impl Failure {
         Self { code: Code::Usage, reports }
     }
 
-    /// Adds another's errors. The first code stays, but an interrupted command ends as one.
+    /// Adds another's errors; the first code stays.
     pub fn and(&mut self, other: Self) {
-        if other.code == Code::Interrupted {
-            self.code = other.code;
-        }
         self.reports.extend(other.reports);
+    }
+
+    /// The same, of a command that the user interrupted, if so: whatever failed before.
+    #[must_use]
+    pub const fn interrupted(mut self, interrupted: bool) -> Self {
+        if interrupted {
+            self.code = Code::Interrupted;
+        }
+        self
     }
 
     /// Says whose errors they are.

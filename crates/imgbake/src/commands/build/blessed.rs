@@ -77,7 +77,7 @@ pub(super) async fn run(
         let _ = writeln!(text, "{}: not started", unit.image().name);
     }
     app.print(&text)?;
-    failure.map_or(Ok(()), Err)?;
+    failure.map_or(Ok(()), |failure| Err(failure.interrupted(app.cancel.is_cancelled())))?;
     shown
 }
 

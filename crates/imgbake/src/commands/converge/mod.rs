@@ -54,6 +54,6 @@ pub(super) async fn run(app: &App, args: &ConvergeArgs) -> Result<(), Failure> {
         ResultsFormat::Json => app.print_json(&Document::new(&all))?,
         ResultsFormat::Junit => app.print(&junit::xml(&report::suites(&all)))?,
     }
-    failed.map_or(Ok(()), Err)?;
+    failed.map_or(Ok(()), |failure| Err(failure.interrupted(app.cancel.is_cancelled())))?;
     shown
 }
