@@ -9,6 +9,7 @@ use imgbake_types::{Action, Actor, ChannelName, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::trust::{Trust, name_of};
 use crate::{Candidate, Gate};
 
 /// What is asked for.
@@ -26,6 +27,8 @@ pub struct MoveRequest<'a> {
     pub reason: Option<&'a str>,
     /// Asks the gates and moves nothing.
     pub dry_run: bool,
+    /// Who signs the move, and who may.
+    pub trust: Trust<'a>,
 }
 
 /// What moving a channel did.
@@ -75,7 +78,10 @@ pub(crate) async fn move_to(
     let evidence = image.evidence(&version.digest, None).await?;
     let head = state.target.as_ref();
     let candidate = Candidate { version: &version, channel, head, image, evidence: &evidence };
-    let verdicts = ask(gates, candidate).await?;
+    let mut verdicts = ask(gates, candidate).await?;
+    let before = moves_before(image, channel, state, request).await?;
+    let signed = request.trust.judge(&name_of(image), channel, &before);
+    verdicts.extend(signed.map(|answer| answer.verdict("keys")));
     let label = image.label();
     let there = state.target.as_ref().is_some_and(|target| target.digest == version.digest);
     if !request.dry_run {
@@ -90,6 +96,22 @@ pub(crate) async fn move_to(
         (false, false) => Some(swap(image, state, &version, verdicts.clone(), request).await?),
     };
     Ok(Promotion { image: label, channel: channel.clone(), version, verdicts, moved })
+}
+
+/// The moves by which a move is judged, the newest first: that one alone where it is signed.
+async fn moves_before(
+    image: &dyn Image,
+    channel: &ChannelName,
+    state: &ChannelState,
+    request: &MoveRequest<'_>,
+) -> Result<Vec<RecordedMove>, BuildError> {
+    match &state.head {
+        None => Ok(Vec::new()),
+        Some(head) if request.trust.keys.is_empty() || !head.signatures.is_empty() => {
+            Ok(vec![head.clone()])
+        }
+        Some(_) => image.history(channel).await,
+    }
 }
 
 /// Asks every gate, whatever the others say.
@@ -134,6 +156,7 @@ async fn swap(
 ) -> Result<RecordedMove, BuildError> {
     let entry = ChannelMove {
         channel: request.channel.clone(),
+        image: Some(name_of(image)),
         number: state.next_number(),
         previous: state.head.as_ref().map(|head| head.record.clone()),
         time: Timestamp::now(),
@@ -147,6 +170,7 @@ async fn swap(
     };
     let composed = ComposedMove::new(entry)
         .map_err(|error| BuildError::failed("cannot write the channel's record").because(error))?;
+    let composed = request.trust.sign(composed).await?;
     match image.swap(&composed).await? {
         Swap::Moved(moved) => Ok(moved),
         Swap::Lost(now) => Err(lost(&image.label(), request.channel, state, &now)),

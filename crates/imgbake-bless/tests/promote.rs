@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use camino::Utf8Path;
+use imgbake_bless::keys::{Algorithm, PrivateKey, Signer as _};
+use imgbake_bless::trust::{Trust, check_channel, check_move};
 use imgbake_bless::{Answer, Candidate, Gate, MoveRequest, Promotion, Verified, promote, rollback};
 use imgbake_build::evidence::{EvidenceKind, record_verify};
 use imgbake_build::{BuildError, BuildErrorKind, Capture, Image, Naming, Registry};
@@ -107,7 +109,15 @@ fn request<'a>(
     action: Action,
     source: Option<String>,
 ) -> MoveRequest<'a> {
-    MoveRequest { channel, who, action, source, reason: Some("tested"), dry_run: false }
+    MoveRequest {
+        channel,
+        who,
+        action,
+        source,
+        reason: Some("tested"),
+        dry_run: false,
+        trust: Trust::default(),
+    }
 }
 
 #[tokio::test]
@@ -360,4 +370,53 @@ async fn who_is_not_first_is_refused_and_hears_who_was() {
     }
     assert_eq!(fixture.history("prod").await.len(), 1);
     assert_eq!(fixture.points_at("web:prod").await, Some(second.digest));
+}
+
+#[tokio::test]
+async fn a_signed_record_is_stored_with_its_signature() {
+    let fixture = Fixture::new();
+    let version = fixture.publish(VerifyStatus::Passed).await;
+    fixture.promote("web", "prod").await.unwrap();
+    let world = imgbake_testkit::fake::FakeWorld::new(imgbake_testkit::fake::Features::ALL);
+    let (job, _events) = world.begin();
+    let key = PrivateKey::generate(Algorithm::Ed25519).unwrap();
+    let keys = [key.public().clone()];
+    let (channel, who) = ("prod".parse().unwrap(), "ada@host".parse().unwrap());
+    let trust = Trust { signer: Some((&job, &key)), keys: &keys };
+    let second = fixture.publish(VerifyStatus::Passed).await;
+    let signed = MoveRequest { trust, ..request(&channel, &who, Action::Promote, None) };
+    let promotion = promote(&*fixture.image(), &[], second, &signed).await.unwrap();
+    let moved = promotion.moved.unwrap();
+    let history = fixture.history("prod").await;
+    assert_eq!(history[0], moved);
+    assert_eq!(check_move(&history[0], "web", &channel, &keys), Ok(key.public().id()));
+    assert!(history[1].signatures.is_empty());
+    let image = fixture.image();
+    let digest = moved.entry.to.digest.clone();
+    assert_eq!(check_channel(&*image, &channel, &digest, &keys).await.unwrap(), key.public().id());
+    // What the channel does not point at, an unsigned channel, and another key.
+    let other = [PrivateKey::generate(Algorithm::P256).unwrap().public().clone()];
+    fixture.promote("web", "dev").await.unwrap();
+    for (channel, digest, keys, part) in [
+        ("prod", &version.digest, &keys, "and its newest record says"),
+        ("prod", &digest, &other, "which may not move this channel"),
+        ("dev", &digest, &keys, "it is not signed"),
+        ("none", &digest, &keys, "no record says"),
+    ] {
+        let found = check_channel(&*image, &channel.parse().unwrap(), digest, keys).await;
+        let error = found.unwrap_err();
+        assert_eq!(error.kind(), BuildErrorKind::Refused, "{error}");
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    assert!(moved.entry.verdicts.iter().any(|verdict| verdict.gate == "keys" && verdict.passed));
+    // Without the key, back is no way either.
+    let unsigned = Trust { signer: None, keys: &keys };
+    let back = MoveRequest { trust: unsigned, ..request(&channel, &who, Action::Rollback, None) };
+    let error = rollback(&*fixture.image(), &[], None, &back).await.unwrap_err();
+    assert_eq!(error.kind(), BuildErrorKind::Refused);
+    assert!(error.to_string().contains("(gate `keys`)"), "{error}");
+    let back = MoveRequest { trust, ..request(&channel, &who, Action::Rollback, None) };
+    rollback(&*fixture.image(), &[], None, &back).await.unwrap();
+    assert_eq!(fixture.points_at("web:prod").await, Some(version.digest));
+    job.end().unwrap();
 }

@@ -37,6 +37,8 @@ pub(crate) const LAYER: &str = "application/vnd.imgbake.layer.v1+json";
 
 /// The digest of the record of a channel's move before this one.
 pub(crate) const PREVIOUS: &str = "io.imgbake.previous";
+/// The signatures of a move's document, as a JSON list. They are here since a record has one layer.
+pub(crate) const SIGNATURES: &str = "io.imgbake.signatures";
 /// In which form a manifest that a version's index names has the disk: [`CHUNKED_FORM`], or else a file
 /// format.
 pub(crate) const FORM: &str = "io.imgbake.disk";

@@ -17,6 +17,10 @@ use crate::error::io_at;
 use crate::journal::{Entry, MARK};
 use crate::{Job, LineRedactor, RuntimeError, RuntimeErrorKind, Tail};
 
+/// Variables with secrets, beside those of templates.
+const SENSITIVE: [&[u8]; 3] =
+    [b"IMGBAKE_REGISTRY_PASSWORD", b"IMGBAKE_SIGNING_KEY_PEM", b"IMGBAKE_SIGNING_PASSWORD"];
+
 /// A program of the host that imgbake runs, and the Debian package that holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tool {
@@ -174,8 +178,7 @@ impl Command {
         #[expect(clippy::disallowed_methods, reason = "names alone are read, to be taken away")]
         for (name, _) in std::env::vars_os() {
             let name_bytes = name.as_encoded_bytes();
-            if name_bytes.starts_with(b"IMGBAKE_VAR_") || name_bytes == b"IMGBAKE_REGISTRY_PASSWORD"
-            {
+            if name_bytes.starts_with(b"IMGBAKE_VAR_") || SENSITIVE.contains(&name_bytes) {
                 command.env_remove(name);
             }
         }

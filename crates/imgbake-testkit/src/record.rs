@@ -42,6 +42,7 @@ pub fn image_config(name: &str) -> ImageConfig {
 pub fn channel_move(state: &ChannelState, channel: &str, to: VersionRef) -> ChannelMove {
     ChannelMove {
         channel: channel.parse().unwrap(),
+        image: None,
         number: state.next_number(),
         previous: state.head.as_ref().map(|head| head.record.clone()),
         time: "2026-11-23T11:00:00Z".parse().unwrap(),

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::logins::Logins;
 use crate::origin::CiJob;
 use crate::rules::{ChannelTable, Rules};
+use crate::signing::SigningKey;
 use crate::text;
 
 /// What the environment variables that set template variables begin with.
@@ -52,6 +53,8 @@ pub struct Config {
     pub builds: BuildRetention,
     /// What channels may point at.
     pub channels: Rules,
+    /// The key that signs their moves.
+    pub signing: SigningKey,
     /// Whether colours are wanted: `NO_COLOR` and a terminal decide.
     pub color: bool,
     /// Each setting with its origin.
@@ -75,6 +78,9 @@ struct File {
     on_error: Option<String>,
     cache: Option<String>,
     cache_size: Option<String>,
+    signing_key: Option<Utf8PathBuf>,
+    signing_command: Option<Vec<String>>,
+    signing_public: Option<Utf8PathBuf>,
     #[serde(default)]
     retention: RetentionTable,
     #[serde(default)]
@@ -125,48 +131,26 @@ impl Config {
         let channels = Rules::of(&file.channels, &file_path, &text);
         let channels = channels.map_err(|mistakes| Failure::diagnostics(&mistakes))?;
         let mut settings = Vec::new();
-        let home = layered(
-            &mut settings,
-            "home",
-            global.home.as_ref().map(ToString::to_string),
-            &env,
-            file.home
-                .map(|home| beside(&file_path, &home))
-                .map(|home| (home.to_string(), &file_path)),
-            &default_home(&env),
-        );
-        let progress_word = layered(
-            &mut settings,
-            "progress",
-            global.progress.as_ref().map(word),
-            &env,
-            file.progress.map(|text| (text, &file_path)),
-            "auto",
-        );
-        let on_error_word = layered(
-            &mut settings,
-            "on_error",
-            flags.on_error.as_ref().map(word),
-            &env,
-            file.on_error.map(|text| (text, &file_path)),
-            "cleanup",
-        );
-        let cache_word = layered(
-            &mut settings,
-            "cache",
-            flags.cache.as_ref().map(word),
-            &env,
-            file.cache.map(|text| (text, &file_path)),
-            "full",
-        );
-        let cache_size_word = layered(
-            &mut settings,
-            "cache_size",
-            None,
-            &env,
-            file.cache_size.map(|text| (text, &file_path)),
-            "20GiB",
-        );
+        let mut setting = |name, flag: Option<String>, file: Option<String>, default: &str| {
+            let file = file.map(|value| (value, &file_path));
+            layered(&mut settings, name, flag, &env, file, default)
+        };
+        let below =
+            |path: Option<Utf8PathBuf>| path.map(|path| beside(&file_path, &path).to_string());
+        let home = global.home.as_ref().map(ToString::to_string);
+        let home = setting("home", home, below(file.home), &default_home(&env));
+        let progress = global.progress.as_ref().map(word);
+        let progress_word = setting("progress", progress, file.progress, "auto");
+        let on_error = flags.on_error.as_ref().map(word);
+        let on_error_word = setting("on_error", on_error, file.on_error, "cleanup");
+        let cache = flags.cache.as_ref().map(word);
+        let cache_word = setting("cache", cache, file.cache, "full");
+        let cache_size_word = setting("cache_size", None, file.cache_size, "20GiB");
+        let signing_key = setting("signing_key", None, below(file.signing_key), "");
+        let signing_key =
+            Some(Utf8PathBuf::from(signing_key)).filter(|key| !key.as_str().is_empty());
+        let public = file.signing_public.map(|public| beside(&file_path, &public));
+        let signing = SigningKey::of(&env, signing_key, (file.signing_command, public))?;
         let home = camino::absolute_utf8(Utf8PathBuf::from(home))
             .map_err(|error| Failure::usage(format!("the setting `home` is no path: {error}")))?;
         let progress = choice::<Progress>(&settings[1], &progress_word)?;
@@ -183,6 +167,7 @@ impl Config {
             })?,
             builds: file.retention.builds(),
             channels,
+            signing,
             retention: Retention {
                 keep: file.retention.keep,
                 keep_per_channel: file.retention.keep_per_channel,

@@ -16,6 +16,7 @@ pub mod load;
 pub mod logins;
 pub mod origin;
 pub mod rules;
+pub mod signing;
 pub mod store;
 pub mod text;
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::str::FromStr;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
+use imgbake_bless::keys::PublicKey;
 use imgbake_bless::{ChannelRules, Required};
+use imgbake_build::BuildError;
 use imgbake_template::{Diagnostic, Diagnostics};
 use imgbake_types::ChannelName;
 use serde::Deserialize;
@@ -20,11 +22,15 @@ pub struct ChannelTable {
     max_age: Option<Spanned<String>>,
     max_growth: Option<Spanned<String>>,
     requires: Option<Vec<Spanned<String>>>,
+    keys: Option<Vec<Spanned<Utf8PathBuf>>>,
 }
 
-/// Rules by channel.
+/// Rules by channel, and the keys that may move them.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Rules(BTreeMap<ChannelName, ChannelRules>);
+pub struct Rules {
+    channels: BTreeMap<ChannelName, ChannelRules>,
+    keys: BTreeMap<ChannelName, Vec<PublicKey>>,
+}
 
 impl Rules {
     /// Reads the tables of a file.
@@ -37,7 +43,7 @@ impl Rules {
         text: &str,
     ) -> Result<Self, Diagnostics> {
         let mut reader = Reader::default();
-        let mut rules = BTreeMap::new();
+        let (mut rules, mut keys) = (BTreeMap::new(), BTreeMap::new());
         let mut places = BTreeMap::new();
         for (name, table) in tables {
             let Some(channel) = reader.parsed::<ChannelName>("channel", name) else { continue };
@@ -45,11 +51,14 @@ impl Rules {
             if let Some(from) = &table.from {
                 places.insert(channel.clone(), from.span());
             }
+            if let Some(files) = &table.keys {
+                keys.insert(channel.clone(), reader.keys(files, path));
+            }
             rules.insert(channel, read);
         }
         reader.circles(&rules, &places);
         if reader.mistakes.is_empty() {
-            Ok(Self(rules))
+            Ok(Self { channels: rules, keys })
         } else {
             Err(Diagnostics::new(path, text, reader.mistakes))
         }
@@ -57,16 +66,21 @@ impl Rules {
 
     /// Those of a channel; of one without a table, the default.
     pub fn channel(&self, channel: &ChannelName) -> ChannelRules {
-        self.0.get(channel).cloned().unwrap_or_default()
+        self.channels.get(channel).cloned().unwrap_or_default()
+    }
+
+    /// The keys that may move a channel; none where nobody named any.
+    pub fn keys(&self, channel: &ChannelName) -> &[PublicKey] {
+        self.keys.get(channel).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The channels that have a table, each after the one that its versions come from.
     pub fn in_order(&self) -> Vec<&ChannelName> {
         let mut ordered: Vec<&ChannelName> = Vec::new();
-        let mut rest: Vec<&ChannelName> = self.0.keys().collect();
+        let mut rest: Vec<&ChannelName> = self.channels.keys().collect();
         while !rest.is_empty() {
             let (ready, later): (Vec<_>, Vec<_>) = rest.iter().partition(|channel| {
-                let from = self.0.get(**channel).and_then(|rules| rules.from.as_ref());
+                let from = self.channels.get(**channel).and_then(|rules| rules.from.as_ref());
                 from.is_none_or(|from| !rest.contains(&from))
             });
             // There are no circles.
@@ -126,6 +140,28 @@ impl Reader {
             }
         }
         gates
+    }
+
+    /// Public keys, from files beside the settings.
+    fn keys(&mut self, files: &[Spanned<Utf8PathBuf>], settings: &Utf8Path) -> Vec<PublicKey> {
+        let dir = settings.parent().unwrap_or(Utf8Path::new(""));
+        let mut keys = Vec::new();
+        for file in files {
+            let path = dir.join(file.as_ref());
+            let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+            let parsed =
+                read.and_then(|pem| pem.parse().map_err(|error: BuildError| error.to_string()));
+            match parsed {
+                Ok(key) => keys.push(key),
+                Err(why) => {
+                    let help =
+                        "`imgbake keys generate FILE` makes a key, and FILE.pub is its public key";
+                    let message = format!("the public key {path} cannot be read: {why}");
+                    self.add(file.span(), message, Some(help.to_owned()));
+                }
+            }
+        }
+        keys
     }
 
     /// Versions that must come from where they are going would never come there.

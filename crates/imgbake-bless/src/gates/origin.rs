@@ -105,7 +105,7 @@ fn spent(history: &[RecordedMove], digest: &Digest, now: Timestamp) -> Duration 
 
 #[cfg(test)]
 mod tests {
-    use imgbake_types::record::{ChannelMove, VersionRef};
+    use imgbake_types::record::{ChannelMove, ComposedMove, VersionRef};
 
     use super::*;
 
@@ -121,6 +121,7 @@ mod tests {
             .map(|(second, name, action)| {
                 let entry = ChannelMove {
                     channel: "dev".parse().unwrap(),
+                    image: None,
                     number: 0,
                     previous: None,
                     time: Timestamp::from_second(*second).unwrap(),
@@ -132,7 +133,7 @@ mod tests {
                     reason: None,
                     verdicts: Vec::new(),
                 };
-                RecordedMove { record: Digest::sha256(second.to_string()), entry }
+                ComposedMove::new(entry).unwrap().recorded(Digest::sha256(second.to_string()))
             })
             .collect();
         history.reverse();

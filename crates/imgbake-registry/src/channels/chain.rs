@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use imgbake_types::Digest;
-use imgbake_types::record::{ChannelMove, RecordedMove};
+use imgbake_types::record::{ChannelMove, ComposedMove, MoveSignature, RecordedMove};
 
 use crate::Result;
-use crate::files::damaged;
-use crate::oci::{CREATED, Descriptor, MOVE, Manifest, PREVIOUS};
+use crate::files::{damaged, parse};
+use crate::oci::{CREATED, Descriptor, MOVE, Manifest, PREVIOUS, SIGNATURES};
 
 /// The longest history that is read.
 const LONGEST: usize = 100_000;
@@ -15,8 +15,8 @@ const LONGEST: usize = 100_000;
 /// One record of a chain.
 #[derive(Debug)]
 pub(crate) struct Link {
-    record: Digest,
-    entry: ChannelMove,
+    /// The move, without a number where its document states none.
+    moved: RecordedMove,
     /// The record before.
     pub(crate) previous: Option<Digest>,
 }
@@ -26,9 +26,10 @@ impl Link {
     pub(crate) fn new(
         record: Digest,
         manifest: &Manifest,
-        entry: ChannelMove,
+        document: Vec<u8>,
         owner: &str,
     ) -> Result<Self> {
+        let entry: ChannelMove = parse(&document, &format!("a record of {owner}"))?;
         let previous = manifest.annotations.get(PREVIOUS);
         let previous: Option<Digest> = previous
             .map(|digest| digest.parse())
@@ -37,17 +38,23 @@ impl Link {
         if entry.number != 0 && entry.previous != previous {
             return Err(damaged(format!("{owner} has a record with two records before it")));
         }
-        Ok(Self { record, entry, previous })
+        let signatures: Vec<MoveSignature> = match manifest.annotations.get(SIGNATURES) {
+            Some(text) => {
+                parse(text.as_bytes(), &format!("the signatures of a record of {owner}"))?
+            }
+            None => Vec::new(),
+        };
+        Ok(Self { moved: RecordedMove { record, entry, signatures, document }, previous })
     }
 
     /// The record's digest.
     pub(crate) const fn record(&self) -> &Digest {
-        &self.record
+        &self.moved.record
     }
 
     /// The record, where it states its number.
     pub(crate) fn numbered(self) -> Option<RecordedMove> {
-        (self.entry.number != 0).then_some(RecordedMove { record: self.record, entry: self.entry })
+        (self.moved.entry.number != 0).then_some(self.moved)
     }
 }
 
@@ -66,7 +73,7 @@ impl<'a> Chain<'a> {
 
     /// Adds a record; gives the one to read next.
     pub(crate) fn add(&mut self, link: Link) -> Result<Option<Digest>> {
-        if self.links.len() >= LONGEST || !self.seen.insert(link.record.clone()) {
+        if self.links.len() >= LONGEST || !self.seen.insert(link.moved.record.clone()) {
             return Err(damaged(format!(
                 "{} does not end: it is longer than {LONGEST} moves, or a circle",
                 self.owner
@@ -82,13 +89,14 @@ impl<'a> Chain<'a> {
         let count = self.links.len();
         let numbered = self.links.into_iter().enumerate().map(|(index, mut link)| {
             let number = (count - index) as u64;
-            if link.entry.number != 0 && link.entry.number != number {
-                let (owner, says) = (self.owner, link.entry.number);
+            let entry = &mut link.moved.entry;
+            if entry.number != 0 && entry.number != number {
+                let (owner, says) = (self.owner, entry.number);
                 let what = format!("{owner} has move {says} where move {number} should be");
                 return Err(damaged(what));
             }
-            link.entry.number = number;
-            Ok(RecordedMove { record: link.record, entry: link.entry })
+            entry.number = number;
+            Ok(link.moved)
         });
         numbered.collect()
     }
@@ -105,17 +113,26 @@ pub(crate) fn document<'a>(manifest: &'a Manifest, owner: &str) -> Result<&'a De
 }
 
 /// The manifest of a move's record.
+///
+/// # Errors
+/// The signatures cannot be written.
 pub(crate) fn record(
-    entry: &ChannelMove,
+    composed: &ComposedMove,
     document: Descriptor,
     config: Descriptor,
     version: &Descriptor,
-) -> Manifest {
+) -> Result<Manifest> {
+    let entry = composed.entry();
     let mut record = Manifest::new(MOVE, config, vec![document]);
     record.subject = Some(version.bare());
     record.annotations.insert(CREATED.to_owned(), entry.time.to_string());
     if let Some(previous) = &entry.previous {
         record.annotations.insert(PREVIOUS.to_owned(), previous.to_string());
     }
-    record
+    if !composed.signatures().is_empty() {
+        let text = serde_json::to_string(composed.signatures())
+            .map_err(|error| damaged("cannot write a record's signatures").because(error))?;
+        record.annotations.insert(SIGNATURES.to_owned(), text);
+    }
+    Ok(record)
 }

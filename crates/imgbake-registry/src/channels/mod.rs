@@ -36,12 +36,12 @@ pub(crate) fn swap(store: &Store, name: &str, composed: &ComposedMove) -> Result
     check_number(&state, entry)?;
     let document = change.bytes(MOVE, composed.bytes().to_vec());
     let config = change.empty_config();
-    let record = change.manifest(&chain::record(entry, document, config, &version))?;
+    let record = change.manifest(&chain::record(composed, document, config, &version)?)?;
     let digest = record.digest.clone();
     change.index.set(name, channel.as_str(), version);
     change.index.set(name, &tags::history(channel.as_str()), record);
     change.commit()?;
-    Ok(Swap::Moved(RecordedMove { record: digest, entry: entry.clone() }))
+    Ok(Swap::Moved(composed.recorded(digest)))
 }
 
 /// A stored name may be one that people cannot write.
@@ -174,8 +174,8 @@ fn owner(label: &str) -> String {
 
 fn link(store: &Store, owner: &str, descriptor: &Descriptor) -> Result<Link> {
     let manifest: Manifest = store.blobs.json(descriptor, owner)?;
-    let entry = store.blobs.json(chain::document(&manifest, owner)?, owner)?;
-    Link::new(descriptor.digest.clone(), &manifest, entry, owner)
+    let document = store.blobs.read(chain::document(&manifest, owner)?, owner)?;
+    Link::new(descriptor.digest.clone(), &manifest, document, owner)
 }
 
 /// The record before another.

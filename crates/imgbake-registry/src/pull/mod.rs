@@ -31,7 +31,7 @@ pub(crate) use disk::Taking;
 pub use part::Part;
 pub use seed::Seed;
 pub use version::RemoteVersion;
-pub(crate) use version::{index_of, json};
+pub(crate) use version::{document, index_of, json};
 
 use self::fetch::Fetch;
 use self::sink::{Numbered, Sink};

@@ -155,7 +155,11 @@ pub(super) async fn table(repository: &Repository, packed: &Packed) -> Result<Ch
 }
 
 /// A small blob.
-async fn document(repository: &Repository, blob: &Descriptor, label: &str) -> Result<Vec<u8>> {
+pub(crate) async fn document(
+    repository: &Repository,
+    blob: &Descriptor,
+    label: &str,
+) -> Result<Vec<u8>> {
     if blob.size > MAX_JSON {
         let (media_type, most) = (blob.media_type.escape_debug(), MAX_JSON >> 20);
         let what =

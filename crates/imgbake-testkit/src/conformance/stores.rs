@@ -3,8 +3,8 @@
 use imgbake_build::evidence::{EvidenceItem, EvidenceList, record_verify};
 use imgbake_build::{BuildErrorKind, EvidenceKind, Image};
 use imgbake_types::record::{
-    ChannelMove, ChannelState, ComposedMove, ListedVersion, RecordedMove, Swap, VerifyRecord,
-    VerifyStatus, VersionRef, VersionView,
+    ChannelMove, ChannelState, ComposedMove, ListedVersion, MoveSignature, RecordedMove, Swap,
+    VerifyRecord, VerifyStatus, VersionRef, VersionView,
 };
 use imgbake_types::{ChannelName, Digest, Target};
 use jiff::Timestamp;
@@ -147,8 +147,18 @@ async fn compose(image: &dyn Image, to: &VersionView) -> ChannelMove {
     channel_move(&image.state(&channel()).await.unwrap(), CHANNEL, version_ref(to))
 }
 
+/// Makes a move, with a signature that a store keeps as it is.
 async fn swap(image: &dyn Image, entry: ChannelMove) -> Swap {
-    image.swap(&ComposedMove::new(entry).unwrap()).await.unwrap()
+    let signature = MoveSignature { keyid: "a key".to_owned(), sig: "AA==".to_owned() };
+    let composed = ComposedMove::new(entry).unwrap().signed(signature);
+    let made = image.swap(&composed).await.unwrap();
+    if let Swap::Moved(moved) = &made {
+        assert_eq!(
+            (&moved.signatures[..], &moved.document[..]),
+            (composed.signatures(), composed.bytes())
+        );
+    }
+    made
 }
 
 /// A channel's history, which must be whole; the channel must be where it says.

@@ -12,6 +12,9 @@ use crate::{Digest, VersionName};
 pub struct ChannelMove {
     /// The channel.
     pub channel: ChannelName,
+    /// The image, as references name it without a host. Records of before have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Which of the channel's moves it is, from 1. Records of before have none; a reader of the whole
     /// history counts them.
     #[serde(default)]
@@ -43,6 +46,11 @@ pub struct ChannelMove {
 
 impl Document for ChannelMove {}
 
+impl ChannelMove {
+    /// The type of the document in its signatures.
+    pub const PAYLOAD: &str = "application/vnd.imgbake.move.v1+json";
+}
+
 /// A version by name and digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionRef {
@@ -50,6 +58,15 @@ pub struct VersionRef {
     pub version: VersionName,
     /// Its index's digest.
     pub digest: Digest,
+}
+
+/// A signature of a move's document (DSSE, with [`ChannelMove::PAYLOAD`] as the payload's type).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveSignature {
+    /// The key: the SHA-256 of its `SubjectPublicKeyInfo` in hexadecimal.
+    pub keyid: String,
+    /// The signature in base64.
+    pub sig: String,
 }
 
 /// A move as a store has it.
@@ -60,6 +77,12 @@ pub struct RecordedMove {
     /// The move. It has a number, whether its record states one or not.
     #[serde(flatten)]
     pub entry: ChannelMove,
+    /// Who signed it. Nobody has checked that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<MoveSignature>,
+    /// The document as it is stored, which the signatures are of.
+    #[serde(skip)]
+    pub document: Vec<u8>,
 }
 
 /// Where a channel is.
@@ -89,6 +112,7 @@ impl ChannelState {
 pub struct ComposedMove {
     entry: ChannelMove,
     bytes: Vec<u8>,
+    signatures: Vec<MoveSignature>,
 }
 
 impl ComposedMove {
@@ -97,7 +121,7 @@ impl ComposedMove {
     /// # Errors
     /// It cannot be written as JSON.
     pub fn new(entry: ChannelMove) -> Result<Self, serde_json::Error> {
-        Ok(Self { bytes: format::write(&entry)?, entry })
+        Ok(Self { bytes: format::write(&entry)?, entry, signatures: Vec::new() })
     }
 
     /// The move.
@@ -108,6 +132,24 @@ impl ComposedMove {
     /// The document.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Adds a signature of the document.
+    #[must_use]
+    pub fn signed(mut self, signature: MoveSignature) -> Self {
+        self.signatures.push(signature);
+        self
+    }
+
+    /// The signatures of the document.
+    pub fn signatures(&self) -> &[MoveSignature] {
+        &self.signatures
+    }
+
+    /// The move as a store has it under this digest.
+    pub fn recorded(&self, record: Digest) -> RecordedMove {
+        let Self { entry, bytes, signatures } = self.clone();
+        RecordedMove { record, entry, signatures, document: bytes }
     }
 }
 
@@ -140,10 +182,8 @@ mod tests {
     fn a_move_is_for_one_state() {
         let entry: ChannelMove = serde_json::from_str(OLD).unwrap();
         let record = Digest::sha256("record");
-        let head = RecordedMove {
-            record: record.clone(),
-            entry: ChannelMove { number: 7, ..entry.clone() },
-        };
+        let head = ComposedMove::new(ChannelMove { number: 7, ..entry.clone() }).unwrap();
+        let head = head.recorded(record.clone());
         let state = ChannelState { target: Some(entry.to.clone()), head: Some(head) };
         let next =
             ChannelMove { previous: Some(record), from: state.target.clone(), ..entry.clone() };

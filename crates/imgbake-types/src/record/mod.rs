@@ -13,7 +13,9 @@ mod verify;
 mod version;
 mod view;
 
-pub use channel::{ChannelMove, ChannelState, ComposedMove, RecordedMove, Swap, VersionRef};
+pub use channel::{
+    ChannelMove, ChannelState, ComposedMove, MoveSignature, RecordedMove, Swap, VersionRef,
+};
 pub use disk::{Chunker, DiskRecord};
 pub use format::{Document, Problem};
 pub use list::{ListedVersion, UnreadableVersion};

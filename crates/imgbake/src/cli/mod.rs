@@ -248,6 +248,23 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prints the digest that a reference means now; of a channel with keys, after its signature was checked
+    Resolve {
+        /// [HOST/]NAME[:VERSION|:CHANNEL|@sha256:…]
+        reference: Reference,
+        /// How registries are reached.
+        #[command(flatten)]
+        remote: RemoteArgs,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Makes and prints the keys that sign the moves of channels
+    Keys {
+        /// What is done.
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
     /// Points a channel at a version that meets the channel's rules
     Promote {
         /// [HOST/]NAME:CHANNEL, [HOST/]NAME:VERSION or [HOST/]NAME@sha256:…
@@ -383,4 +400,34 @@ pub struct MoveArgs {
     /// Where events go.
     #[command(flatten)]
     pub events: EventArgs,
+}
+
+/// What is done with keys.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeysCommand {
+    /// Writes a new private key, and its public key beside it as FILE.pub
+    Generate {
+        /// The private key's file; IMGBAKE_SIGNING_PASSWORD encrypts it
+        file: Utf8PathBuf,
+        /// The algorithm
+        #[arg(long, value_enum, default_value = "ed25519")]
+        algorithm: KeyAlgorithm,
+    },
+    /// Prints the identifier of a public key
+    Show {
+        /// The public key's file [default: that of the key that this machine signs with]
+        file: Option<Utf8PathBuf>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The algorithm of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeyAlgorithm {
+    /// Ed25519
+    Ed25519,
+    /// ECDSA on P-256
+    EcdsaP256,
 }

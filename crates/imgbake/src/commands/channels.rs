@@ -1,6 +1,7 @@
 //! `imgbake channels`: the rules of channels, and where the channels of an image are.
 
 use imgbake_bless::ChannelRules;
+use imgbake_bless::keys::PublicKey;
 use imgbake_build::{BuildError, Image};
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::record::{ChannelState, ListedVersion};
@@ -33,10 +34,12 @@ struct ShownRules {
     soak: Option<Span>,
     max_age: Option<Span>,
     max_growth: Option<String>,
+    /// The keys that may move it; none where nobody named any.
+    keys: Vec<String>,
 }
 
 impl ShownRules {
-    fn of(rules: &ChannelRules) -> Self {
+    fn of(rules: &ChannelRules, keys: &[PublicKey]) -> Self {
         let ChannelRules { from, soak, max_age, max_growth, requires } = rules;
         Self {
             from: from.as_ref().map(ToString::to_string),
@@ -44,6 +47,7 @@ impl ShownRules {
             soak: *soak,
             max_age: *max_age,
             max_growth: max_growth.map(|growth| growth.to_string()),
+            keys: keys.iter().map(|key| key.id().to_string()).collect(),
         }
     }
 
@@ -57,7 +61,9 @@ impl ShownRules {
             self.max_growth.as_ref().map(|growth| format!("at most {growth} larger")),
         ];
         let gates = self.requires.iter().map(|gate| (*gate).to_owned());
-        gates.chain(limits.into_iter().flatten()).collect::<Vec<_>>().join(", ")
+        let keys: Vec<&str> = self.keys.iter().map(|key| key.get(..12).unwrap_or(key)).collect();
+        let keys = (!keys.is_empty()).then(|| format!("promoted by the key {}", keys.join(" or ")));
+        gates.chain(limits.into_iter().flatten()).chain(keys).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -70,7 +76,8 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let rules = &app.config.channels;
     let names: Vec<ChannelName> = rules.in_order().into_iter().cloned().collect();
-    let rules_of = |channel: &ChannelName| ShownRules::of(&rules.channel(channel));
+    let rules_of =
+        |channel: &ChannelName| ShownRules::of(&rules.channel(channel), rules.keys(channel));
     let channels: Vec<Channel> = match reference {
         None => names
             .into_iter()

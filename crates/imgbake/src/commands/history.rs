@@ -1,5 +1,7 @@
 //! `imgbake history`
 
+use imgbake_bless::keys::PublicKey;
+use imgbake_bless::trust::{UntrustedMove, check_move, short};
 use imgbake_build::BuildError;
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::record::RecordedMove;
@@ -33,9 +35,13 @@ pub(super) async fn run(
         ("from", Align::Left),
         ("to", Align::Left),
         ("digest", Align::Left),
+        ("signed by", Align::Left),
         ("reason", Align::Left),
     ]);
-    for entry in moves.into_iter().map(|moved| moved.entry) {
+    let keys = app.config.channels.keys(&channel);
+    for moved in moves {
+        let signed = signed(&moved, &reference.name, &channel, keys);
+        let entry = moved.entry;
         let action = match &entry.source {
             Some(source) => format!("{} {source}", entry.action),
             None => entry.action.to_string(),
@@ -48,10 +54,24 @@ pub(super) async fn run(
             Cell::from(entry.from.map_or_else(|| "-".to_owned(), |from| from.version.to_string())),
             Cell::toned(Tone::Strong, entry.to.version.as_str()),
             Cell::toned(Tone::Dim, entry.to.digest.short()),
+            signed,
             Cell::from(entry.reason.unwrap_or_default()),
         ]);
     }
     app.print(&table.render(app.paint()))
+}
+
+/// Who signed a move, and whether that counts by the channel's keys.
+fn signed(moved: &RecordedMove, image: &str, channel: &ChannelName, keys: &[PublicKey]) -> Cell {
+    match check_move(moved, image, channel, keys) {
+        Ok(key) => Cell::toned(Tone::Good, key.short()),
+        Err(UntrustedMove::Unsigned) => Cell::toned(Tone::Dim, "-"),
+        Err(UntrustedMove::OtherKey(_)) if keys.is_empty() => {
+            let names: Vec<String> = moved.signatures.iter().map(|one| short(&one.keyid)).collect();
+            Cell::from(names.join(", "))
+        }
+        Err(why) => Cell::toned(Tone::Bad, why.to_string()),
+    }
 }
 
 /// The moves of a channel.

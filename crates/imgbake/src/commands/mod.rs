@@ -16,12 +16,14 @@ mod hold;
 mod images;
 mod init;
 mod junit;
+mod keys;
 mod logs;
 mod manual;
 mod plan;
 mod promote;
 mod pull;
 mod push;
+mod resolve;
 mod rm;
 mod rollback;
 mod seal;
@@ -115,6 +117,10 @@ async fn dispatch(app: &App, command: Command) -> Result<(), Failure> {
         Command::Channels { reference, remote, json } => {
             channels::run(app, reference.as_ref(), &remote, json).await
         }
+        Command::Resolve { reference, remote, json } => {
+            resolve::run(app, &reference, &remote, json).await
+        }
+        Command::Keys { command } => keys::run(app, &command),
         Command::Promote { reference, to, channel } => {
             promote::run(app, &reference, &to, &channel).await
         }

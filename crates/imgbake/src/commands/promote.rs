@@ -1,5 +1,7 @@
 //! `imgbake promote`
 
+use imgbake_bless::keys::Signer;
+use imgbake_bless::trust::Trust;
 use imgbake_bless::{MoveRequest, Promotion};
 use imgbake_build::BuildError;
 use imgbake_runtime::{Job, Secrets};
@@ -18,8 +20,10 @@ pub(super) async fn run(
     to: &ChannelName,
     args: &MoveArgs,
 ) -> Result<(), Failure> {
-    let request = request(app, to, Action::Promote, Some(reference.to_string()), args);
+    let signer = app.config.signing.load()?;
     let (job, listener) = app.begin_quiet("promote", &args.events, Secrets::default())?;
+    let trust = trust(app, &job, signer.as_deref(), to);
+    let request = request(app, to, Action::Promote, Some(reference.to_string()), args, trust);
     let promoted = async {
         let image = images::image(&job, &app.config, reference, &args.remote).await?;
         let version = image.version(reference.target.as_ref()).await?;
@@ -32,6 +36,16 @@ pub(super) async fn run(
     print(app, &promotion, args.dry_run)
 }
 
+/// Who signs a channel's moves here, and who may.
+pub(super) fn trust<'a>(
+    app: &'a App,
+    job: &'a Job,
+    signer: Option<&'a dyn Signer>,
+    channel: &ChannelName,
+) -> Trust<'a> {
+    Trust { signer: signer.map(|signer| (job, signer)), keys: app.config.channels.keys(channel) }
+}
+
 /// The request for a move.
 pub(super) fn request<'a>(
     app: &'a App,
@@ -39,9 +53,10 @@ pub(super) fn request<'a>(
     action: Action,
     source: Option<String>,
     args: &'a MoveArgs,
+    trust: Trust<'a>,
 ) -> MoveRequest<'a> {
     let (who, reason) = (&app.config.who, args.reason.as_deref());
-    MoveRequest { channel, who, action, source, reason, dry_run: args.dry_run }
+    MoveRequest { channel, who, action, source, reason, dry_run: args.dry_run, trust }
 }
 
 /// Reports a move as an event; a channel that was there already did not move.

@@ -7,13 +7,14 @@ use camino::Utf8PathBuf;
 use imgbake_build::{BuildError, BuildErrorKind, Whole};
 use imgbake_disk::ExportFormat;
 use imgbake_oci::RemoteOptions;
-use imgbake_registry::Layout;
 use imgbake_registry::pull::{Part, RemoteVersion, Seed, Sources, pull};
+use imgbake_registry::{Layout, RemoteImage};
 use imgbake_runtime::error::io_at;
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::{Reference, Stage};
 
 use super::export::{self, Durable, Output, OutputFile};
+use super::resolve;
 use crate::app::{App, conclude};
 use crate::cli::{EventArgs, RemoteArgs};
 use crate::components;
@@ -53,7 +54,7 @@ pub(super) async fn run(
         let mut result = Ok(());
         for at in 0..into.outputs.len() {
             if result.is_ok() {
-                result = from_remote(&job, &options, reference, into, at).await;
+                result = from_remote(app, &job, &options, reference, into, at).await;
             }
         }
         return conclude(job, listener, result).await;
@@ -64,7 +65,9 @@ pub(super) async fn run(
         )));
     }
     let registry = components::registry(&app.home)?;
-    let version = images::local(&app.home, reference)?.version(reference.target.as_ref()).await?;
+    let image = images::local(&app.home, reference)?;
+    let version = image.version(reference.target.as_ref()).await?;
+    resolve::trusted(app, &*image, reference, &version.digest).await?;
     let (job, listener) = app.begin_reading("pull", events, Secrets::default())?;
     let mut result = Ok(());
     for output in into.outputs {
@@ -80,6 +83,7 @@ pub(super) async fn run(
 
 /// Writes the disk of a registry's version; what is at hand of it is not moved.
 async fn from_remote(
+    app: &App,
     job: &Job,
     options: &RemoteOptions,
     reference: &Reference,
@@ -93,6 +97,11 @@ async fn from_remote(
     let finding = RemoteVersion::find(&repository, &target);
     let version = job.cancel().run(finding).await.map_err(BuildError::from)??;
     let digest = version.digest().clone();
+    let image = RemoteImage::new(job, repository);
+    job.cancel()
+        .run(resolve::trusted(app, &image, reference, &digest))
+        .await
+        .map_err(BuildError::from)??;
     let whole = if format == ExportFormat::Raw { Whole::Hash } else { Whole::Skip };
     let part = match &output {
         Output::File(file) if format == ExportFormat::Raw => beside(file)?,

@@ -18,8 +18,10 @@ pub(super) async fn run(
     args: &MoveArgs,
 ) -> Result<(), Failure> {
     let channel = history::channel(reference)?;
-    let request = promote::request(app, &channel, Action::Rollback, None, args);
+    let signer = app.config.signing.load()?;
     let (job, listener) = app.begin_quiet("rollback", &args.events, Secrets::default())?;
+    let trust = promote::trust(app, &job, signer.as_deref(), &channel);
+    let request = promote::request(app, &channel, Action::Rollback, None, args, trust);
     let moved = async {
         let image = images::image(&job, &app.config, reference, &args.remote).await?;
         let gates = app.config.channels.channel(&channel).gates(&request.action);

@@ -52,3 +52,32 @@ fn channels_have_rules() {
     session.run("channels").run("promote web:dev --to staging");
     insta::assert_snapshot!(session.text());
 }
+
+#[test]
+fn channels_with_keys_are_moved_by_them_alone() {
+    let mut session = Session::stored();
+    session.run("keys generate ci.pem").run("keys generate ci.pem");
+    session
+        .run("keys generate release.pem --algorithm ecdsa-p256")
+        .run("keys show release.pem.pub");
+    session.run("keys show").run("keys show ci.pem").run("keys show none.pub");
+    session.home.write("imgbake.toml", "[channels.prod]\nkeys = [\"release.pem.pub\"]\n");
+    session.run("channels").run("promote web:dev --to prod").run("promote web:dev --to staging");
+    session.env("IMGBAKE_SIGNING_KEY", "ci.pem").run("promote web:dev --to prod");
+    session.env("IMGBAKE_SIGNING_KEY", "release.pem").run("promote web:dev --to prod --dry-run");
+    session.run("promote web:dev --to prod").run("history web:prod").run("keys show --json");
+    session.run("resolve web:prod").run("resolve web:prod --json").run("resolve web:staging");
+    // Whoever comes without the key does not go back either.
+    session.env("IMGBAKE_SIGNING_KEY", "").run("rollback web:prod");
+    // Who trusts another key gets nothing.
+    session.home.write("imgbake.toml", "[channels.prod]\nkeys = [\"ci.pem.pub\"]\n");
+    session.run("resolve web:prod").run("pull web:prod -o web.raw").run("history web:prod");
+    session.home.write("imgbake.toml", "[channels.prod]\nkeys = [\"ci.pem\", \"none.pub\"]\n");
+    session.run("channels");
+    session.home.write("imgbake.toml", "signing_command = [\"sign\"]\n");
+    session.run("channels");
+    let text = regex::Regex::new("[0-9a-f]{64}").unwrap();
+    let text = text.replace_all(&session.text_of_today(), "[KEY]").into_owned();
+    let public = regex::Regex::new(r"(?s)(BEGIN PUBLIC KEY-----).+?(-----END)").unwrap();
+    insta::assert_snapshot!(public.replace_all(&text, "${1}…$2"));
+}

@@ -10,7 +10,7 @@ use crate::Result;
 use crate::channels::chain::{self, Link};
 use crate::files::{damaged, parse};
 use crate::oci::{CLAIM, Descriptor, EMPTY, MANIFEST, MOVE, Manifest, RECORD, VOTE};
-use crate::pull::json;
+use crate::pull;
 use crate::repository::{put_blob, raw_manifest};
 
 /// Which attempt a claim or vote belongs to: it makes each a manifest of its own, so that taking one away
@@ -37,7 +37,7 @@ impl Proposal {
     ) -> Result<Self> {
         let document = put_blob(repository, MOVE, Bytes::copy_from_slice(composed.bytes())).await?;
         let empty = put_blob(repository, EMPTY, Bytes::from_static(b"{}")).await?;
-        let manifest = chain::record(composed.entry(), document.clone(), empty, version);
+        let manifest = chain::record(composed, document.clone(), empty, version)?;
         let record = raw_manifest(&manifest)?;
         put_blob(repository, RECORD, record.bytes.clone()).await?;
         Ok(Self { record, document })
@@ -101,8 +101,8 @@ pub(super) async fn link(
     if !manifest.is(MOVE) {
         return Err(damaged(format!("{owner} has a record that is no channel's move")));
     }
-    let entry = json(repository, chain::document(&manifest, owner)?, owner).await?;
-    Link::new(record.digest.clone(), &manifest, entry, owner)
+    let document = pull::document(repository, chain::document(&manifest, owner)?, owner).await?;
+    Link::new(record.digest.clone(), &manifest, document, owner)
 }
 
 /// Reads a record by its tag or digest.

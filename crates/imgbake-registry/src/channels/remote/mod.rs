@@ -131,7 +131,7 @@ impl Channels for RemoteImage {
         contender.decide().await?;
         self.settle(&entry.channel).await?;
         if log.record(number).await?.record == record {
-            return Ok(Swap::Moved(RecordedMove { record, entry: entry.clone() }));
+            return Ok(Swap::Moved(composed.recorded(record)));
         }
         Ok(Swap::Lost(log.state(&log.view().await?).await?))
     }

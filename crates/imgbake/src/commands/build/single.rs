@@ -202,6 +202,7 @@ impl Batch<'_> {
     async fn enter(&self, job: &Job, version: &VersionView, channel: &str) -> Result<(), Failure> {
         let channel: ChannelName = channel.parse().map_err(BuildError::from)?;
         let source = Reference::tag(&version.name, version.version.as_str());
+        let signer = self.app.config.signing.load()?;
         let request = MoveRequest {
             channel: &channel,
             who: &self.app.config.who,
@@ -209,6 +210,7 @@ impl Batch<'_> {
             source: Some(source.to_string()),
             reason: None,
             dry_run: false,
+            trust: promote::trust(self.app, job, signer.as_deref(), &channel),
         };
         let image = self.components.registry.image(&version.name);
         let gates = self.app.config.channels.channel(&channel).gates(&request.action);
