@@ -22,7 +22,7 @@ pub struct ChannelTable {
     max_age: Option<Spanned<String>>,
     max_growth: Option<Spanned<String>>,
     requires: Option<Vec<Spanned<String>>>,
-    keys: Option<Vec<Spanned<Utf8PathBuf>>>,
+    keys: Option<Spanned<Vec<Spanned<Utf8PathBuf>>>>,
 }
 
 /// Rules by channel, and the keys that may move them.
@@ -52,7 +52,7 @@ impl Rules {
                 places.insert(channel.clone(), from.span());
             }
             if let Some(files) = &table.keys {
-                keys.insert(channel.clone(), reader.keys(files, path));
+                keys.insert(channel.clone(), reader.keys(&channel, files, path));
             }
             rules.insert(channel, read);
         }
@@ -143,10 +143,24 @@ impl Reader {
     }
 
     /// Public keys, from files beside the settings.
-    fn keys(&mut self, files: &[Spanned<Utf8PathBuf>], settings: &Utf8Path) -> Vec<PublicKey> {
+    fn keys(
+        &mut self,
+        channel: &ChannelName,
+        files: &Spanned<Vec<Spanned<Utf8PathBuf>>>,
+        settings: &Utf8Path,
+    ) -> Vec<PublicKey> {
+        if files.as_ref().is_empty() {
+            // As no list at all, it would let anybody move the channel.
+            let help = "name the file of a public key, or take `keys` out";
+            self.add(
+                files.span(),
+                format!("`keys` of {channel} names no key"),
+                Some(help.to_owned()),
+            );
+        }
         let dir = settings.parent().unwrap_or(Utf8Path::new(""));
         let mut keys = Vec::new();
-        for file in files {
+        for file in files.as_ref() {
             let path = dir.join(file.as_ref());
             let read = std::fs::read_to_string(&path).map_err(|error| error.to_string());
             let parsed =
@@ -245,7 +259,7 @@ mod tests {
     fn every_mistake_is_reported_with_its_place() {
         let text = "[channels.prod]\nfrom = \"staging\"\nmax_age = \"soon\"\nrequires = [\"verified\", \"verified\", \"tested\"]\n\
             [channels.staging]\nfrom = \"prod\"\nmax_growth = \"ten\"\n\
-            [channels.dev]\nsoak = \"1h\"\n[channels.\"dev.history\"]\nfrom = \"sha256-00\"\n\
+            [channels.dev]\nsoak = \"1h\"\nkeys = []\n[channels.\"dev.history\"]\nfrom = \"sha256-00\"\n\
             [channels.self]\nfrom = \"self\"\n";
         let mistakes = rules(text).unwrap_err();
         let found: Vec<String> = mistakes
