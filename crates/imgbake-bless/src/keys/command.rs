@@ -7,9 +7,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use imgbake_build::{BuildError, BuildErrorKind};
 use imgbake_runtime::{Command, Job};
+use imgbake_types::event::Stream;
 
 use super::{PublicKey, Signer};
 
+/// Characters of its output after which the rest is not kept: a signature has about a hundred.
+const LONGEST: usize = 4096;
 /// How long the program may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -36,14 +39,19 @@ impl CommandKey {
     async fn run(&self, job: &Job, message: &[u8]) -> Result<Vec<u8>, BuildError> {
         let (program, args) = self.command.split_first().unwrap_or((&self.command[0], &[]));
         let command = Command::new(program.as_str()).args(args).stdin(message);
-        let running = tokio::time::timeout(TIMEOUT, command.run(job));
-        let printed = running.await.map_err(|_| {
+        let mut text = String::new();
+        let running = command.run_lines(job, |stream, line| {
+            if stream == Stream::Stdout && text.len() < LONGEST {
+                text.extend(line.split_ascii_whitespace());
+            }
+        });
+        let ended = tokio::time::timeout(TIMEOUT, running).await;
+        ended.map_err(|_| {
             BuildError::failed(format!(
                 "the signing command `{program}` timed out after {} s",
                 TIMEOUT.as_secs()
             ))
         })??;
-        let text: String = String::from_utf8_lossy(&printed).split_ascii_whitespace().collect();
         STANDARD.decode(text).map_err(|error| {
             BuildError::failed(format!(
                 "the signing command `{program}` printed no signature in base64"

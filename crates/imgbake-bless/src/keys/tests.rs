@@ -152,6 +152,8 @@ async fn a_program_signs_and_a_signature_that_does_not_verify_is_refused() {
     assert!(error.to_string().contains("does not verify"), "{error}");
     for (script, part) in [
         ("cat >/dev/null; echo 'no base64!'", "no signature in base64"),
+        ("cat >/dev/null", "does not verify"),
+        ("cat >/dev/null; seq 1 200000", "`/bin/sh`"),
         ("cat >/dev/null; echo 'the HSM is away' >&2; exit 7", "the HSM is away"),
     ] {
         let signer = CommandKey::new(command(script), key.public().clone()).unwrap();
