@@ -2,6 +2,7 @@
 
 use imgbake_bless::ChannelRules;
 use imgbake_bless::keys::PublicKey;
+use imgbake_bless::trust::short;
 use imgbake_build::{BuildError, Image};
 use imgbake_runtime::{Job, Secrets};
 use imgbake_types::record::{ChannelState, ListedVersion};
@@ -61,7 +62,7 @@ impl ShownRules {
             self.max_growth.as_ref().map(|growth| format!("at most {growth} larger")),
         ];
         let gates = self.requires.iter().map(|gate| (*gate).to_owned());
-        let keys: Vec<&str> = self.keys.iter().map(|key| key.get(..12).unwrap_or(key)).collect();
+        let keys: Vec<String> = self.keys.iter().map(|key| short(key)).collect();
         let keys = (!keys.is_empty()).then(|| format!("promoted by the key {}", keys.join(" or ")));
         gates.chain(limits.into_iter().flatten()).chain(keys).collect::<Vec<_>>().join(", ")
     }
