@@ -55,12 +55,21 @@ const CANARIES: [CanaryPath; 7] = [
 ];
 
 /// What each machine has of its own, as the operations of `identity.sh` remove it, and what the build's login leaves.
-const IDENTITIES: [&str; 22] = [
+const IDENTITIES: [&str; 31] = [
     "/etc/machine-id",
     "/var/lib/dbus/machine-id",
     "/etc/ssh/ssh_host_*",
     "/etc/dropbear/dropbear_*_host_key",
-    "/var/lib/urandom/random-seed",
+    "/var/lib/*random-seed",
+    "/var/lib/seedrng/seed.*",
+    "/boot/*random-seed",
+    "/efi/*random-seed",
+    "/etc/chef/*.pem",
+    "/etc/cinc/*.pem",
+    "/etc/wireguard/*",
+    "/root/.puppetlabs/etc/puppet/ssl/*",
+    "/home/*/.puppetlabs/etc/puppet/ssl/*",
+    "/etc/systemd/network/*.netdev",
     "/etc/iscsi/initiatorname.iscsi",
     "/etc/nvme/hostnqn",
     "/etc/nvme/hostid",
@@ -291,5 +300,21 @@ mod tests {
         assert_eq!(hostname(&selection(&["hosts"]), &seed), None);
         seed.hostname = "imgbake-build".to_owned();
         assert_eq!(hostname(&selection(&[]), &seed), None);
+    }
+
+    /// What the script removes of seeds and keys by a fixed path is known to differ.
+    #[test]
+    fn seeds_and_keys_that_sealing_removes_are_a_machines_own() {
+        let script = include_str!("script/identity.sh");
+        let dropped = script.split_whitespace().filter_map(|word| {
+            let path = word.strip_prefix("\"$R")?.replace('"', "");
+            (path.contains("seed") || path.contains(".pem")).then_some(path)
+        });
+        let dropped: Vec<String> = dropped.collect();
+        assert!(dropped.len() > 8, "{dropped:?}");
+        for path in dropped {
+            let known = own_paths().any(|pattern| imgbake_types::glob::matches(pattern, &path));
+            assert!(known, "{path}");
+        }
     }
 }
